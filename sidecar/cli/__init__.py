@@ -1,0 +1,1 @@
+"""Commands of `sidecar`, one file per verb."""

@@ -1,0 +1,160 @@
+"""One target: the rules that match it, what they said, and the outcome that follows."""
+
+import msgspec
+
+from sidecar.decide.evaluate import Finding, Hand, evaluate, filled, message_of
+from sidecar.decide.obligations import Due
+from sidecar.decide.view import target_view
+from sidecar.policy.bundle import Bundle
+from sidecar.policy.rules import ON_DENY, Rule
+from sidecar.syntax.glob import glob
+from sidecar.terms.call import Json
+from sidecar.terms.decision import Facts, TargetDecision
+from sidecar.terms.reasons import Reason, reason
+from sidecar.terms.request import Request, Target, each_request
+from sidecar.terms.words import Outcome
+
+
+class Judged(msgspec.Struct, frozen=True):
+    """What was said of one target; `unfilled` names a rule with a hole that has no value."""
+
+    part: Request
+    target: Target
+    outcome: Outcome
+    why: Reason
+    findings: tuple[Finding, ...]
+    filled: tuple[tuple[Finding, int, dict[str, Json]], ...] = ()
+    unfilled: str | None = None
+
+    def stamped(self) -> TargetDecision:
+        """Return the target as the Decision shows it."""
+        spoke = tuple(f.rule.key for f in self.findings if f.said != "silent")
+        return TargetDecision(
+            self.target.action, self.target.resource, self.outcome, spoke, self.part.at
+        )
+
+    def due(self, request: Request, *, permitted: bool) -> list[Due]:
+        """Return the obligations due for this target; on a denial only those that stand on deny."""
+        found: list[Due] = []
+        for finding, index, values in self.filled:
+            duty = finding.rule.duties[index]
+            if permitted == (finding.rule.effect == "deny"):
+                continue
+            found.extend(
+                Due(duty.type, key, values, finding.rule.key)
+                for key in self._acts_on(duty.on, request)
+            )
+        return found
+
+    def _acts_on(self, on: str | None, request: Request) -> list[str]:
+        """Return what an obligation acts on: its own target, or those that `on` names."""
+        if on is None:
+            return [self.target.resource.key]
+        keys = (t.resource.key for one in each_request(request) for t in one.targets)
+        return list(dict.fromkeys(key for key in keys if glob(on, key)))
+
+
+def judge_target(
+    part: Request,
+    target: Target,
+    bundle: Bundle,
+    shared: dict[str, Json],
+    hand: Hand,
+    *,
+    is_primary: bool,
+) -> Judged:
+    """Return what the rules that match `target` say of it."""
+    rules = [
+        rule
+        for rule in bundle.bucket(part.domain, part.protocol, part.phase, target.action.cls)
+        if (is_primary or not rule.call_scope) and _fits(rule, target)
+    ]
+    data = target_view(shared, target)
+    findings = tuple(evaluate(rule, data, hand, part.parse.missing) for rule in rules)
+    outcome, why = _outcome(findings, bundle.layers)
+    if any(_unknown(finding, part, bundle) for finding in findings) and outcome != "deny":
+        outcome, why = "deny", reason("obligation.unknown")
+    values, unfilled = _filled(findings, hand)
+    return Judged(part, target, outcome, why, findings, values, unfilled)
+
+
+def _fits(rule: Rule, target: Target) -> bool:
+    resource, action = target.resource, target.action.name
+    return rule.policy_filter.fits_target(resource.upstream, action, resource.key) and (
+        rule.filter.fits_target(resource.upstream, action, resource.key)
+    )
+
+
+def _outcome(findings: tuple[Finding, ...], layers: tuple[str, ...]) -> tuple[Outcome, Reason]:
+    """Return the target's outcome by precedence, and why."""
+    held = {finding.rule.effect for finding in findings if finding.said == "held"}
+    if "deny" in held:
+        return "deny", reason("rule")
+    if any(f.said == "error" and f.rule.effect != "allow" for f in findings):
+        return "deny", reason("rule.error")
+    allowing = {f.rule.layer for f in findings if f.said == "held" and f.rule.effect == "allow"}
+    if not all(layer in allowing for layer in layers):
+        return "deny", reason("no_rule")
+    if "defer" in held:
+        return "defer", reason("deferred")
+    if "step_up" in held:
+        return "step_up", reason("approval.required")
+    return ("modify" if "modify" in held else "allow"), reason("permitted")
+
+
+def _unknown(finding: Finding, part: Request, bundle: Bundle) -> bool:
+    """Return whether a rule that holds asks this domain for an obligation that it does not know."""
+    if finding.said != "held" or finding.rule.effect == "deny":
+        return False
+    known = {kind.name for kind in bundle.domains[part.protocol].vocabulary.obligations}
+    return any(duty.type.name not in known for duty in finding.rule.duties if duty.on is None)
+
+
+def _filled(
+    findings: tuple[Finding, ...], hand: Hand
+) -> tuple[tuple[tuple[Finding, int, dict[str, Json]], ...], str | None]:
+    values = []
+    unfilled = None
+    for finding in findings:
+        if finding.said != "held":
+            continue
+        for index, duty in enumerate(finding.rule.duties):
+            found = filled(duty, finding.data, hand)
+            if found is not None:
+                values.append((finding, index, found))
+            elif duty.type.name not in ON_DENY:
+                unfilled = f"`{duty.type.name}` of {finding.rule.key} has no value for a hole"
+    return tuple(values), unfilled
+
+
+def settled(outcome: Outcome, deciding: list[Judged], facts: Facts) -> tuple[Reason, str | None]:
+    """Return the reason and the message of a decision, from the targets that decided it."""
+    order = ("rule", "obligation.unknown", "rule.error", "no_rule")
+    ranked = sorted(deciding, key=lambda j: order.index(j.why) if j.why in order else len(order))
+    first = ranked[0]
+    why = first.why
+    if outcome in ("allow", "modify"):
+        return reason("permitted"), None
+    speaking = (f for j in ranked if j.why == why for f in j.findings if _decided(f, outcome))
+    said = next(filter(None, (message_of(finding, facts) for finding in speaking)), None)
+    return why, said or _default_message(first, outcome)
+
+
+def _decided(finding: Finding, outcome: Outcome) -> bool:
+    return finding.said == "held" and finding.rule.effect == outcome
+
+
+def _default_message(judged: Judged, outcome: Outcome) -> str:
+    target = judged.target
+    what = f"{target.action.name} on {target.resource.key}"
+    match judged.why:
+        case "no_rule":
+            return f"no rule allows {what}"
+        case "rule.error":
+            names = [f.rule.key for f in judged.findings if f.said == "error"]
+            return f"{', '.join(names)} could not be evaluated for {what}"
+        case "obligation.unknown":
+            return f"an obligation is due that cannot be carried out for {what}"
+        case _:
+            names = [f.rule.key for f in judged.findings if _decided(f, outcome)]
+            return f"{', '.join(names)} decides {outcome} for {what}"

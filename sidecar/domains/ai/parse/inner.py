@@ -1,0 +1,142 @@
+"""Finds the SQL and the URLs inside a tool's arguments, which are then read by their own domains.
+
+A tool is declared in the catalogue (`arguments: {sql: {protocol: sql}}`); of an undeclared one the
+names of arguments tell, at any depth and through JSON held as text: `sql`, `sql_query`,
+`statement`, … are SQL always, `query` is when it starts as a statement does. Doubt is SQL: text
+that is no SQL is then refused by the SQL parser, and `{protocol: text}` in the catalogue says that
+an argument is none.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from sidecar.domains.ai.catalogue import Argument
+from sidecar.domains.ai.limits import INNER_MAX, NAME_BYTES_MAX, TEXT_JSON_DEPTH_MAX
+from sidecar.domains.ai.parse.shape import Object, refuse
+from sidecar.syntax.json import loads
+from sidecar.terms.call import Json
+from sidecar.terms.errors import ParseError
+from sidecar.terms.request import Inner
+from sidecar.terms.words import component
+
+# Compared without case, `_`, `-` and blanks: sqlQuery, SQL_QUERY and sql-query are one name.
+_ALWAYS: Final = frozenset((
+    "sql", "sqls", "sqlquery", "sqlqueries", "sqltext", "sqlstatement", "sqlstatements",
+    "sqlcommand", "sqlstring", "rawsql", "statement", "statements", "stmt", "stmts",
+))  # fmt: skip
+_MAYBE: Final = frozenset(("query", "queries", "querytext", "querystring", "rawquery"))
+_SEPARATORS: Final = re.compile(r"[\s_-]")
+# A colon ends no verb: `from:alice` is how people search their mail.
+_FIRST_WORD: Final = re.compile(r"[\s\ufeff\x00;({]*([A-Za-z_]+)(?![\w:])")
+# A comment before the first word may be code to some servers (`/*! … */`), so it counts as a verb.
+_COMMENT: Final = re.compile(r"[\s\ufeff\x00;({]*(?:--|/\*)")
+_VERBS: Final = frozenset((
+    "abort", "alter", "analyse", "analyze", "attach", "begin", "call", "checkpoint", "close",
+    "cluster", "comment", "commit", "copy", "create", "deallocate", "declare", "delete", "desc",
+    "describe", "detach", "discard", "do", "drop", "end", "exec", "execute", "explain", "fetch",
+    "from", "grant", "handler", "import", "insert", "listen", "load", "lock", "merge", "move",
+    "notify", "optimize", "perform", "pragma", "prepare", "reassign", "refresh", "reindex",
+    "release", "rename", "replace", "reset", "revoke", "rollback", "savepoint", "security",
+    "select", "set", "show", "start", "table", "truncate", "unlisten", "unload", "update",
+    "upsert", "use", "vacuum", "values", "with",
+))  # fmt: skip
+
+
+def inner_calls(
+    arguments: Object, declared: Mapping[str, Argument], at: str = "params.arguments"
+) -> tuple[Inner, ...]:
+    """Return the calls found inside `arguments`, in their order.
+
+    Raises:
+        ParseError: A declared argument is absent or not text; there are too many; JSON text inside
+            names a key twice.
+    """
+    found: list[Inner] = []
+    for name, argument in declared.items():
+        found += _declared(arguments.get(name), argument, f"{at}.{_step(name)}")
+    rest = {name: value for name, value in arguments.items() if name not in declared}
+    for inner in _guessed(rest, at):
+        found.append(inner)
+        if len(found) > INNER_MAX:
+            break
+    if len(found) > INNER_MAX:
+        raise refuse("parse.too_large", f"more than {INNER_MAX} statements in the arguments")
+    return tuple(found)
+
+
+def _declared(value: Json, argument: Argument, at: str) -> Iterator[Inner]:
+    if argument.protocol == "text":
+        return
+    for where, text in _texts(value, at):
+        if argument.protocol == "sql":
+            payload = {"dialect": argument.dialect, "text": text}
+        else:
+            payload = {"method": argument.method, "url": text}
+        yield Inner(where, argument.protocol, payload, argument.upstream)
+
+
+def _texts(value: Json, at: str) -> list[tuple[str, str]]:
+    if value is None:
+        raise refuse("parse.missing", "an argument that the catalogue declares is missing")
+    listed = isinstance(value, list)
+    texts = value if listed else [value]
+    if not texts or not all(isinstance(text, str) for text in texts):
+        raise refuse("parse.syntax", "an argument that the catalogue declares is not text")
+    return [(f"{at}[{i}]" if listed else at, text) for i, text in enumerate(texts)]
+
+
+def _guessed(
+    value: Json, at: str, name: str = "", *, is_sql: bool = False, depth: int = 0
+) -> Iterator[Inner]:
+    """Walk `value`, which stands under `name`; `is_sql` when a name further up is one of SQL."""
+    if isinstance(value, dict):
+        below = is_sql or _plain(name) in _ALWAYS | _MAYBE
+        for key, entry in value.items():
+            yield from _guessed(entry, f"{at}.{_step(key)}", key, is_sql=below, depth=depth)
+    elif isinstance(value, list):
+        for i, entry in enumerate(value):
+            yield from _guessed(entry, f"{at}[{i}]", name, is_sql=is_sql, depth=depth)
+    elif isinstance(value, str):
+        yield from _guessed_text(value, at, name, is_sql=is_sql, depth=depth)
+
+
+def _guessed_text(text: str, at: str, name: str, *, is_sql: bool, depth: int) -> Iterator[Inner]:
+    plain = _plain(name)
+    if plain in _ALWAYS or ((is_sql or plain in _MAYBE) and starts_as_sql(text)):
+        yield Inner(at, "sql", {"dialect": "postgres", "text": text})
+        return
+    nested = _json_in(text)
+    if nested is None:
+        return
+    if depth >= TEXT_JSON_DEPTH_MAX:
+        raise refuse("parse.too_large", "JSON held as text inside JSON too deeply")
+    yield from _guessed(nested, at, name, is_sql=is_sql, depth=depth + 1)
+
+
+def _plain(name: str) -> str:
+    return _SEPARATORS.sub("", name).casefold()
+
+
+def starts_as_sql(text: str) -> bool:
+    """Return whether `text` starts with a verb of SQL, or with a comment of SQL."""
+    word = _FIRST_WORD.match(text)
+    return bool(_COMMENT.match(text)) or (word is not None and word.group(1).lower() in _VERBS)
+
+
+def _json_in(text: str) -> Json:
+    """Return the value of JSON held as text, None where the text is none."""
+    if text.lstrip()[:1] not in ("{", "["):
+        return None
+    try:
+        return loads(text)
+    except ParseError as error:
+        if error.reason == "parse.syntax":
+            return None
+        raise
+
+
+def _step(name: str) -> str:
+    if len(name.encode("utf-8", "surrogatepass")) > NAME_BYTES_MAX:
+        raise refuse("parse.too_large", f"an argument's name of more than {NAME_BYTES_MAX} bytes")
+    return component(name)

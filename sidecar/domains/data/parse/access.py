@@ -1,0 +1,102 @@
+"""Notes what a statement does to which tables and columns while it is walked."""
+
+from typing import Final
+
+import msgspec
+
+from sidecar.domains.data.catalogue import Function, Relations, Table, TableKey
+from sidecar.domains.data.parse.functions import ALLOWED
+from sidecar.terms.errors import ParseError
+from sidecar.terms.reasons import reason
+
+# The action class of what a verb does to its table.
+CLASSES: Final = {"select": "read", "insert": "write", "update": "write", "delete": "delete"}
+SYSTEM_COLUMNS: Final = frozenset(("ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"))
+
+
+class TableAccess(msgspec.Struct):
+    """What one verb does to one table: which columns, and whether by name or all of them at once."""
+
+    key: TableKey
+    verb: str
+    columns: dict[str, None]
+    # A column stands by its own name in the statement (not `*`, not the whole row, not count(*)).
+    is_named: bool = False
+    is_whole_row: bool = False
+
+
+class Accesses:
+    """Collects accesses in the order in which the statement does them."""
+
+    def __init__(self, relations: Relations, search_path: tuple[str, ...]) -> None:
+        self._relations = relations
+        self._search_path = search_path
+        self.tables: dict[tuple[TableKey, str], TableAccess] = {}
+        self.touched: dict[TableKey, None] = {}
+        self.verbs: dict[str, None] = {}
+        self.functions: dict[str, None] = {}
+
+    def find(self, schema: str | None, name: str) -> Table:
+        """Return the table that a name stands for.
+
+        Raises:
+            ParseError: `parse.unknown_table`.
+        """
+        table = self._relations.tables.get(TableKey(schema, name)) if schema is not None else None
+        if schema is None:
+            # `pg_catalog` is searched before everything else, and holds every `pg_` relation.
+            path = ("pg_catalog",) if name.startswith("pg_") else self._search_path
+            keys = (TableKey(step, name) for step in path)
+            table = next((found for key in keys if (found := self._relations.tables.get(key))), None)
+        if table is None:
+            raise ParseError(reason("parse.unknown_table"), "a table that the catalogue does not list")
+        return table
+
+    def touch(self, key: TableKey, verb: str = "select") -> TableAccess:
+        """Note that `verb` is done to a table, and return the note."""
+        self.touched.setdefault(key)
+        return self.tables.setdefault((key, verb), TableAccess(key, verb, {}))
+
+    def column(self, key: TableKey, column: str, verb: str = "select") -> None:
+        """Note a column read or written by name."""
+        access = self.touch(key, verb)
+        access.columns.setdefault(column)
+        access.is_named = True
+
+    def star(self, key: TableKey, columns: tuple[str, ...], verb: str = "select") -> None:
+        """Note columns read or written without being named."""
+        self.touch(key, verb).columns.update(dict.fromkeys(columns))
+
+    def whole_row(self, key: TableKey) -> None:
+        """Note a table's row as a value: every column that it has."""
+        access = self.touch(key)
+        access.columns.update(dict.fromkeys(self._relations.tables[key].columns))
+        access.is_whole_row = True
+
+    def call(self, schema: str | None, name: str) -> None:
+        """Note a call; what a declared function reads and writes is noted as done here.
+
+        Raises:
+            ParseError: `parse.unknown_function`.
+        """
+        is_built_in = schema in (None, "pg_catalog") and name in ALLOWED
+        path = self._search_path if schema is None else (schema,)
+        declared = [f for s in path if (f := self._relations.functions.get((s, name)))]
+        if not declared and not is_built_in:
+            raise ParseError(
+                reason("parse.unknown_function"), "a function that is not on the allow-list"
+            )
+        if is_built_in:
+            self.functions.setdefault(name)
+        # Which overload is meant depends on types: all that the search path reaches count.
+        for function in declared:
+            self.functions.setdefault(function.name)
+            self._declared(function)
+
+    def _declared(self, function: Function) -> None:
+        for accesses, verb in ((function.reads, "select"), (function.writes, "update")):
+            for key, column in accesses:
+                if column is None:
+                    self.star(key, tuple(self._relations.tables[key].columns), verb)
+                else:
+                    self.column(key, column, verb)

@@ -1,0 +1,381 @@
+"""Writes a statement's tokens again so that no second reader can see another statement in them.
+
+What PostgreSQL's scanner cut (`lexer`) is spelt for the grammar's parser (sqlglot) in a small language
+that both read alike:
+
+- every name is quoted, so no word is a keyword to one reader and a name to the other; only the words
+  of the SELECT/INSERT/UPDATE/DELETE/MERGE grammar stand bare, each where that grammar has it;
+- every string is `'1'`: nobody needs what it holds, and nothing it holds can move a boundary;
+- every call is marked, `"\\x1flower"(…)`, so that it stays a call with all of its arguments;
+- casts to built-in types, collations, subscripts, named arguments and AT TIME ZONE are taken away or
+  made plain calls: they read nothing beyond their operands. Other types and operators are refused.
+
+A construct that is misjudged here ends as an unquoted name, an unmarked call or a syntax error, and
+each of those is refused later: a mistake costs a denial, never a reading.
+"""
+
+from typing import Final
+
+from sidecar.domains.data.parse.casts import closers, without_casts
+from sidecar.domains.data.parse.functions import OPERATORS
+from sidecar.domains.data.parse.lexer import Token
+from sidecar.terms.errors import ParseError
+from sidecar.terms.reasons import reason
+
+MARK: Final = "\x1f"
+
+# Words of the grammar that PostgreSQL reserves, or that stand for nothing else where they may stand.
+_BARE: Final = frozenset("""
+all and any array as asc between by case cross default delete desc distinct do else end except exists
+false fetch for from full group having ilike in inner insert intersect into is isnull join lateral left
+like limit natural not notnull null offset on only or order outer overlaps returning right
+select set similar some symmetric table tablesample then true union update using values when where
+window with escape merge
+""".split())
+# Words of the grammar that are names anywhere else: bare after, or before, one of these.
+_CONTEXT: Final[dict[str, tuple[frozenset[str], frozenset[str]]]] = {
+    word: (frozenset(before.split()), frozenset(after.split()))
+    for word, before, after in (
+        ("bernoulli", "tablesample", ""), ("conflict", "on", ""), ("constraint", "conflict", ""),
+        ("cube", "by ,", ""), ("current", "", "row"), ("exclude", "row following preceding", ""),
+        ("first", "nulls fetch", ""), ("following", "unbounded number string ) param", ""),
+        ("grouping", "by ,", "sets"), ("groups", "", "between unbounded current"),
+        ("key", "no for", ""), ("last", "nulls", ""), ("locked", "skip", ""),
+        ("matched", "when not", ""), ("materialized", "as not", ""), ("next", "fetch", ""),
+        ("no", "for exclude", ""), ("nothing", "do", ""), ("nowait", "", ""),
+        ("nulls", "", "first last"), ("of", "update share", ""), ("ordinality", "with", ""),
+        ("others", "no", ""), ("partition", "", "by"),
+        ("preceding", "unbounded number string ) param", ""),
+        ("range", "", "between unbounded current number string param"), ("recursive", "with", ""), ("repeatable", ")", ""),
+        ("rollup", "by ,", ""), ("row", "current first next", "only with"),
+        ("rows", "number param ) first next", "between unbounded current from number"),
+        ("sets", "grouping", ""), ("share", "for key", ""), ("skip", "", "locked"),
+        ("system", "tablesample", ""), ("ties", "with exclude", ""), ("unbounded", "", "preceding following"),
+        ("unknown", "is not", ""), ("within", "", "group"), ("over", ")", ""), ("filter", ")", ""),
+    )
+}  # fmt: skip
+# Calls of the grammar's own whose brackets hold words instead of commas.
+_WORDY: Final[dict[str, dict[str, str]]] = {
+    "extract": {"from": ","},
+    "overlay": {"placing": ",", "from": ",", "for": ","},
+    "position": {"in": ","},
+    "substring": {"from": ",", "for": ",", "similar": ",", "escape": ","},
+    "trim": {"from": ",", "both": "", "leading": "", "trailing": ""},
+}
+_LABELLED: Final = frozenset(("xmlforest", "xmlattributes"))
+# Words in the place of a value that are calls without brackets.
+_VALUES: Final = frozenset((
+    "current_catalog", "current_date", "current_role", "current_schema", "current_time",
+    "current_timestamp", "current_user", "localtime", "localtimestamp", "session_user", "user",
+))  # fmt: skip
+_OPERAND_WORDS: Final = frozenset(("null", "true", "false", "end"))
+# Words that a string may follow; after any other word it is a cast to a type of that name.
+_BEFORE_STRING: Final = _BARE | {
+    "zone", "range", "both", "leading", "trailing", "placing",
+}  # fmt: skip
+_FUNCTION_WORDS: Final = frozenset(("left", "right"))
+_PLAIN_OPERATORS: Final = frozenset(("+", "-", "*", "/", "%", "=", "<", ">", "<=", ">=", "<>"))
+_SPECIAL: Final = {
+    "array": "_array", "at": "_at_time_zone", "by": "_by", "collate": "_collate", "limit": "_limit",
+    "only": "_only",
+    "operator": "_operator_word", "overriding": "_overriding", "similar": "_similar",
+    "using": "_using", **dict.fromkeys(_VALUES, "_value"),
+}  # fmt: skip
+_NO_TOKEN: Final = Token("none", "")
+
+
+def canonical(statement: list[Token]) -> str:
+    """Return the statement as text for the grammar's parser.
+
+    Raises:
+        ParseError: `parse.unsupported` for types, operators and forms that are not read.
+    """
+    return _Writer(without_casts(statement)).text()
+
+
+class _Writer:
+    """Walks the tokens once; `_out` is what has been written."""
+
+    def __init__(self, statement: list[Token]) -> None:
+        self._tokens = statement
+        self._out: list[str] = []
+        self._at = 0
+        self._closer = closers(statement)
+        self._enclosing = _enclosing(statement)
+        # What to write for words at one depth inside a wordy call: closing position → replacements.
+        self._inside: list[tuple[int, dict[str, str], str]] = []
+        # Closing positions of brackets that were opened as something else.
+        self._closing: dict[int, str] = {}
+        # Whether the last token written ends an operand, so that what follows is infix.
+        self._operand = False
+
+    def text(self) -> str:
+        while self._at < len(self._tokens):
+            kind, text = self._tokens[self._at]
+            while self._inside and self._at >= self._inside[-1][0]:
+                self._inside.pop()
+            getattr(self, f"_{kind}")(text)
+        return " ".join(self._out)
+
+    def _peek(self, ahead: int = 1) -> Token:
+        at = self._at + ahead
+        return self._tokens[at] if 0 <= at < len(self._tokens) else _NO_TOKEN
+
+    def _put(self, text: str, *, operand: bool, taken: int = 1) -> None:
+        if text:
+            self._out.append(text)
+        self._operand = operand
+        self._at += taken
+
+    # One method a kind of token.
+
+    def _number(self, text: str) -> None:
+        self._put(text, operand=True)
+
+    def _param(self, text: str) -> None:
+        self._put(text, operand=True)
+
+    def _string(self, _text: str) -> None:
+        before = self._peek(-1)
+        if before.text in (")", "]") or before.kind in ("quoted", "number", "param"):
+            raise _unread("a string behind a name or a bracket, which is a cast")
+        if before.kind == "word" and before.text not in _BEFORE_STRING:
+            raise _unread("a string behind a word that is not a built-in type")
+        self._put("'1'", operand=True)
+
+    def _quoted(self, text: str) -> None:
+        self._name(text)
+
+    def _word(self, text: str) -> None:
+        before, after = self._peek(-1), self._peek()
+        is_label = before == ("punct", ".") or (
+            before == ("word", "as") and after.text not in ("(", "materialized")
+        )
+        if is_label or not self._construct(text, before, after):
+            self._name(text)
+
+    def _punct(self, text: str) -> None:
+        if text == "[":
+            self._subscript()
+        elif text in (")", "]"):
+            self._put(self._closing.pop(self._at, text), operand=True)
+        elif text in (":", ":="):
+            raise _unread(f"`{text}` in this place")
+        else:
+            self._put(text, operand=False)
+
+    def _op(self, text: str) -> None:
+        if text == "*" and (not self._operand or self._peek(-1) == ("punct", ".")):
+            self._put("*", operand=True)
+            return
+        if text not in OPERATORS:
+            raise _unread("an operator that is not built in")
+        if self._operand:
+            self._put("<>" if text == "!=" else text if text in _PLAIN_OPERATORS else "||", operand=False)
+        else:
+            self._put("+" if text == "+" else "-", operand=False)
+
+    # Words of the grammar.
+
+    def _construct(self, text: str, before: Token, after: Token) -> bool:
+        """Write `text` as a word of the grammar; False when it is a name here."""
+        if self._inside and self._inner_word(text):
+            return True
+        if text in _SPECIAL and getattr(self, _SPECIAL[text])(before, after):
+            return True
+        if text in _FUNCTION_WORDS and after == ("punct", "("):
+            return False
+        if text in _BARE or _in_context(text, before, after):
+            self._put(text, operand=text in _OPERAND_WORDS)
+            return True
+        return False
+
+    def _inner_word(self, text: str) -> bool:
+        closer, words, construct = self._inside[-1]
+        if self._enclosing[self._at] != closer:
+            return False
+        if text == "as" and construct in _LABELLED:
+            self._put("", operand=True, taken=2)
+            return True
+        if text not in words:
+            return False
+        replacement = words[text]
+        if self._peek(-1) == ("punct", "(") or self._out[-1] == "(":
+            replacement = ""
+        self._put(replacement, operand=False)
+        return True
+
+    def _name(self, text: str) -> None:
+        """Write a name; a name before a bracket is a call unless the grammar lists columns there."""
+        after = self._peek()
+        if after.kind == "op" and after.text == "=>":
+            # A named argument: the value alone is read.
+            self._put("", operand=False, taken=2)
+            return
+        if after == ("punct", ":="):
+            self._put("", operand=False, taken=2)
+            return
+        if after != ("punct", "(") or self._lists_columns():
+            self._put(_quote(text), operand=True)
+            return
+        self._call(text)
+
+    def _call(self, text: str) -> None:
+        self._put(_quote(MARK + text), operand=True)
+        words = _WORDY.get(text, {})
+        if words or text in _LABELLED:
+            self._inside.append((self._closer[self._at], words, text))
+        if text == "extract" and self._peek().kind == "word":
+            # The field is no column.
+            self._put("( '1'", operand=True, taken=2)
+        elif text == "xmlelement" and self._peek() == ("word", "name"):
+            self._put("( '1'", operand=True, taken=3)
+        elif self._peek() == ("word", "variadic"):
+            self._put("(", operand=False, taken=2)
+
+    def _lists_columns(self) -> bool:
+        """Return whether the bracket behind this name lists columns: `t(a)`, `AS t(a)`, `INTO t(a)`."""
+        start = self._at
+        while start >= 2 and self._tokens[start - 1] == ("punct", "."):
+            start -= 2
+        before = self._tokens[start - 1] if start else _NO_TOKEN
+        if before.kind == "word" and before.text in ("as", "with", "recursive", "into"):
+            return True
+        if before == ("punct", ","):
+            behind = self._closer[self._at + 1] + 1
+            tail = [token.text for token in self._tokens[behind : behind + 2]]
+            return tail[:1] == ["as"] and tail[1:] in (["("], ["materialized"], ["not"])
+        return self._operand and start == self._at
+
+    # Brackets that are not calls.
+
+    def _subscript(self) -> None:
+        """Write `a[i]` as an operation on `a` and `i`, `ARRAY[…]` and its rows as brackets.
+
+        A subscript of literals is left out: it reads nothing, and may be assigned to.
+        """
+        closer = self._closer[self._at]
+        inside = self._tokens[self._at + 1 : closer]
+        if not self._operand:
+            self._closing[closer] = ")"
+            self._put("(", operand=False)
+        elif all(token.kind in ("number", "param") or token.text in (":", "-") for token in inside):
+            self._put("", operand=True, taken=closer - self._at + 1)
+        elif any(token == ("punct", ":") for token in inside):
+            raise _unread("a slice with computed bounds")
+        else:
+            self._closing[closer] = ")"
+            self._put("|| (", operand=False)
+
+    # Constructs that begin with a word; each returns whether it wrote something.
+
+    def _at_time_zone(self, _before: Token, after: Token) -> bool:
+        if after != ("word", "time") or self._peek(2) != ("word", "zone") or not self._operand:
+            return False
+        self._put("||", operand=False, taken=3)
+        return True
+
+    def _collate(self, _before: Token, after: Token) -> bool:
+        if after.kind not in ("word", "quoted"):
+            return False
+        self._put("", operand=True, taken=2)
+        while self._peek(0) == ("punct", ".") and self._peek(1).kind in ("word", "quoted"):
+            self._at += 2
+        return True
+
+    def _value(self, _before: Token, after: Token) -> bool:
+        name = self._peek(0).text
+        self._put(_quote(MARK + name) + " ( )", operand=True)
+        if after == ("punct", "(") and self._peek(1).kind == "number":
+            self._at = self._closer[self._at] + 1
+        return True
+
+    def _operator_word(self, _before: Token, after: Token) -> bool:
+        names = [self._peek(i) for i in range(1, 6)]
+        if after != ("punct", "("):
+            return False
+        qualified = names[1] == ("word", "pg_catalog") and names[2] == ("punct", ".")
+        operator = names[3]
+        if not qualified or operator.kind != "op" or names[4] != ("punct", ")"):
+            raise _unread("an operator of another schema")
+        if operator.text not in OPERATORS:
+            raise _unread("an operator that is not built in")
+        self._put("||" if self._operand else "-", operand=False, taken=6)
+        return True
+
+    def _similar(self, _before: Token, after: Token) -> bool:
+        if after != ("word", "to"):
+            return False
+        self._put("like", operand=False, taken=2)
+        return True
+
+    def _array(self, _before: Token, after: Token) -> bool:
+        if after != ("punct", "["):
+            return False
+        self._put(_quote(MARK + "array"), operand=False)
+        self._closing[self._closer[self._at]] = ")"
+        self._put("(", operand=False)
+        return True
+
+    def _using(self, _before: Token, after: Token) -> bool:
+        if after.kind != "op" or after.text not in OPERATORS:
+            return False
+        self._put("asc", operand=False, taken=2)
+        return True
+
+    def _only(self, _before: Token, after: Token) -> bool:
+        if after != ("punct", "("):
+            return False
+        # `ONLY (t)` is `ONLY t`.
+        self._closing[self._closer[self._at + 1]] = ""
+        self._put("only", operand=False, taken=2)
+        return True
+
+    def _overriding(self, _before: Token, after: Token) -> bool:
+        if after.text not in ("user", "system") or self._peek(2) != ("word", "value"):
+            return False
+        self._put("", operand=False, taken=3)
+        return True
+
+    def _limit(self, _before: Token, after: Token) -> bool:
+        if after != ("word", "all"):
+            return False
+        self._put("", operand=False, taken=2)
+        return True
+
+    def _by(self, before: Token, after: Token) -> bool:
+        if before != ("word", "group") or after.text not in ("distinct", "all"):
+            return False
+        self._put("by", operand=False, taken=2)
+        return True
+
+
+def _enclosing(statement: list[Token]) -> list[int]:
+    """Return for each token where the innermost bracket around it closes, -1 outside of any."""
+    closing = closers(statement)
+    around = [-1]
+    found: list[int] = []
+    for at in range(len(statement)):
+        if around[-1] == at:
+            around.pop()
+        found.append(around[-1])
+        if at in closing:
+            around.append(closing[at])
+    return found
+
+
+def _in_context(text: str, before: Token, after: Token) -> bool:
+    context = _CONTEXT.get(text)
+    if context is None:
+        return text == "nowait"
+    befores = {before.kind, before.text if before.kind != "quoted" else ""}
+    afters = {after.kind, after.text if after.kind != "quoted" else ""}
+    return bool(befores & context[0] or afters & context[1])
+
+
+def _quote(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _unread(text: str) -> ParseError:
+    return ParseError(reason("parse.unsupported"), f"{text} is not read")

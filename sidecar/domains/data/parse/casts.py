@@ -1,0 +1,166 @@
+"""Takes casts to built-in types out of a statement's tokens: they read nothing beyond their operand.
+
+`CAST(x AS type)` becomes `(x)`, `x::type` becomes `x`, `type 'text'` becomes the string. A cast to any
+other type is refused: a domain's checks, a type's input function and `regclass` look further.
+"""
+
+from typing import Final
+
+from sidecar.domains.data.parse.functions import TYPES
+from sidecar.domains.data.parse.lexer import Token
+from sidecar.terms.errors import ParseError
+from sidecar.terms.reasons import reason
+
+_ZONED: Final = (("with", "time", "zone"), ("without", "time", "zone"))
+_VARYING: Final = (("varying",),)
+_TAILS: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
+    "double": (("precision",),),
+    "character": _VARYING,
+    "char": _VARYING,
+    "nchar": _VARYING,
+    "bit": _VARYING,
+    "time": _ZONED,
+    "timestamp": _ZONED,
+}
+_UNITS: Final = frozenset(("year", "month", "day", "hour", "minute", "second"))
+# A word behind one of these is a label, a column or a relation, not a type.
+_NOT_BEFORE_TYPE: Final = (Token("punct", "."), Token("word", "as"))
+
+
+def closers(statement: list[Token]) -> dict[int, int]:
+    """Return where each opening bracket closes; the lexer has seen that they match."""
+    opened: list[int] = []
+    found: dict[int, int] = {}
+    for at, (kind, text) in enumerate(statement):
+        if kind != "punct":
+            continue
+        if text in ("(", "["):
+            opened.append(at)
+        elif text in (")", "]"):
+            found[opened.pop()] = at
+    return found
+
+
+def without_casts(statement: list[Token]) -> list[Token]:
+    """Return the tokens without casts and without the types of literals.
+
+    Raises:
+        ParseError: `parse.unsupported` for a type that is not built in.
+    """
+    if not _may_cast(statement):
+        return statement
+    closing = closers(statement)
+    dropped = bytearray(len(statement))
+    for at, token in enumerate(statement):
+        if token == ("punct", "::") and _names_partition(statement, at):
+            _drop(dropped, at, at + 2)
+        elif token == ("punct", "::"):
+            _drop(dropped, at, _type_end(statement, at + 1, closing))
+        elif token.kind == "word" and (at == 0 or statement[at - 1] not in _NOT_BEFORE_TYPE):
+            _drop_word(statement, at, closing, dropped)
+    return [token for at, token in enumerate(statement) if not dropped[at]]
+
+
+def _may_cast(statement: list[Token]) -> bool:
+    return any(
+        text == "::" or (kind == "word" and (text == "cast" or text in TYPES))
+        for kind, text in statement
+    )
+
+
+def _drop_word(
+    statement: list[Token], at: int, closing: dict[int, int], dropped: bytearray
+) -> None:
+    """Drop what a CAST or the type of a literal takes, if the word at `at` begins one."""
+    word = statement[at].text
+    if word == "cast" and statement[at + 1 : at + 2] == [Token("punct", "(")]:
+        end = closing[at + 1]
+        split = _cast_split(statement, at + 2, end)
+        if split < 0 or _type_end(statement, split + 1, closing) != end:
+            raise _unread()
+        _drop(dropped, at, at + 1)
+        _drop(dropped, split, end)
+    elif word in TYPES:
+        end = _type_end(statement, at, closing)
+        if end < len(statement) and statement[end].kind == "string":
+            _drop(dropped, at, end)
+            if word == "interval":
+                _drop(dropped, end + 1, _units_end(statement, end + 1, closing))
+
+
+def _names_partition(statement: list[Token], at: int) -> bool:
+    """Return whether the cast is `tableoid::regclass`, which names the partition a row came from."""
+    return statement[at - 1] == ("word", "tableoid") and statement[at + 1 : at + 2] == [
+        Token("word", "regclass")
+    ]
+
+
+def _cast_split(statement: list[Token], start: int, end: int) -> int:
+    """Return where the `AS` of a cast stands, -1 when there is none."""
+    depth, split = 0, -1
+    for at in range(start, end):
+        kind, text = statement[at]
+        if kind == "punct" and text in ("(", "["):
+            depth += 1
+        elif kind == "punct" and text in (")", "]"):
+            depth -= 1
+        elif depth == 0 and statement[at] == ("word", "as"):
+            split = at
+    return split
+
+
+def _drop(dropped: bytearray, start: int, end: int) -> None:
+    for at in range(start, end):
+        dropped[at] = 1
+
+
+def _type_end(statement: list[Token], at: int, closing: dict[int, int]) -> int:
+    """Return where the type that begins at `at` ends."""
+    if statement[at : at + 2] == [Token("word", "pg_catalog"), Token("punct", ".")]:
+        at += 2
+    if at >= len(statement) or statement[at].kind != "word" or statement[at].text not in TYPES:
+        raise _unread()
+    name = statement[at].text
+    at = _tail_end(statement, at + 1, name)
+    if name == "interval":
+        at = _units_end(statement, at, closing)
+    if statement[at : at + 1] == [Token("punct", "(")] and _is_modifier(statement, at, closing):
+        at = _tail_end(statement, closing[at] + 1, name)
+    return _brackets_end(statement, at, closing)
+
+
+def _tail_end(statement: list[Token], at: int, name: str) -> int:
+    for words in _TAILS.get(name, ()):
+        if statement[at : at + len(words)] == [Token("word", word) for word in words]:
+            return at + len(words)
+    return at
+
+
+def _is_modifier(statement: list[Token], at: int, closing: dict[int, int]) -> bool:
+    inside = statement[at + 1 : closing[at]]
+    return bool(inside) and all(kind == "number" or text in (",", "-") for kind, text in inside)
+
+
+def _brackets_end(statement: list[Token], at: int, closing: dict[int, int]) -> int:
+    while statement[at : at + 1] == [Token("punct", "[")]:
+        if any(token.kind != "number" for token in statement[at + 1 : closing[at]]):
+            raise _unread()
+        at = closing[at] + 1
+    return at
+
+
+def _units_end(statement: list[Token], at: int, closing: dict[int, int]) -> int:
+    """Return where `DAY`, `DAY TO SECOND(3)` end."""
+    words = [token.text if token.kind == "word" else "" for token in statement[at : at + 3]]
+    if not words or words[0] not in _UNITS:
+        return at
+    at += 1
+    if words[1:2] == ["to"] and words[2:] and words[2] in _UNITS:
+        at += 2
+    if statement[at - 1].text == "second" and statement[at : at + 1] == [Token("punct", "(")]:
+        at = closing[at] + 1
+    return at
+
+
+def _unread() -> ParseError:
+    return ParseError(reason("parse.unsupported"), "a type that is not built in is not read")

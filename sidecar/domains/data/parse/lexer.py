@@ -1,0 +1,190 @@
+"""Cuts a statement into tokens exactly where PostgreSQL's scanner cuts it.
+
+Boundaries decide everything: a string that ends one character early is another statement. So this
+scanner is the only reader of the text; the grammar reads what `canonical` makes of the tokens.
+It follows the lexical structure of PostgreSQL with `standard_conforming_strings` on (which may not
+be changed through the sidecar). What depends on settings or that two readers cut differently is
+refused: `U&` forms, strings continued after an `E''` string, digits with letters on their heels.
+
+Source: PostgreSQL manual, §4.1 Lexical Structure.
+"""
+
+import re
+from typing import Final, NamedTuple
+
+from sidecar.domains.data.limits import NAME_BYTES_MAX, NESTING_MAX, TEXT_BYTES_MAX
+from sidecar.terms.errors import ParseError
+from sidecar.terms.reasons import reason
+
+_SCANNER: Final = re.compile(
+    r"""
+    (?P<space>[ \t\n\r\f\v]+ | --[^\n\r]*)
+  | (?P<comment>/\*)
+  | (?P<unicode>[uU]&["'])
+  | (?P<escaped>[eE]'(?:[^'\\]|''|\\.)*+')
+  | (?P<broken>[eE]')
+  | (?P<string>[bBxXnN]?'(?:[^']|'')*+')
+  | (?P<quoted>"(?:[^"]|"")++")
+  | (?P<word>[A-Za-z_\u0080-\U0010ffff][A-Za-z0-9_$\u0080-\U0010ffff]*)
+  | (?P<number>(?:[0-9]+(?:\.(?!\.)[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)
+  | (?P<param>\$[0-9]+)
+  | (?P<dollar>\$(?:[A-Za-z_\u0080-\U0010ffff][A-Za-z0-9_\u0080-\U0010ffff]*)?\$)
+  | (?P<punct>::|:=|[,()\[\].;:])
+  | (?P<op>[~!@#^&|`?+\-*/%<>=]+)
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_COMMENT_EDGE: Final = re.compile(r"/\*|\*/")
+_WORD_CHAR: Final = re.compile(r"[A-Za-z0-9_$\u0080-\U0010ffff]")
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0e-\x1f\x7f\ud800-\udfff]")
+_UPPER: Final = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz")
+_OPENERS: Final = {"(": ")", "[": "]"}
+
+
+class Token(NamedTuple):
+    """One token.
+
+    `kind` is word, quoted, string, number, param, punct or op. `text` is the name as PostgreSQL folds
+    it for words and quoted names, empty for strings (nobody needs what they hold), else as written.
+    """
+
+    kind: str
+    text: str
+
+
+def tokens(text: str) -> list[Token]:
+    """Return the tokens of `text`, comments and space left out.
+
+    Raises:
+        ParseError: `parse.too_large`, `parse.syntax`, `parse.encoding`, `parse.unsupported`.
+    """
+    if len(text.encode("utf-8", "surrogatepass")) > TEXT_BYTES_MAX:
+        raise ParseError(reason("parse.too_large"), f"a text of more than {TEXT_BYTES_MAX} bytes")
+    if _CONTROL.search(text):
+        raise ParseError(reason("parse.encoding"), "the text holds a control character")
+    found: list[Token] = []
+    at = 0
+    while at < len(text):
+        match = _SCANNER.match(text, at)
+        if match is None:
+            raise ParseError(reason("parse.syntax"), f"no token begins at character {at}")
+        at = _take(text, match, found)
+    _check_nesting(found)
+    return found
+
+
+def _take(text: str, match: re.Match[str], found: list[Token]) -> int:
+    """Append what `match` is to `found` and return where the next token begins."""
+    kind = match.lastgroup
+    assert kind is not None
+    if kind == "space":
+        return match.end()
+    if kind == "comment":
+        return _comment_end(text, match.end())
+    if kind in ("word", "punct"):
+        found.append(Token(kind, _name(match.group().translate(_UPPER))))
+        return match.end()
+    if kind == "op":
+        operator = _operator(match.group())
+        if operator:
+            found.append(Token("op", operator))
+        return match.start() + len(operator)
+    return _take_literal(text, match, found)
+
+
+def _take_literal(text: str, match: re.Match[str], found: list[Token]) -> int:
+    kind, raw = match.lastgroup, match.group()
+    if kind == "quoted":
+        found.append(Token("quoted", _name(raw[1:-1].replace('""', '"'))))
+        return match.end()
+    if kind in ("number", "param"):
+        if _WORD_CHAR.match(text, match.end()):
+            raise ParseError(reason("parse.syntax"), f"letters after digits at {match.start()}")
+        found.append(Token(kind, raw))
+        return match.end()
+    if kind in ("escaped", "string"):
+        _refuse_continued(text, match)
+        found.append(Token("string", ""))
+        return match.end()
+    if kind == "dollar":
+        end = text.find(raw, match.end())
+        if end < 0:
+            raise ParseError(reason("parse.syntax"), "a dollar-quoted string does not end")
+        found.append(Token("string", ""))
+        return end + len(raw)
+    if kind == "broken":
+        raise ParseError(reason("parse.syntax"), "a string does not end")
+    raise ParseError(reason("parse.unsupported"), "unicode names and strings (U&) are not read")
+
+
+def _refuse_continued(text: str, match: re.Match[str]) -> None:
+    """Refuse a string right behind a string: what its backslashes mean depends on the one before."""
+    at = match.end()
+    while True:
+        following = _SCANNER.match(text, at)
+        if following is None or following.lastgroup not in ("space", "comment"):
+            break
+        at = following.end()
+        if following.lastgroup == "comment":
+            at = _comment_end(text, at)
+    if text.startswith("'", at):
+        raise ParseError(reason("parse.unsupported"), "a string continued by another is not read")
+
+
+def _comment_end(text: str, at: int) -> int:
+    depth = 1
+    for edge in _COMMENT_EDGE.finditer(text, at):
+        depth += 1 if edge.group() == "/*" else -1
+        if depth == 0:
+            return edge.end()
+    raise ParseError(reason("parse.syntax"), "a comment does not end")
+
+
+def _operator(run: str) -> str:
+    """Return the first operator of a run of operator characters.
+
+    A comment ends it, and a longer one ends in `+` or `-` only if it holds one of `~!@#%^&|`?`.
+    """
+    for opener in ("--", "/*"):
+        cut = run.find(opener)
+        if cut >= 0:
+            run = run[:cut]
+    while len(run) > 1 and run[-1] in "+-" and not set(run) & set("~!@#%^&|`?"):
+        run = run[:-1]
+    return run
+
+
+def _name(name: str) -> str:
+    if len(name) > 15 and len(name.encode()) > NAME_BYTES_MAX:
+        raise ParseError(
+            reason("parse.too_large"), f"a name of more than {NAME_BYTES_MAX} bytes, which is cut"
+        )
+    return name
+
+
+def _check_nesting(found: list[Token]) -> None:
+    closers: list[str] = []
+    for kind, text in found:
+        if kind != "punct":
+            continue
+        if text in _OPENERS:
+            closers.append(_OPENERS[text])
+            if len(closers) > NESTING_MAX:
+                raise ParseError(
+                    reason("parse.too_large"), f"brackets nested deeper than {NESTING_MAX}"
+                )
+        elif text in (")", "]") and (not closers or closers.pop() != text):
+            raise ParseError(reason("parse.syntax"), "brackets do not match")
+    if closers:
+        raise ParseError(reason("parse.syntax"), "a bracket is not closed")
+
+
+def statements(found: list[Token]) -> list[list[Token]]:
+    """Return the statements between the semicolons; empty ones are none."""
+    split: list[list[Token]] = [[]]
+    for token in found:
+        if token == ("punct", ";"):
+            split.append([])
+        else:
+            split[-1].append(token)
+    return [statement for statement in split if statement]

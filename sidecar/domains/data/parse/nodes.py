@@ -1,0 +1,79 @@
+"""Which nodes of the grammar's parser are understood, and how their parts are read.
+
+An allow-list over classes and over their arguments: a class that is not listed, or an argument that
+is not, refuses the statement. Nothing is skipped because it looks harmless.
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+from sqlglot import exp
+
+from sidecar.terms.errors import ParseError
+from sidecar.terms.reasons import reason
+
+_BINARY: Final = frozenset(("this", "expression", "safe", "typed", "negate"))
+_THIS: Final = frozenset(("this",))
+
+# Expressions that read what their parts read: class → arguments that may be set.
+PLAIN: Final[dict[type[exp.Expression], frozenset[str]]] = {
+    **dict.fromkeys(
+        (
+            exp.Add, exp.And, exp.DPipe, exp.Div, exp.EQ, exp.Escape, exp.GT, exp.GTE, exp.ILike,
+            exp.Is, exp.LT, exp.LTE, exp.Like, exp.Mod, exp.Mul, exp.NEQ, exp.NullSafeEQ,
+            exp.NullSafeNEQ, exp.Or, exp.Overlaps, exp.Sub,
+        ),
+        _BINARY,
+    ),
+    **dict.fromkeys((exp.All, exp.Any, exp.Exists, exp.Neg, exp.Not, exp.Paren, exp.Where), _THIS),
+    exp.Array: frozenset(("expressions",)),
+    exp.Between: frozenset(("this", "low", "high", "symmetric")),
+    exp.Case: frozenset(("this", "ifs", "default")),
+    exp.Distinct: frozenset(("expressions",)),
+    exp.Filter: frozenset(("this", "expression")),
+    exp.If: frozenset(("this", "true")),
+    exp.In: frozenset(("this", "query", "expressions")),
+    exp.Order: frozenset(("this", "expressions")),
+    exp.Ordered: frozenset(("this", "desc", "nulls_first")),
+    exp.Tuple: frozenset(("expressions",)),
+    exp.WithinGroup: frozenset(("this", "expression")),
+}  # fmt: skip
+
+# Leaves that read nothing.
+LEAVES: Final = frozenset((exp.Boolean, exp.Literal, exp.Null, exp.Parameter))
+
+
+def parts(node: exp.Expression, allowed: frozenset[str]) -> Iterator[exp.Expression]:
+    """Yield the nodes directly below, having seen that only arguments in `allowed` are set."""
+    for name, value in node.args.items():
+        if value is None or value is False or value == [] or value == "":
+            continue
+        if name not in allowed:
+            raise unread()
+        if isinstance(value, exp.Expression):
+            yield value
+        elif isinstance(value, list):
+            yield from value
+
+
+def check(node: exp.Expression, allowed: frozenset[str]) -> None:
+    """Refuse a node that sets an argument that is not in `allowed`."""
+    for name, value in node.args.items():
+        if name not in allowed and value is not None and value is not False and value != []:
+            raise unread()
+
+
+def name_of(node: object) -> str:
+    """Return a name as PostgreSQL keeps it.
+
+    An unquoted one is a word of the grammar that the parser took for a name (see `canonical`).
+    """
+    if not isinstance(node, exp.Identifier) or not node.args.get("quoted"):
+        raise unread()
+    name: str = node.args["this"]
+    return name
+
+
+def unread() -> ParseError:
+    """Return the refusal of what the parser handed over and nobody understands."""
+    return ParseError(reason("parse.unsupported"), "a part of the statement that is not understood")

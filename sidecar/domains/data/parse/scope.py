@@ -1,0 +1,180 @@
+"""What names stand for at one place in a statement.
+
+A scope is one query level: the relations of its FROM, and the level around it. PostgreSQL's order is
+kept: a bare name is a column of the nearest level that has one, and only if no level has, the whole
+row of a relation of that name. Where two relations of one level fit, both count as read: a superset
+is safe, and PostgreSQL refuses the ambiguous ones itself.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import msgspec
+
+from sidecar.domains.data.catalogue import Table, TableKey
+from sidecar.domains.data.parse.access import SYSTEM_COLUMNS, Accesses
+from sidecar.terms.errors import ParseError
+from sidecar.terms.reasons import reason
+
+# The columns of a composite value, None for a value that is not known to be one.
+Row = frozenset[str] | None
+
+
+class Column(msgspec.Struct, frozen=True):
+    """A column of a relation: its name here, the table columns it reads, its own columns if composite."""
+
+    name: str
+    bases: tuple[tuple[TableKey, str], ...] = ()
+    row: Row = None
+
+
+class Relation(msgspec.Struct, frozen=True):
+    """What a FROM item is called and what it has.
+
+    Args:
+        name: As statements refer to it, empty where they cannot.
+        columns: In order; names may repeat.
+        table: Set where it is a table of the catalogue, for whole rows and system columns.
+        is_aliased: `schema.table.column` does not reach it.
+    """
+
+    name: str
+    columns: tuple[Column, ...]
+    table: TableKey | None = None
+    is_aliased: bool = True
+
+    def named(self, name: str) -> list[Column]:
+        """Return the columns of that name, system columns of a table included."""
+        found = [column for column in self.columns if column.name == name]
+        if not found and self.table is not None and name in SYSTEM_COLUMNS:
+            return [Column(name, ((self.table, name),))]
+        return found
+
+    @property
+    def row(self) -> frozenset[str]:
+        """Return the names of its columns."""
+        return frozenset(column.name for column in self.columns)
+
+
+class Item(msgspec.Struct, frozen=True):
+    """A FROM item or a join of several: the relations that can be named, the columns of its `*`."""
+
+    relations: tuple[Relation, ...]
+    columns: tuple[Column, ...]
+
+
+CTEs = Mapping[str, tuple[Column, ...]]
+
+
+class Scope(msgspec.Struct, frozen=True):
+    """One query level."""
+
+    relations: tuple[Relation, ...] = ()
+    parent: "Scope | None" = None
+    ctes: CTEs = {}
+
+    def below(self, relations: Sequence[Relation]) -> "Scope":
+        """Return a level inside this one."""
+        return Scope(tuple(relations), self, self.ctes)
+
+    def beside(self, relations: Sequence[Relation]) -> "Scope":
+        """Return this level with other relations."""
+        return Scope(tuple(relations), self.parent, self.ctes)
+
+    def with_ctes(self, more: CTEs) -> "Scope":
+        """Return this level with more CTEs in sight; later ones hide earlier ones."""
+        return Scope(self.relations, self.parent, {**self.ctes, **more})
+
+    def levels(self) -> Iterator["Scope"]:
+        """Yield this level and those around it, nearest first."""
+        level: Scope | None = self
+        while level is not None:
+            yield level
+            level = level.parent
+
+
+def table_relation(table: Table, alias: str | None) -> Relation:
+    """Return a table of the catalogue as a FROM item's relation."""
+    columns = tuple(Column(name, ((table.key, name),)) for name in table.columns)
+    return Relation(alias or table.key.table, columns, table.key, is_aliased=alias is not None)
+
+
+def renamed(columns: Sequence[Column], names: Sequence[str]) -> tuple[Column, ...]:
+    """Return `columns` with the first ones called as `AS t(a, b)` says."""
+    if len(names) > len(columns):
+        raise ParseError(reason("parse.unknown_column"), "more column aliases than columns")
+    return tuple(
+        msgspec.structs.replace(column, name=names[i]) if i < len(names) else column
+        for i, column in enumerate(columns)
+    )
+
+
+def read_columns(columns: Sequence[Column], accesses: Accesses) -> None:
+    """Note columns read by name."""
+    for column in columns:
+        for key, name in column.bases:
+            accesses.column(key, name)
+
+
+def read_star(columns: Sequence[Column], accesses: Accesses) -> None:
+    """Note columns read by `*`."""
+    for column in columns:
+        for key, name in column.bases:
+            accesses.star(key, (name,))
+
+
+def read_row(relation: Relation, accesses: Accesses) -> Row:
+    """Note a relation's whole row read as a value."""
+    read_star(relation.columns, accesses)
+    if relation.table is not None:
+        accesses.whole_row(relation.table)
+    return relation.row
+
+
+def read_name(name: str, scope: Scope, accesses: Accesses) -> Row:
+    """Note what a bare name reads; return its columns if it is a composite value."""
+    for level in scope.levels():
+        found = [column for relation in level.relations for column in relation.named(name)]
+        if found:
+            read_columns(found, accesses)
+            return _row_of(found)
+    for level in scope.levels():
+        relations = [relation for relation in level.relations if relation.name == name]
+        if relations:
+            return frozenset().union(*(read_row(relation, accesses) or () for relation in relations))
+    raise _unknown()
+
+
+def read_qualified(parts: Sequence[str], scope: Scope, accesses: Accesses) -> Row:
+    """Note what `relation.column` or `schema.relation.column` reads."""
+    *qualifier, name = parts
+    found = [column for relation in qualified(qualifier, scope) for column in relation.named(name)]
+    if not found:
+        raise _unknown()
+    read_columns(found, accesses)
+    return _row_of(found)
+
+
+def qualified(qualifier: Sequence[str], scope: Scope) -> list[Relation]:
+    """Return the relations of the nearest level that `relation` or `schema.relation` names."""
+    for level in scope.levels():
+        relations = [relation for relation in level.relations if _is_called(relation, qualifier)]
+        if relations:
+            return relations
+    raise ParseError(reason("parse.unknown_table"), "a relation that this part of the text has not")
+
+
+def _is_called(relation: Relation, qualifier: Sequence[str]) -> bool:
+    if len(qualifier) == 1:
+        return relation.name == qualifier[0]
+    # `database.schema.table` is as `schema.table`: PostgreSQL refuses every other database.
+    schema, table = qualifier[-2:]
+    return not relation.is_aliased and relation.table == (schema, table)
+
+
+def _row_of(columns: Sequence[Column]) -> Row:
+    rows = [column.row for column in columns if column.row is not None]
+    return frozenset().union(*rows) if rows else None
+
+
+def _unknown() -> ParseError:
+    return ParseError(reason("parse.unknown_column"), "a column that the catalogue does not list")

@@ -1,0 +1,131 @@
+"""Recognises the statements that touch no data: transaction control, SHOW, and harmless settings.
+
+They are read by an exact grammar over tokens, never by what a SQL parser makes of them: several
+parsers read `DISCARD ALL` or `SAVEPOINT a` as an expression. A statement that begins like one of
+these and does not fit is refused.
+
+Of RESET and DISCARD: both return settings to what they were when the session began. Nothing that may
+not be SET can have changed since, so `RESET ALL` and `DISCARD ALL` pass; a single setting may be
+reset if it may be set. A listener that pins a setting does so in the startup message, not by SET.
+"""
+
+import re
+from typing import Final
+
+from sidecar.domains.data.parse.lexer import Token
+from sidecar.terms.errors import ParseError
+from sidecar.terms.reasons import reason
+
+# Settings that change how answers look or how long they may take, never what a name or a string means.
+HARMLESS: Final = frozenset({
+    "application_name", "bytea_output", "client_min_messages", "datestyle", "extra_float_digits",
+    "idle_in_transaction_session_timeout", "intervalstyle", "lock_timeout", "statement_timeout",
+    "timezone",
+})  # fmt: skip
+
+_MODE = (
+    r"(?:isolation level (?:serializable|repeatable read|read committed|read uncommitted)"
+    r"|read write|read only|(?:not )?deferrable)"
+)
+_MODES = rf"{_MODE}(?: ?,? {_MODE})*"
+_BLOCK = r"(?: (?:work|transaction))?"
+_CHAIN = r"(?: and (?:no )?chain)?"
+_NAME = r" \x01"
+
+# Token texts joined by one space; `\x01` stands for any name, `\x02` for any value.
+_GRAMMAR: Final[dict[str, re.Pattern[str]]] = {
+    verb: re.compile(rule + r"\Z")
+    for verb, rule in {
+        "begin": rf"begin{_BLOCK}(?: {_MODES})?",
+        "start": rf"start transaction(?: {_MODES})?",
+        "commit": rf"commit{_BLOCK}{_CHAIN}",
+        "end": rf"end{_BLOCK}{_CHAIN}",
+        "abort": rf"abort{_BLOCK}{_CHAIN}",
+        "rollback": rf"rollback{_BLOCK}(?:{_CHAIN}| to(?: savepoint)?{_NAME})",
+        "savepoint": rf"savepoint{_NAME}",
+        "release": rf"release(?: savepoint)?{_NAME}",
+        "show": rf"show(?: time zone| transaction isolation level| session authorization|{_NAME})",
+        "deallocate": rf"deallocate(?: prepare)?{_NAME}",
+        "discard": r"discard (?:all|plans|sequences|temp|temporary)",
+        "close": rf"close{_NAME}",
+        "unlisten": rf"unlisten(?: \*|{_NAME})",
+    }.items()
+}
+# The words that the grammar above names; every other word, and every quoted one, is a name.
+_WORDS: Final = frozenset(
+    word for rule in _GRAMMAR.values() for word in re.findall(r"(?<!\\)[a-z]+", rule.pattern)
+) | {"set", "local"}
+_TRANSACTION: Final = re.compile(rf"set (?:local )?transaction {_MODES}\Z")
+VERBS: Final = frozenset(_GRAMMAR) | {"set", "reset"}
+
+
+def session_verb(statement: list[Token]) -> str | None:
+    """Return the verb of a statement that touches no data, None when it is of another kind.
+
+    Raises:
+        ParseError: `parse.session` for a setting that may not be changed, `parse.unsupported` for a
+            statement that begins with one of these verbs and goes on otherwise.
+    """
+    kind, verb = statement[0]
+    if kind != "word" or verb not in VERBS:
+        return None
+    if verb == "set":
+        _check_set(statement)
+    elif verb == "reset":
+        _check_reset(statement)
+    elif not _matches(_GRAMMAR[verb], statement):
+        raise ParseError(reason("parse.unsupported"), f"this form of `{verb}` is not read")
+    return verb
+
+
+def _matches(rule: re.Pattern[str], statement: list[Token]) -> bool:
+    """Return whether the statement fits, its last word being either a word of the rule or a name."""
+    spelt = [_spelt(token) for token in statement]
+    if rule.match(" ".join(spelt)):
+        return True
+    return statement[-1].kind in ("word", "quoted") and bool(
+        rule.match(" ".join([*spelt[:-1], "\x01"]))
+    )
+
+
+def _spelt(token: Token) -> str:
+    if token.kind == "word":
+        return token.text if token.text in _WORDS else "\x01"
+    if token.kind == "quoted":
+        return "\x01"
+    return token.text if token.text in ("*", ",") else "\x02"
+
+
+def _check_set(statement: list[Token]) -> None:
+    if _TRANSACTION.match(" ".join(_spelt(token) for token in statement)):
+        return
+    rest = statement[1:]
+    if rest[:1] in ([Token("word", "session")], [Token("word", "local")]):
+        rest = rest[1:]
+    if rest[:2] == [Token("word", "time"), Token("word", "zone")]:
+        rest = [Token("word", "timezone"), Token("word", "to"), *rest[2:]]
+    if not _is_harmless(rest[:1]) or rest[1:2] not in ([Token("word", "to")], [Token("op", "=")]):
+        raise ParseError(reason("parse.session"), "this setting may not be changed")
+    _check_values(rest[2:])
+
+
+def _check_values(values: list[Token]) -> None:
+    """Refuse anything but literals and bare words with commas between them."""
+    values = [value for value in values if value not in (Token("op", "-"), Token("op", "+"))]
+    plain = all(value.kind in ("word", "quoted", "string", "number") for value in values[::2])
+    commas = all(value == Token("punct", ",") for value in values[1::2])
+    if not plain or not commas or len(values) % 2 == 0:
+        raise ParseError(reason("parse.session"), "a setting's value is a literal or a word")
+
+
+def _check_reset(statement: list[Token]) -> None:
+    rest = statement[1:]
+    if rest == [Token("word", "time"), Token("word", "zone")]:
+        return
+    if len(rest) != 1 or not (rest == [Token("word", "all")] or _is_harmless(rest)):
+        raise ParseError(reason("parse.session"), "this setting may not be reset")
+
+
+def _is_harmless(name: list[Token]) -> bool:
+    # Settings are looked up without regard to case, quoted or not.
+    return bool(name) and name[0].kind in ("word", "quoted") and name[0].text.lower() in HARMLESS

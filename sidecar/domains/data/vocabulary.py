@@ -1,0 +1,68 @@
+"""The words of SQL that rules may read, and the obligations that may stand on a statement."""
+
+from typing import Final
+
+from sidecar.terms.domain import ObligationType, Vocabulary, Word
+
+_SQL: Final = (
+    Word("request.sql.dialect", "string", "`postgres`"),
+    Word("request.sql.kind", "string", "select, insert, update, delete, merge or session"),
+    Word("request.sql.verbs", "list(string)", "every verb in it, data-modifying CTEs included"),
+    Word("request.sql.statements", "int", "1; 0 for an empty text"),
+    Word(
+        "request.sql.reads",
+        "map(string, list(string))",
+        "`schema.table` → columns read; `*` beside them for a whole row, [] for touched only",
+    ),
+    Word(
+        "request.sql.writes",
+        "map(string, list(string))",
+        "`schema.table` → columns written; [] for deleted from or locked",
+    ),
+    Word("request.sql.functions", "list(string)", "functions called, declared ones as schema.name"),
+    Word("request.sql.limit", "int", "LIMIT of the outermost query; absent when there is none"),
+    Word("request.sql.text_sha256", "string", "digest of the text"),
+    Word("request.sql.complete", "bool", "true: what is not understood completely is refused"),
+    Word("request.sql.params", "list(dyn)", "bound parameters, where given", sensitive=True),
+    Word("resource.properties.schema", "string", "schema of a table or column"),
+    Word("resource.properties.table", "string", "table of a table or column"),
+    Word("resource.properties.column", "string", "column's name"),
+)
+
+# Strictest first.
+MASKS: Final = ("nullify", "redact", "hash", "truncate", "last4", "expression")
+
+
+def _only(required: dict[str, object], **optional: object) -> dict[str, object]:
+    return {
+        "type": "object",
+        "properties": {**required, **optional},
+        "required": sorted(required),
+        "additionalProperties": False,
+    }
+
+
+_COUNT: Final = {"type": "integer", "minimum": 0}
+_TEXT: Final = {"type": "string", "minLength": 1}
+
+OBLIGATIONS: Final = (
+    ObligationType("filter_rows", _only({"where": _TEXT}), "and", "where", holes=("where",)),
+    ObligationType(
+        "mask",
+        _only({"with": {"enum": list(MASKS)}}, expression=_TEXT),
+        "strictest",
+        "with",
+        order=MASKS,
+    ),
+    ObligationType("limit_rows", _only({"max": _COUNT}), "min", "max"),
+    ObligationType("min_group_size", _only({"min": _COUNT}), "max", "min"),
+    ObligationType("deny_in_predicate", _only({}), "equal", ""),
+    ObligationType("notify", _only({}, to=_TEXT, message=_TEXT), "equal", "to"),
+    ObligationType("end_session", _only({}), "equal", ""),
+)
+
+VOCABULARY: Final = Vocabulary(
+    words={"sql": _SQL},
+    phases={"sql": ("connect", "call")},
+    obligations=OBLIGATIONS,
+)

@@ -1,0 +1,1 @@
+"""What an allow may hand out: exchanged tokens and human approvals."""

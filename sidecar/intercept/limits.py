@@ -1,0 +1,22 @@
+"""Bounds on what listeners take in, each with its reason."""
+
+from typing import Final
+
+# A protocol's or an upstream's name stands in every record.
+WORD_CHARS_MAX: Final = 128
+# One request of a batch is one record each; a longer list is another request.
+CALLS_MAX: Final = 100
+EVALUATIONS_MAX: Final = 500
+# A body is judged whole; beyond this the strict reader refuses it as well.
+ASK_BODY_BYTES_MAX: Final = 8 * 1024 * 1024
+# A caller on this machine has sent its body long before; a slow one holds memory.
+ASK_BODY_S_MAX: Final = 10.0
+# Each is a task and a place in a group commit; more wait at the caller's, who is told so (429).
+ASK_IN_FLIGHT_MAX: Final = 512
+ASK_CONNECTIONS_MAX: Final = 1024
+# Longer than the keep-alive of common clients would only hold descriptors.
+ASK_IDLE_S_MAX: Final = 75.0
+# What is still sent after a refusal is read away this long, so that the refusal is seen.
+ASK_LINGER_S: Final = 0.5
+ASK_HEADERS_MAX: Final = 64
+REQUEST_ID_CHARS_MAX: Final = 256

@@ -1,0 +1,1 @@
+"""The PostgreSQL listener: a proxy that decides every statement before the server sees it."""

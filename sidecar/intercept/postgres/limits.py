@@ -1,0 +1,39 @@
+"""Bounds on what the PostgreSQL listener takes in, each with its reason."""
+
+from typing import Final
+
+# PostgreSQL's own MAX_STARTUP_PACKET_LENGTH.
+STARTUP_BYTES_MAX: Final = 10_000
+# SASL messages are a few hundred bytes; whoever has not logged in gets no more memory than this.
+LOGIN_BYTES_MAX: Final = 4096
+# A statement is judged whole; parsers refuse far shorter texts.
+STATEMENT_BYTES_MAX: Final = 1024 * 1024
+# Bind carries values that are not read, and a value may be a document.
+BIND_BYTES_MAX: Final = 16 * 1024 * 1024
+# Everything else is a name or two.
+MESSAGE_BYTES_MAX: Final = 64 * 1024
+# Messages of the server that are read whole: tags, errors, parameters. Rows pass unread.
+ANSWER_BYTES_MAX: Final = 4 * 1024 * 1024
+# PostgreSQL keeps statements and portals under 63 bytes of their name (NAMEDATALEN - 1).
+NAME_BYTES_MAX: Final = 63
+# More than any driver's cache holds; the oldest is then forgotten, and using it is refused.
+NAMES_MAX: Final = 2048
+# Messages sent upstream and not answered yet; the client's next ones wait.
+UNANSWERED_MAX: Final = 4096
+# Parses and Binds of one name that are not answered yet; nobody pipelines a name against itself.
+CANDIDATES_MAX: Final = 4
+# Bytes of a client that wait behind a decision before it is asked to stop sending.
+WAITING_BYTES_MAX: Final = 256 * 1024
+# PostgreSQL's authentication_timeout is 60 s, for people who type; workloads do not.
+LOGIN_S_MAX: Final = 10.0
+# A connection that says nothing for as long as this is nobody's.
+IDLE_S_MAX: Final = 3600.0
+# How far one decision reaches on a prepared statement (`lease_max_s`).
+LEASE_S_MAX: Final = 60.0
+# Each costs a connection of the upstream, which has a hundred by default.
+CONNECTIONS_MAX: Final = 500
+# Outcomes that wait to be recorded; a ledger that slow ends the connection.
+OUTCOMES_MAX: Final = 1024
+# A denial's text stands in a client's log line.
+MESSAGE_CHARS_MAX: Final = 2000
+TOKEN_CHARS_MAX: Final = 512

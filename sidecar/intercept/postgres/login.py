@@ -1,0 +1,101 @@
+"""A client's way in: the packets before the session, then SCRAM against the workload's verifier.
+
+No TLS is spoken on this leg (both requests for it are answered `N`, each once, as PostgreSQL does):
+the listener belongs on the loopback interface, and the key itself never crosses it.
+"""
+
+import struct
+from collections.abc import Callable
+
+from sidecar.facts.scram import MECHANISM, NONCE_BYTES, ScramError, ScramServer, Verifier
+from sidecar.intercept.postgres.channel import Channel
+from sidecar.intercept.postgres.limits import LOGIN_BYTES_MAX
+from sidecar.intercept.postgres.protocol.startup import (
+    CancelAsked,
+    EncryptionAsked,
+    Startup,
+    packet_end,
+    read_packet,
+)
+from sidecar.intercept.postgres.protocol.wire import (
+    AUTHENTICATION_OK,
+    HEADER_BYTES,
+    ProtocolError,
+    Refused,
+    cstring,
+    message,
+)
+
+_SASL, _SASL_CONTINUE, _SASL_FINAL = 10, 11, 12
+
+
+async def read_startup(client: Channel) -> Startup | CancelAsked:
+    """Return what the client wants. Raises ProtocolError, Refused, ConnectionEnded."""
+    declined: set[int] = set()
+    while True:
+        asked = read_packet(await client.take(packet_end))
+        if not isinstance(asked, EncryptionAsked):
+            return asked
+        if asked.code in declined:
+            raise ProtocolError("encryption was declined already")
+        declined.add(asked.code)
+        client.write(b"N")
+
+
+async def authenticate(
+    client: Channel, user: str, verifier: str | None, random: Callable[[int], bytes], decoy: bytes
+) -> None:
+    """Return when the client has proven that it is `user`.
+
+    Args:
+        client: The connection, whose startup packet is read.
+        user: The name in it.
+        verifier: None for a user there is none of, who is asked all the same and fails at the end.
+        random: Returns that many bytes fit for cryptography.
+        decoy: Secret of this process, from which such a user's salt is made.
+
+    Raises:
+        Refused: It has not.
+    """
+    known = Verifier.read(verifier) if verifier else Verifier.decoy(user, decoy)
+    exchange = ScramServer(known, random(NONCE_BYTES))
+    client.write(_authentication(_SASL, cstring(MECHANISM.encode()), b"\0"))
+    try:
+        challenge = exchange.first(_initial(await _answer(client)))
+        client.write(_authentication(_SASL_CONTINUE, challenge))
+        proof = exchange.final(await _answer(client))
+    except ScramError:
+        raise Refused("28P01", "authentication failed") from None
+    if verifier is None:
+        raise Refused("28P01", "authentication failed")
+    client.write(_authentication(_SASL_FINAL, proof) + AUTHENTICATION_OK)
+
+
+async def _answer(client: Channel) -> bytes:
+    return (await client.take(_answer_end))[HEADER_BYTES:]
+
+
+def _answer_end(data: bytearray) -> int | None:
+    """Return where a SASL message ends; before login a client sends nothing else."""
+    if data and data[0] != ord("p"):
+        raise ProtocolError("expected an answer to the request for a password")
+    if len(data) < HEADER_BYTES:
+        return None
+    size = int.from_bytes(data[1:HEADER_BYTES], "big")
+    if not 4 <= size <= LOGIN_BYTES_MAX:
+        raise ProtocolError("an answer of impossible or excessive length")
+    return size + 1 if size < len(data) else None
+
+
+def _initial(body: bytes) -> bytes:
+    """Return the client-first-message of a SASLInitialResponse."""
+    mechanism, end, rest = body.partition(b"\0")
+    if not end or len(rest) < 4 or struct.unpack("!i", rest[:4])[0] != len(rest) - 4:
+        raise ProtocolError("a malformed SASLInitialResponse")
+    if mechanism != MECHANISM.encode():
+        raise ProtocolError("a mechanism that was not offered")
+    return rest[4:]
+
+
+def _authentication(code: int, *parts: bytes) -> bytes:
+    return message(b"R", struct.pack("!I", code), *parts)

@@ -1,0 +1,67 @@
+"""What became of permitted statements, on record: one outcome for each decision and Sync.
+
+A simple query is one use. A prepared statement may be used many times before a Sync, and its uses up to
+there are one record. A decision that was never used is told of once its name is gone; what is open when
+the connection ends is `unknown`.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+from sidecar.flow import Path, RecordError, outcome_record, settle
+from sidecar.intercept.postgres.limits import OUTCOMES_MAX
+from sidecar.intercept.postgres.protocol.prepared import Lease
+from sidecar.terms.answer import Forward
+from sidecar.terms.record import OutcomeRecord
+
+Spawn = Callable[[asyncio.Task[None]], None]
+
+
+class Outcomes:
+    """Writes one connection's outcome records in order, behind its back."""
+
+    def __init__(self, path: Path, spawned: Spawn, lost: Callable[[], None]) -> None:
+        """Take the path, who keeps tasks alive, and whom to tell when a record is lost."""
+        self._path = path
+        self._spawned = spawned
+        self._lost = lost
+        self._waiting: deque[tuple[Forward, OutcomeRecord]] = deque()
+        self._is_writing = False
+
+    def tell(self, leases: dict[Lease, None]) -> None:
+        """Record what has come of `leases` since the last time, and empty the list."""
+        for lease in leases:
+            self._waiting.append((lease.forward, self._record(lease)))
+        leases.clear()
+        if len(self._waiting) > OUTCOMES_MAX:
+            self._lost()
+        if self._waiting and not self._is_writing:
+            self._is_writing = True
+            self._spawned(asyncio.get_running_loop().create_task(self._write()))
+
+    def _record(self, lease: Lease) -> OutcomeRecord:
+        record = outcome_record(
+            lease.forward,
+            self._path,
+            **({} if lease.result == "forwarded" else {"result": lease.result}),
+            upstream_status=lease.status,
+            rows=lease.rows,
+            bytes=lease.size,
+            uses=lease.uses,
+        )
+        lease.uses = lease.rows = lease.size = 0
+        lease.result, lease.status, lease.told = "forwarded", None, True
+        return record
+
+    async def _write(self) -> None:
+        try:
+            while self._waiting:
+                await settle(self._waiting[0][0], self._path, self._waiting[0][1])
+                self._waiting.popleft()
+        except RecordError:
+            # Law: what cannot be recorded lets nothing more through; the next start says `unknown`.
+            self._waiting.clear()
+            self._lost()
+        finally:
+            self._is_writing = False

@@ -1,0 +1,1 @@
+"""PostgreSQL's protocol without a socket: messages in, messages out."""

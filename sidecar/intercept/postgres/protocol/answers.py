@@ -1,0 +1,89 @@
+"""The server's stream: framed always, read where it says something, passed on as it is."""
+
+from typing import Final
+
+from sidecar.intercept.postgres.limits import ANSWER_BYTES_MAX
+from sidecar.intercept.postgres.protocol.pipeline import Pipeline
+from sidecar.intercept.postgres.protocol.wire import HEADER_BYTES, ProtocolError
+
+# What the server must say of itself, at the start and whenever it says it again.
+REQUIRED: Final = {"client_encoding": "UTF8", "standard_conforming_strings": "on"}
+
+_DATA_ROW: Final = ord("D")
+_DESCRIPTIONS: Final = frozenset(b"Ttn")
+_UNREAD: Final = _DESCRIPTIONS | {_DATA_ROW}
+_READ: Final = frozenset(b"123CEIsZ")
+# Notices and notifications come whenever the server likes.
+_PASSED: Final = frozenset(b"NA")
+_PARAMETER: Final = ord("S")
+
+
+class Answers:
+    """Cuts the server's bytes into messages, however they arrive; the pipeline reads them."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+        self._held = b""
+        self._passing = 0
+
+    def feed(self, data: bytes) -> bytes:
+        """Return what the client is to be sent for `data`.
+
+        Raises:
+            ProtocolError: The server says what cannot follow from what it was asked.
+        """
+        data = self._held + data
+        out: list[bytes] = []
+        start = 0
+        at = min(self._passing, len(data))
+        self._passing -= at
+        while (end := _end(data, at)) is not None:
+            instead = self._message(data, at, end)
+            if instead is not None:
+                out += (data[start:at], instead)
+                start = end
+            at = end
+        if at > len(data):
+            # The rest of a row is on its way and passes unread.
+            self._passing, at = at - len(data), len(data)
+        out.append(data[start:at])
+        self._held = data[at:]
+        return b"".join(out)
+
+    def _message(self, data: bytes, at: int, end: int) -> bytes | None:
+        """Take one message; return what the client is told in its place, None for itself."""
+        kind = data[at]
+        if kind == _DATA_ROW:
+            self._pipeline.rows_passed(end - at)
+        elif kind in _DESCRIPTIONS:
+            self._pipeline.described(kind)
+        elif kind in _READ:
+            return self._pipeline.answered(kind, data[at + HEADER_BYTES : end])
+        elif kind == _PARAMETER:
+            check_parameter(data[at + HEADER_BYTES : end])
+        elif kind not in _PASSED:
+            # COPY among them: it is refused as a statement, so the server never begins one.
+            raise ProtocolError("an answer of a kind that was not asked for")
+        return None
+
+
+def _end(data: bytes, at: int) -> int | None:
+    """Return where the message at `at` ends, None while too little of it is there."""
+    if len(data) - at < HEADER_BYTES:
+        return None
+    size = 1 + int.from_bytes(data[at + 1 : at + HEADER_BYTES], "big")
+    if size < HEADER_BYTES:
+        raise ProtocolError("an answer of impossible length")
+    if at + size <= len(data) or data[at] in _UNREAD:
+        return at + size
+    if size > ANSWER_BYTES_MAX:
+        raise ProtocolError("an answer of excessive length")
+    return None
+
+
+def check_parameter(body: bytes) -> None:
+    """Check a ParameterStatus. Raises ProtocolError when the server reads text differently now."""
+    name, _, value = body.rstrip(b"\0").partition(b"\0")
+    required = REQUIRED.get(name.decode("ascii", "replace"))
+    if required is not None and value.decode("ascii", "replace") != required:
+        raise ProtocolError("the upstream changed how statements are read", "57P01")

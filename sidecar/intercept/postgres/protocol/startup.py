@@ -1,0 +1,169 @@
+"""The first packets of a connection: what a client may ask for before it has logged in. Sans-I/O.
+
+Settings in a startup packet are settings of the session, so the same rule holds for them as for
+`SET`: what changes how a statement is read, or who runs it, is refused. The list is of what may be.
+
+Source: PostgreSQL documentation, "Start-up" and "Message Formats" (StartupMessage, SSLRequest,
+GSSENCRequest, CancelRequest, NegotiateProtocolVersion).
+"""
+
+import struct
+from dataclasses import dataclass
+from typing import Final
+
+from sidecar.intercept.postgres.limits import STARTUP_BYTES_MAX
+from sidecar.intercept.postgres.protocol.wire import (
+    CANCEL_REQUEST,
+    GSSENC_REQUEST,
+    PROTOCOL_3_0,
+    SSL_REQUEST,
+    ProtocolError,
+    Refused,
+    cstring,
+    message,
+)
+
+# Settings that change neither what a statement means nor whose it is; the upstream checks values.
+HARMLESS: Final = frozenset(
+    {
+        "application_name",
+        "bytea_output",
+        "client_min_messages",
+        "datestyle",
+        "extra_float_digits",
+        "geqo",
+        "idle_in_transaction_session_timeout",
+        "intervalstyle",
+        "jit",
+        "lock_timeout",
+        "statement_timeout",
+        "timezone",
+    }
+)
+_UTF8: Final = frozenset({"utf8", "utf-8", "unicode"})
+_VALUE_BYTES_MAX: Final = 256
+
+
+@dataclass(frozen=True, slots=True)
+class EncryptionAsked:
+    """SSLRequest or GSSENCRequest; the answer is `N`, and another packet follows."""
+
+    code: int
+
+
+@dataclass(frozen=True, slots=True)
+class CancelAsked:
+    """CancelRequest: `key` is what BackendKeyData carried, `packet` what goes to the upstream."""
+
+    key: bytes
+    packet: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Startup:
+    """A session; `unknown` are protocol options that are declined, `minor` the version asked."""
+
+    user: str
+    database: str
+    settings: dict[str, str]
+    minor: int
+    unknown: tuple[str, ...]
+
+    @property
+    def negotiation(self) -> bytes:
+        """Return NegotiateProtocolVersion where the client asks for more than 3.0, else nothing."""
+        if not self.minor and not self.unknown:
+            return b""
+        names = (cstring(name.encode()) for name in self.unknown)
+        return message(b"v", struct.pack("!II", PROTOCOL_3_0, len(self.unknown)), *names)
+
+
+Packet = EncryptionAsked | CancelAsked | Startup
+
+
+def packet_end(data: bytes | bytearray) -> int | None:
+    """Return where the packet at the start of `data` ends, None when it is not all there.
+
+    Raises:
+        ProtocolError: No packet begins so; TLS begun without asking is one such case.
+    """
+    if len(data) < 4:
+        return None
+    size = int.from_bytes(data[:4], "big")
+    if not 8 <= size <= STARTUP_BYTES_MAX:
+        raise ProtocolError("not a startup packet")
+    return size if size <= len(data) else None
+
+
+def read_packet(data: bytes) -> Packet:
+    """Return what a whole packet asks for.
+
+    Raises:
+        ProtocolError: It is malformed.
+        Refused: It asks for what is not served.
+    """
+    code = int.from_bytes(data[4:8], "big")
+    if code in (SSL_REQUEST, GSSENC_REQUEST):
+        if len(data) != 8:
+            raise ProtocolError("a malformed request for encryption")
+        return EncryptionAsked(code)
+    if code == CANCEL_REQUEST:
+        return _cancel(data)
+    if code >> 16 != 3:
+        raise Refused("0A000", "only protocol version 3 is spoken here")
+    return _startup(code & 0xFFFF, _pairs(data[8:]))
+
+
+def _cancel(data: bytes) -> CancelAsked:
+    # A process id and a secret of 4 bytes (3.0) to 256 (3.2).
+    if not 16 <= len(data) <= 12 + 256:
+        raise ProtocolError("a malformed CancelRequest")
+    return CancelAsked(data[8:], data)
+
+
+def _pairs(body: bytes) -> dict[str, str]:
+    """Return the names and values of a startup packet; a name that stands twice is refused."""
+    # INVARIANT: name NUL value NUL … NUL; the empty name ends the list and nothing may follow it.
+    parts = body[:-1].split(b"\0")
+    if not body.endswith(b"\0") or parts[-1] or len(parts) % 2 == 0:
+        raise ProtocolError("a startup packet without its end, or a name without its value")
+    found: dict[str, str] = {}
+    for at in range(0, len(parts) - 1, 2):
+        name, value = _text(parts[at]), _text(parts[at + 1])
+        key = name if name.startswith("_pq_.") else name.lower()
+        if not name or key in found:
+            raise ProtocolError("a startup packet with an empty or repeated name")
+        found[key] = value
+    return found
+
+
+def _text(raw: bytes) -> str:
+    if len(raw) > _VALUE_BYTES_MAX:
+        raise ProtocolError("a startup packet with a name or value that is too long")
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError:
+        raise ProtocolError("a startup packet that is not UTF-8") from None
+    if not text.isprintable():
+        raise ProtocolError("a startup packet with a control character")
+    return text
+
+
+def _startup(minor: int, pairs: dict[str, str]) -> Startup:
+    user = pairs.pop("user", "")
+    if not user:
+        raise Refused("28000", "no user name in the startup packet")
+    database = pairs.pop("database", "") or user
+    unknown = tuple(name for name in pairs if name.startswith("_pq_."))
+    settings = {name: value for name, value in pairs.items() if name not in unknown}
+    encoding = settings.pop("client_encoding", "UTF8")
+    if encoding.strip("'\"").lower() not in _UTF8:
+        raise Refused("22023", "client_encoding must be UTF8", "set PGCLIENTENCODING=UTF8")
+    for name in settings:
+        if name not in HARMLESS:
+            raise Refused(
+                "42501",
+                f"the sidecar does not let a session start with `{name}`",
+                "it may set: " + ", ".join(sorted(HARMLESS)),
+            )
+    return Startup(user, database, settings, minor, unknown)

@@ -1,0 +1,284 @@
+"""A logged-in connection: client's messages are decided and sent on, the server's are passed back.
+
+Messages are taken strictly in order. One that needs a decision stops the line until the decision is
+durable; what arrives meanwhile waits, and beyond a bound the client is asked to stop sending. Uses of a
+prepared statement whose lease still covers them pass without a task between.
+
+What is decided: Query and Parse; Bind and Execute when the lease is over; FunctionCall, which names a
+function by number and is refused. Everything else is forwarded or ends the connection.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Final
+
+from sidecar.intercept.postgres.channel import Channel
+from sidecar.intercept.postgres.judge import Judge, sql, unreadable
+from sidecar.intercept.postgres.limits import CANDIDATES_MAX, UNANSWERED_MAX, WAITING_BYTES_MAX
+from sidecar.intercept.postgres.outcomes import Outcomes, Spawn
+from sidecar.intercept.postgres.protocol import wire
+from sidecar.intercept.postgres.protocol.answers import Answers
+from sidecar.intercept.postgres.protocol.denial import (
+    CROWDED,
+    NO_PORTAL,
+    NO_STATEMENT,
+    NO_TOKEN,
+    NOT_RECORDABLE,
+    Denial,
+    nonce,
+)
+from sidecar.intercept.postgres.protocol.pipeline import Expected, Pipeline
+from sidecar.intercept.postgres.protocol.prepared import Lease, Statement, Statements
+from sidecar.intercept.postgres.subject import (
+    WITHOUT_TOKEN,
+    Speaker,
+    TokenSet,
+    is_back_to_start,
+    read_token_set,
+)
+
+# Statements and their uses: for whom they run must be settled before they are looked at.
+_FOR_SOMEBODY: Final = frozenset(b"QPBEF")
+# COPY is refused, so its data follows an error; the server ignores it then, and so do we.
+_IGNORED: Final = frozenset(b"dcf")
+
+_log = logging.getLogger("sidecar.intercept.postgres")
+Work = Coroutine[None, None, None]
+
+
+class Session:
+    """Both ends of one connection after the login."""
+
+    def __init__(
+        self,
+        client: Channel,
+        upstream: Channel,
+        judge: Judge,
+        speaker: Speaker,
+        random: Callable[[int], bytes],
+        spawned: Spawn,
+    ) -> None:
+        """Take both ends; `spawned` keeps tasks alive until they are done."""
+        self._client = client
+        self._upstream = upstream
+        self._judge = judge
+        self._speaker = speaker
+        self._random = random
+        self._spawned = spawned
+        self._pipeline = Pipeline()
+        self._answers = Answers(self._pipeline)
+        self._outcomes = Outcomes(judge.path, spawned, self._not_recordable)
+        self._buffer = bytearray()
+        self._out: list[bytes] = []
+        self._is_deciding = False
+        self._is_full = False
+        self._is_held = False
+        self.is_over = False
+        self.last_s = judge.clock_s()
+
+    @property
+    def is_idle(self) -> bool:
+        """Return whether nothing is under way, not even a transaction."""
+        return (
+            not (self._pipeline or self._is_deciding or self._buffer)
+            and self._pipeline.status == "I"
+        )
+
+    def start(self) -> None:
+        """Take over both ends."""
+        self._upstream.hand_over(_Upstream(self))
+        self._client.hand_over(_Client(self))
+
+    def end(self, code: str, text: str) -> None:
+        """Tell the client why, and end both connections."""
+        self._close(wire.error(code, text, fatal=True))
+
+    # The client's side
+
+    def client_sent(self, data: bytes) -> None:
+        """Take bytes of the client."""
+        if self.is_over:
+            return
+        self.last_s = self._judge.clock_s()
+        self._buffer += data
+        self._drive()
+
+    def client_lost(self) -> None:
+        """Know that the client is gone."""
+        self._close(b"")
+
+    def upstream_writable(self, *, ready: bool) -> None:
+        """Hold the client's messages while the upstream takes no more."""
+        self._is_full = not ready
+        if ready:
+            self._drive()
+
+    def client_writable(self, *, ready: bool) -> None:
+        """Read no more answers while the client takes none."""
+        if self._upstream.closed:
+            return
+        if ready:
+            self._upstream.transport.resume_reading()
+        else:
+            self._upstream.transport.pause_reading()
+
+    def _drive(self) -> None:
+        """Take messages from the buffer as far as they can be taken now."""
+        at = 0
+        try:
+            while not (self.is_over or self._is_deciding or self._is_full):
+                end = wire.frame_at(self._buffer, at)
+                if end is None or self._must_wait(self._buffer[at]):
+                    break
+                frame = bytes(self._buffer[at:end])
+                at = end
+                work = self._take(frame)
+                if work is not None:
+                    self._decide(work)
+        except wire.ProtocolError as error:
+            self.end(error.code, str(error))
+            return
+        del self._buffer[:at]
+        self._send_out()
+        self._hold_client()
+
+    def _must_wait(self, kind: int) -> bool:
+        """Return whether the message must wait for an answer of the server."""
+        if len(self._pipeline) >= UNANSWERED_MAX:
+            # The server answers a Flush although the client has not asked for one.
+            self._out.append(wire.FLUSH)
+            return True
+        if kind not in _FOR_SOMEBODY or not self._pipeline.syncs:
+            return False
+        return self._speaker.is_local
+
+    def _hold_client(self) -> None:
+        """Let the client send only as much as can be kept."""
+        if self._client.closed or self.is_over:
+            return
+        is_stopped = self._is_deciding or self._is_full or len(self._pipeline) >= UNANSWERED_MAX
+        hold = len(self._buffer) > WAITING_BYTES_MAX and (is_stopped or self._speaker.is_local)
+        if hold and not self._is_held:
+            self._client.transport.pause_reading()
+        elif self._is_held and not hold:
+            self._client.transport.resume_reading()
+        self._is_held = hold
+
+    def _send_out(self) -> None:
+        if self._out:
+            self._upstream.write(b"".join(self._out))
+            self._out.clear()
+
+    def _decide(self, work: Work) -> None:
+        """Let `work` be done before anything else of the client is looked at."""
+        self._is_deciding = True
+        self._send_out()
+        task = asyncio.get_running_loop().create_task(work)
+        task.add_done_callback(self._decided)
+        self._spawned(task)
+
+    def _decided(self, task: asyncio.Task[None]) -> None:
+        self._is_deciding = False
+        if task.cancelled() or task.exception() is not None:
+            # INVARIANT: our own mistake forwards nothing; the connection ends here.
+            _log.error("a connection failed inside the sidecar", exc_info=not task.cancelled())
+            self.end("XX000", "the sidecar failed")
+            return
+        self._drive()
+
+    # What each message is
+
+    def _take(self, frame: bytes) -> Work | None:
+        """Forward a message, or return the work that must be done first."""
+        kind, body = frame[:1], frame[wire.HEADER_BYTES :]
+        match kind:
+            case b"Q":
+                return self._query(wire.statement_text(body))
+            case b"P":
+                return self._parse(*wire.parse_parts(body))
+            case b"B":
+                portal, name = wire.bind_parts(body)
+                found = self._pipeline.statements.candidates(name)
+                return self._use(frame, Expected(b"B", portal, statements=found), NO_STATEMENT)
+            case b"E":
+                found = self._pipeline.portals.candidates(wire.execute_portal(body))
+                return self._use(frame, Expected(b"E", statements=found), NO_PORTAL)
+            case b"F":
+                return self._function_call()
+            case b"D" | b"C":
+                of, name = wire.kind_and_name(body)
+                self._forward(frame, Expected(kind, name, closes=of))
+            case b"S":
+                self._forward(frame, Expected(kind))
+            case b"H":
+                self._out.append(frame)
+            case b"X":
+                self._close(b"")
+            case _:
+                assert kind[0] in _IGNORED, kind
+        return None
+
+    def _use(self, frame: bytes, expected: Expected, absent: Denial) -> Work | None:
+        """Forward a Bind or an Execute if a decision covers it, else return what must be asked."""
+        found = expected.statements
+        if not found or len(found) > CANDIDATES_MAX:
+            self._refuse(CROWDED if found else absent)
+            return None
+        identity = self._speaker.identity
+        over = tuple(one for one in found if not self._judge.covers(one, identity))
+        if over:
+            return self._use_again(frame, expected, over)
+        self._forward(frame, expected)
+        return None
+
+    async def _query(self, raw: bytes) -> None:
+        found = await self._statement(raw)
+        if self.is_over:
+            return
+        if isinstance(found, Statement):
+            self._forward(wire.query(found.sent), Expected(b"Q", statements=(found,)))
+        elif isinstance(found, bytes):
+            self._forward(wire.query(found), Expected(b"Q"))
+        else:
+            self._refuse(found, as_query=True)
+
+    async def _parse(self, name: bytes, raw: bytes, types: bytes) -> None:
+        found = await self._statement(raw)
+        if self.is_over:
+            return
+        if isinstance(found, Denial):
+            # Under the same name, so that an unnamed statement is gone afterwards as it would be.
+            self._refuse(found, name=name)
+            return
+        if isinstance(found, bytes):
+            lease = await self._nothing()
+            if lease is None:
+                return
+            found = Statement("", found, lease)
+        expected = Expected(b"P", name, statements=(found,))
+        self._forward(wire.parse(name, found.sent, types), expected)
+
+    async def _use_again(self, frame: bytes, expected: Expected, over: Statements) -> None:
+        """Decide statements anew whose lease is over, then forward or refuse their use."""
+        for statement in over:
+            asked = await self._judge.judge(sql(statement.text), self._speaker.identity)
+            if self.is_over:
+                return
+            if isinstance(asked, Denial):
+                self._refuse(asked)
+                return
+            if asked.forward.payload["text"].encode() != statement.sent:
+                # Permitted, but rewritten otherwise: the server has the old form.
+                self._refuse(NO_STATEMENT)
+                return
+            if not statement.lease.told:
+                self._pipeline.touched[statement.lease] = None
+            statement.lease = asked
+        self._forward(frame, expected)
+
+    async def _function_call(self) -> None:
+        asked = await self._judge.judge(unreadable("FunctionCall"), self._speaker.identity)
+        if not self.is_over:
+            denial = asked if isinstance(asked, Denial) else Denial("42501", "denied")
+            self._refuse(denial, as_query=True)

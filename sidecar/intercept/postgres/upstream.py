@@ -1,0 +1,178 @@
+"""The sidecar's own way into the database, with a credential that the application never sees.
+
+What decides how a statement is read is pinned in the startup packet, which outranks settings of
+role and database, and to which `RESET` and `DISCARD ALL` return. What the server then reports
+must agree: a statement that parser and server read differently would not have been decided at all.
+"""
+
+import asyncio
+import ipaddress
+import socket
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from sidecar.facts.scram import MECHANISM, NONCE_BYTES, ScramClient, ScramError
+from sidecar.intercept.postgres.channel import Channel, ConnectionEnded
+from sidecar.intercept.postgres.limits import MESSAGE_BYTES_MAX
+from sidecar.intercept.postgres.protocol.answers import REQUIRED, check_parameter
+from sidecar.intercept.postgres.settings import PostgresSettings
+from sidecar.intercept.postgres.protocol.wire import (
+    HEADER_BYTES,
+    PROTOCOL_3_0,
+    ProtocolError,
+    Refused,
+    cstring,
+    fields,
+    message,
+    packet,
+)
+
+_PINNED: Final = {**REQUIRED, "backslash_quote": "safe_encoding", "transform_null_equals": "off"}
+_OK, _CLEARTEXT, _SASL, _SASL_CONTINUE, _SASL_FINAL = 0, 3, 10, 11, 12
+
+
+@dataclass(slots=True)
+class Greeting:
+    """What the server said after the login: to be passed on to the client as it is."""
+
+    parameters: list[bytes] = field(default_factory=list)
+    key: bytes = b""
+    ready: bytes = b""
+
+
+async def connect(settings: PostgresSettings, made: Callable[[], Channel]) -> Channel:
+    """Return a connection to the upstream. Raises Refused."""
+    loop = asyncio.get_running_loop()
+    try:
+        if settings.host.startswith("/"):
+            path = f"{settings.host}/.s.PGSQL.{settings.port}"
+            return (await loop.create_unix_connection(made, path))[1]
+        return (await loop.create_connection(made, settings.host, settings.port))[1]
+    except OSError:
+        raise Refused("08001", "the upstream cannot be reached") from None
+
+
+async def log_in(
+    upstream: Channel,
+    settings: PostgresSettings,
+    asked: dict[str, str],
+    random: Callable[[int], bytes],
+) -> Greeting:
+    """Return what the server says once the sidecar is logged in.
+
+    Args:
+        upstream: A fresh connection.
+        settings: Whose credential is used.
+        asked: The client's own harmless settings.
+        random: Returns that many bytes fit for cryptography.
+
+    Raises:
+        Refused: The server refuses, asks for what is not given, or reads statements differently.
+    """
+    upstream.write(_startup(settings, asked))
+    greeting = Greeting()
+    try:
+        await _prove(upstream, settings, random)
+        await _greet(upstream, greeting)
+    except (ScramError, ProtocolError, ConnectionEnded):
+        raise Refused("08001", "the upstream cannot be used") from None
+    said = b"".join(greeting.parameters)
+    # A pooler that hides these would hide a change of them as well.
+    if any(name.encode() + b"\0" not in said for name in REQUIRED):
+        raise Refused("08001", "the upstream does not say how it reads statements")
+    return greeting
+
+
+def _startup(settings: PostgresSettings, asked: dict[str, str]) -> bytes:
+    quoted = ['"' + name.replace('"', '""') + '"' for name in settings.search_path]
+    said = {"user": settings.user, "database": settings.database, **asked, **_PINNED}
+    said["search_path"] = ", ".join(quoted)
+    words = (cstring(word.encode()) for pair in said.items() for word in pair)
+    return packet(PROTOCOL_3_0, *words, b"\0")
+
+
+async def _prove(
+    upstream: Channel, settings: PostgresSettings, random: Callable[[int], bytes]
+) -> None:
+    """Answer what the server asks for until it is satisfied."""
+    exchange = ScramClient(settings.password, random(NONCE_BYTES))
+    began = proven = False
+    while True:
+        code, body = await _request(upstream)
+        if code == _OK:
+            # A server that breaks the exchange off has not shown that it knows the password.
+            if began and not proven:
+                raise ProtocolError("the upstream has not proven itself")
+            return
+        if code == _SASL_FINAL:
+            exchange.verify(body)
+            proven = True
+            continue
+        began = began or code == _SASL
+        upstream.write(_reply(code, body, exchange, upstream, settings.password))
+
+
+async def _request(upstream: Channel) -> tuple[int, bytes]:
+    kind, body = await _next(upstream)
+    if kind != b"R" or len(body) < 4:
+        raise ProtocolError("not a request for a login")
+    return int.from_bytes(body[:4], "big"), body[4:]
+
+
+def _reply(
+    code: int, body: bytes, exchange: ScramClient, upstream: Channel, password: str
+) -> bytes:
+    if code == _SASL and MECHANISM.encode() in body.split(b"\0"):
+        first = exchange.first()
+        return message(b"p", cstring(MECHANISM.encode()), struct.pack("!I", len(first)), first)
+    if code == _SASL_CONTINUE:
+        return message(b"p", exchange.final(body))
+    if code == _CLEARTEXT and is_local(upstream):
+        return message(b"p", cstring(password.encode()))
+    # MD5 among them: its digest is as good as the password to whoever reads it (RFC 6151).
+    raise Refused("08001", "the upstream asks for a login that is not given")
+
+
+async def _greet(upstream: Channel, greeting: Greeting) -> None:
+    while not greeting.ready:
+        kind, body = await _next(upstream)
+        if kind == b"S":
+            check_parameter(body)
+            greeting.parameters.append(message(kind, body))
+        elif kind == b"K":
+            greeting.key = body
+        elif kind == b"Z" and body == b"I":
+            greeting.ready = message(kind, body)
+        else:
+            raise ProtocolError("not a greeting")
+
+
+async def _next(upstream: Channel) -> tuple[bytes, bytes]:
+    """Return the next message but notices; an error of the server is told by its code alone."""
+    while True:
+        said = await upstream.take(_message_end)
+        kind, body = said[:1], said[HEADER_BYTES:]
+        if kind == b"E":
+            code = fields(body).get("C", "?")
+            raise Refused("08001", f"the upstream refused the sidecar ({code})")
+        if kind != b"N":
+            return kind, body
+
+
+def _message_end(data: bytearray) -> int | None:
+    if len(data) < HEADER_BYTES:
+        return None
+    size = int.from_bytes(data[1:HEADER_BYTES], "big")
+    if not 4 <= size <= MESSAGE_BYTES_MAX:
+        raise ProtocolError("an answer of impossible or excessive length")
+    return size + 1 if size < len(data) else None
+
+
+def is_local(upstream: Channel) -> bool:
+    """Return whether nobody on a network can listen: a Unix socket or the loopback interface."""
+    if upstream.transport.get_extra_info("socket").family == socket.AF_UNIX:
+        return True
+    peer = upstream.transport.get_extra_info("peername")
+    return ipaddress.ip_address(peer[0].partition("%")[0]).is_loopback

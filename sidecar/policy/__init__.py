@@ -1,0 +1,1 @@
+"""PAP: bundle bytes → checked → compiled CEL → Bundle(version, digest); nothing else."""

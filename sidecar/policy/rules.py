@@ -1,0 +1,327 @@
+"""One policy document → compiled rules: expressions, obligations with their holes, digests.
+
+Everything that a rule needs at decision time is made here once; every problem has a position.
+"""
+
+import hashlib
+import itertools
+import re
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from sidecar.policy.cel import Compiler, Expression, ExpressionError
+from sidecar.policy.documents import Metadata, PolicySpec, RuleDoc, check_name, read
+from sidecar.policy.match import Filter, compile_match, phases_of, problems
+from sidecar.syntax import json
+from sidecar.syntax.yaml12 import Document, Step
+from sidecar.terms.call import Json
+from sidecar.terms.domain import Catalogue, Domain, ObligationType
+from sidecar.terms.errors import PolicyError
+from sidecar.terms.words import Effect
+
+_HOLE = re.compile(r"\$\{([^}]*)\}")
+# What may stand on a deny: nothing there is masked or filtered, somebody is told or cut off.
+ON_DENY: Final = frozenset(("notify", "end_session"))
+
+
+def _numbered(text: str) -> str:
+    """Return `text` with its holes numbered: `a = ${x} or b = ${y}` is `a = ${0} or b = ${1}`."""
+    numbers = itertools.count()
+    return _HOLE.sub(lambda _hole: f"${{{next(numbers)}}}", text)
+
+
+class Duty(msgspec.Struct, frozen=True):
+    """An obligation as compiled: literal fields, and holes to be filled by the PDP.
+
+    `holes` are `{field: expressions}`; the field's text then reads `${0}`, `${1}`, …
+    """
+
+    type: ObligationType
+    on: str | None
+    fields: dict[str, Json]
+    holes: dict[str, tuple[Expression, ...]]
+
+
+class Rule(msgspec.Struct, frozen=True):
+    """One compiled rule. `key` is `policy/rule`, unique in the bundle."""
+
+    id: str
+    policy: str
+    layer: str
+    effect: Effect
+    when: Expression | None
+    variables: tuple[tuple[str, Expression], ...]
+    policy_filter: Filter
+    filter: Filter
+    phases: frozenset[str]
+    call_scope: bool
+    duties: tuple[Duty, ...]
+    message: str | None
+    message_expression: Expression | None
+    digest: str
+    order: int
+    where: str
+
+    @property
+    def key(self) -> str:
+        """Return `policy/rule`."""
+        return f"{self.policy}/{self.id}"
+
+    @property
+    def paths(self) -> frozenset[str]:
+        """Return every path that the rule may read, its variables included."""
+        expressions = [expression for _, expression in self.variables]
+        expressions += [e for e in (self.when, self.message_expression) if e is not None]
+        for duty in self.duties:
+            for filled in duty.holes.values():
+                expressions.extend(filled)
+        return frozenset().union(*(expression.paths for expression in expressions))
+
+
+class PolicyReader:
+    """Compiles the policies of one bundle; collects problems instead of stopping at the first."""
+
+    def __init__(
+        self,
+        domains: Mapping[str, Domain],
+        catalogues: Mapping[str, Catalogue],
+        layers: tuple[str, ...],
+    ) -> None:
+        self.domains = {domain.name: domain for domain in domains.values()}
+        self.catalogues = catalogues
+        self.layers = layers
+        self.problems: list[str] = []
+        self.rules: list[Rule] = []
+        self._policies: set[str] = set()
+
+    def add(self, document: Document, metadata: Metadata) -> None:
+        """Compile one Policy document."""
+        try:
+            spec = read(document, ("spec",), PolicySpec)
+        except PolicyError as error:
+            self.problems.extend(error.problems)
+            return
+        self.problems.extend(check_name(document, ("metadata", "name"), metadata.name, "policy"))
+        if metadata.name in self._policies:
+            where = document.where("metadata", "name")
+            self.problems.append(f"{where}: policy `{metadata.name}` stands twice in the bundle")
+        if metadata.name == "builtin":
+            self.problems.append(f"{document.where('metadata', 'name')}: `builtin` is our own name")
+        self._policies.add(metadata.name)
+        _PolicyCompiler(self, document, metadata, spec).run()
+
+
+class _PolicyCompiler:
+    """Compiles the rules of one policy document."""
+
+    def __init__(
+        self, reader: PolicyReader, document: Document, metadata: Metadata, spec: PolicySpec
+    ) -> None:
+        self.reader = reader
+        self.document = document
+        self.metadata = metadata
+        self.spec = spec
+        self.compiler = Compiler(tuple(spec.variables))
+        self.variables: dict[str, Expression] = {}
+        self.filter = compile_match(None)
+
+    def run(self) -> None:
+        found = problems(self.document, ("spec", "match"), self.spec.match)
+        self.reader.problems.extend(found)
+        if not found:
+            self.filter = compile_match(self.spec.match)
+        if not self.spec.rules:
+            self._problem(("spec", "rules"), "a policy holds at least one rule")
+        self._layer()
+        self._compile_variables()
+        seen: set[str] = set()
+        for index in range(len(self.spec.rules)):
+            self._rule(index, seen)
+
+    def _layer(self) -> None:
+        layer = self.spec.layer
+        if layer is not None and layer not in self.reader.layers:
+            known = ", ".join(self.reader.layers)
+            self._problem(("spec", "layer"), f"unknown layer `{layer}`; bundle.yaml lists {known}")
+
+    def _compile_variables(self) -> None:
+        names = list(self.spec.variables)
+        for index, (name, source) in enumerate(self.spec.variables.items()):
+            path = ("spec", "variables", name)
+            if not re.fullmatch(r"[A-Za-z_]\w{0,63}", name):
+                self._problem(path, f"variable `{name}` is not an identifier")
+                continue
+            # A variable sees those above it, so there is no cycle to find.
+            expression = self._expression(Compiler(tuple(names[:index])), source, path)
+            if expression is not None:
+                self.variables[name] = expression
+
+    def _rule(self, index: int, seen: set[str]) -> None:
+        path: tuple[Step, ...] = ("spec", "rules", index)
+        try:
+            written = read(self.document, path, RuleDoc)
+        except PolicyError as error:
+            self.reader.problems.extend(error.problems)
+            return
+        found = check_name(self.document, (*path, "id"), written.id, "rule id")
+        found += problems(self.document, (*path, "match"), written.match)
+        if written.id in seen:
+            found.append(f"{self.document.where(*path, 'id')}: rule `{written.id}` stands twice")
+        seen.add(written.id)
+        when = self._optional(written.when, (*path, "when"), condition=True)
+        said = self._optional(written.messageExpression, (*path, "messageExpression"))
+        duties = self._duties(written, path)
+        self.reader.problems.extend(found)
+        if found:
+            return
+        rule_filter = compile_match(written.match)
+        phases = phases_of(self.filter, rule_filter)
+        if not phases:
+            self._problem((*path, "match", "phases"), "no phase is left: policy and rule disagree")
+        self.reader.rules.append(
+            Rule(
+                id=written.id,
+                policy=self.metadata.name,
+                layer=self.spec.layer or self.reader.layers[0],
+                effect=written.effect,
+                when=when,
+                variables=self._used_variables(written),
+                policy_filter=self.filter,
+                filter=rule_filter,
+                phases=phases,
+                call_scope=written.scope == "call",
+                duties=duties,
+                message=written.message,
+                message_expression=said,
+                digest=self._digest(index),
+                order=len(self.reader.rules),
+                where=self.document.where(*path),
+            )
+        )
+
+    def _used_variables(self, written: RuleDoc) -> tuple[tuple[str, Expression], ...]:
+        """Return the variables that the rule's text names, and those that these name, in order."""
+        texts = [written.when or "", written.messageExpression or ""]
+        texts += [str(value) for duty in written.obligations for value in duty.values()]
+        used: set[str] = set()
+        for name in reversed(self.variables):
+            named = re.compile(rf"\bvariables\s*\.\s*\??\s*{re.escape(name)}\b")
+            if any(named.search(text) for text in texts):
+                used.add(name)
+                texts.append(self.variables[name].source)
+        return tuple(item for item in self.variables.items() if item[0] in used)
+
+    def _digest(self, index: int) -> str:
+        """Return the rule's digest: over what was parsed; comments and layout do not change it."""
+        spec = {key: value for key, value in self.document.value["spec"].items() if key != "rules"}
+        parsed = {"policy": self.metadata.name, "spec": spec, "rule": self.spec.rules[index]}
+        return "sha256:" + hashlib.sha256(json.canonical(parsed)).hexdigest()
+
+    def _duties(self, written: RuleDoc, path: tuple[Step, ...]) -> tuple[Duty, ...]:
+        duties = []
+        for index, obligation in enumerate(written.obligations):
+            duty = self._duty(written, obligation, (*path, "obligations", index))
+            if duty is not None:
+                duties.append(duty)
+        return tuple(duties)
+
+    def _duty(
+        self, written: RuleDoc, obligation: dict[str, Json], path: tuple[Step, ...]
+    ) -> Duty | None:
+        name = obligation.get("type")
+        if written.effect not in ("allow", "modify") and not (
+            written.effect == "deny" and name in ON_DENY
+        ):
+            self._problem(
+                path, "obligations stand on allow and modify rules (notify and end_session on deny)"
+            )
+            return None
+        known = self._known(name, written)
+        if not known:
+            offers = ", ".join(sorted(self._offered(written))) or "none"
+            self._problem((*path, "type"), f"unknown obligation `{name}`; known here: {offers}")
+            return None
+        on = obligation.get("on")
+        if on is not None and not (isinstance(on, str) and ":" in on):
+            self._problem((*path, "on"), "`on` names a resource as `type:id`")
+            return None
+        fields = {key: value for key, value in obligation.items() if key not in ("type", "on")}
+        for domain, _ in known:
+            for text in domain.check(obligation, self.reader.catalogues[domain.name]):
+                self._problem(path, text)
+        return self._holed(known[0][1], on, fields, path)
+
+    def _holed(
+        self,
+        kind: ObligationType,
+        on: str | None,
+        fields: dict[str, Json],
+        path: tuple[Step, ...],
+    ) -> Duty | None:
+        holes: dict[str, tuple[Expression, ...]] = {}
+        for field in kind.holes:
+            text = fields.get(field)
+            if not isinstance(text, str):
+                continue
+            filled = [
+                self._expression(self.compiler, source, (*path, field))
+                for source in _HOLE.findall(text)
+            ]
+            if any(expression is None for expression in filled):
+                return None
+            fields = {**fields, field: _numbered(text)}
+            holes[field] = tuple(expression for expression in filled if expression is not None)
+        return Duty(kind, on, fields, holes)
+
+    def _known(self, name: Json, written: RuleDoc) -> list[tuple[Domain, ObligationType]]:
+        return [
+            (domain, kind)
+            for domain in self._reachable(written)
+            for kind in domain.vocabulary.obligations
+            if kind.name == name
+        ]
+
+    def _offered(self, written: RuleDoc) -> set[str]:
+        return {
+            k.name for domain in self._reachable(written) for k in domain.vocabulary.obligations
+        }
+
+    def _reachable(self, written: RuleDoc) -> list[Domain]:
+        """Return the domains whose targets this rule can see."""
+        matches = [m for m in (self.spec.match, written.match) if m is not None]
+        return [
+            domain
+            for domain in self.reader.domains.values()
+            if all(m.domains is None or domain.name in m.domains for m in matches)
+            and all(
+                m.protocols is None or set(domain.protocols) & set(m.protocols) for m in matches
+            )
+        ]
+
+    def _optional(
+        self, source: str | None, path: tuple[Step, ...], *, condition: bool = False
+    ) -> Expression | None:
+        if source is None:
+            return None
+        return self._expression(self.compiler, source, path, condition=condition)
+
+    def _expression(
+        self, compiler: Compiler, source: str, path: tuple[Step, ...], *, condition: bool = False
+    ) -> Expression | None:
+        try:
+            return compiler.compile(source, condition=condition)
+        except ExpressionError as error:
+            self.reader.problems.append(f"{self._inside(path, error)}: {error.text}")
+            return None
+
+    def _inside(self, path: tuple[Step, ...], error: ExpressionError) -> str:
+        """Return where in the file an expression is wrong; exact for one-line scalars."""
+        line, column = self.document.positions.get(path, (1, 1))
+        if error.line == 1:
+            return f"{self.document.name}:{line}:{column + error.column - 1}"
+        return f"{self.document.name}:{line + error.line - 1}:{error.column}"
+
+    def _problem(self, path: tuple[Step, ...], text: str) -> None:
+        self.reader.problems.append(f"{self.document.where(*path)}: {text}")

@@ -1,0 +1,1 @@
+"""The ledger: decisions and outcomes, durable, chained and verifiable."""

@@ -1,0 +1,100 @@
+"""A record's bytes: RFC 8785 by construction, in two halves with room for its place in the log.
+
+With ASCII keys, no floats and integers below 2^53, orjson with sorted keys over plain dicts is RFC
+8785 to the byte (tests/record compares it with a reader's own). Nothing is ever refused for its
+values: a record that cannot be written is a call that cannot be recorded, so what is off the
+profile is written as text that says the same. Floats and large integers become their text, keys
+outside ASCII are escaped, and lone surrogates, which UTF-8 cannot carry, are spelt out.
+
+The place, `log: {epoch, origin, seq}`, is known to the committer alone. A record is therefore
+encoded as the members before `log` and those after, and the committer joins them without encoding
+again.
+"""
+
+from typing import Final, NamedTuple
+
+import msgspec
+import orjson
+
+from sidecar.terms.call import Json
+from sidecar.terms.record import AnyRecord, RecordBytes
+
+_INT_MAX: Final = 2**53 - 1
+_OPTIONS: Final = orjson.OPT_SORT_KEYS | orjson.OPT_STRICT_INTEGER
+_LOG: Final = "log"
+
+
+class Halves(NamedTuple):
+    """A record without its place: `head` ends before the comma of `log`, `tail` begins after it."""
+
+    head: bytes
+    tail: bytes
+
+    def at(self, place: bytes) -> bytes:
+        """Return the record with `place`, the member `"log":{…}`, where sorting puts it."""
+        return b"%b,%b,%b" % (self.head, place, self.tail)
+
+    @property
+    def size(self) -> int:
+        """Return how many bytes the record has without its place."""
+        return len(self.head) + len(self.tail) + 1
+
+
+def place_of(name: str, epoch: str, seq: int) -> bytes:
+    """Return the member `"log":{…}` of a record."""
+    said = orjson.dumps({"epoch": epoch, "origin": name, "seq": seq}, option=_OPTIONS)
+    return b'"log":' + said
+
+
+def encode(record: AnyRecord) -> RecordBytes:
+    """Return the canonical bytes of `record`, without its place in the log."""
+    halves = split(record)
+    return RecordBytes(b"%b,%b" % (halves.head, halves.tail))
+
+
+def split(record: AnyRecord) -> Halves:
+    """Return the canonical bytes of `record` in the two halves around its place in the log."""
+    members: dict[str, Json] = msgspec.to_builtins(record, enc_hook=unknown)
+    for name in ("obligations", "applied", "detail"):
+        # Values of rules and of the machine are the members that may be off the profile in silence.
+        if members.get(name):
+            members[name] = on_profile(members[name])
+    head = {name: value for name, value in members.items() if name < _LOG}
+    tail = {name: value for name, value in members.items() if name > _LOG}
+    # INVARIANT: both halves have members (`id`, `kind` and `schema`, `time`), so commas fit.
+    assert head
+    assert tail
+    return Halves(dumps(head)[:-1], dumps(tail)[1:])
+
+
+def dumps(value: Json) -> bytes:
+    """Return canonical JSON; what orjson refuses is first brought on the profile."""
+    try:
+        return orjson.dumps(value, option=_OPTIONS)
+    except (TypeError, ValueError):
+        return orjson.dumps(on_profile(value), option=_OPTIONS)
+
+
+def on_profile(value: Json) -> Json:
+    """Return `value` with ASCII keys, small integers, no floats and no lone surrogates."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int):
+        return value if -_INT_MAX <= value <= _INT_MAX else str(value)
+    if isinstance(value, dict):
+        return {_key(name): on_profile(member) for name, member in value.items()}
+    if isinstance(value, list | tuple):
+        return [on_profile(member) for member in value]
+    return str(value)
+
+
+def unknown(value: Json) -> str:
+    """Return what stands in a record for a value that JSON has no form for."""
+    return f"<{type(value).__name__}>"
+
+
+def _key(name: Json) -> str:
+    # Backslashes are doubled first, so that no two keys become one.
+    return str(name).replace("\\", "\\\\").encode("ascii", "backslashreplace").decode()

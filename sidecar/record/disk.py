@@ -1,0 +1,180 @@
+"""The few calls by which the ledger touches the disk, behind one seam that tests can fail."""
+
+import fcntl
+import os
+import sys
+from pathlib import Path
+from typing import Final, Protocol
+
+FILE_MODE: Final = 0o600
+FOLDER_MODE: Final = 0o700
+# Every write goes to the end: in a file that somebody has cut it then stands where it is seen to be
+# wrong, and never behind a hole.
+NEW: Final = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+NEW_ONLY: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND
+OLD: Final = os.O_RDWR | os.O_APPEND
+READ: Final = os.O_RDONLY
+
+
+class Io(Protocol):
+    """What the ledger asks of the operating system; every method may raise OSError."""
+
+    def open(self, path: Path, flags: int) -> int:
+        """Return a descriptor of `path`, never of a symbolic link."""
+        ...
+
+    def close(self, fd: int) -> None:
+        """Close `fd`."""
+        ...
+
+    def read(self, fd: int, size: int, offset: int) -> bytes:
+        """Return at most `size` bytes from `offset`, fewer at the end."""
+        ...
+
+    def write(self, fd: int, data: bytes) -> int:
+        """Write at the end and return how many bytes were taken, which may be fewer than given."""
+        ...
+
+    def fdatasync(self, fd: int) -> None:
+        """Return when the file's data and size are on stable storage."""
+        ...
+
+    def fsync(self, fd: int) -> None:
+        """Return when the file or folder with all it says of itself is on stable storage."""
+        ...
+
+    def ftruncate(self, fd: int, size: int) -> None:
+        """Cut the file to `size`."""
+        ...
+
+    def fstat(self, fd: int) -> os.stat_result:
+        """Return what is open."""
+        ...
+
+    def stat(self, path: Path) -> os.stat_result:
+        """Return what stands at `path` now."""
+        ...
+
+    def rename(self, old: Path, new: Path) -> None:
+        """Move a file over another in one step."""
+        ...
+
+    def unlink(self, path: Path) -> None:
+        """Remove a file."""
+        ...
+
+    def names(self, folder: Path) -> list[str]:
+        """Return the names in a folder, sorted."""
+        ...
+
+    def lock(self, fd: int) -> None:
+        """Take the one lock of a folder; BlockingIOError when somebody else has it."""
+        ...
+
+
+class Disk:
+    """The real disk. Descriptors are not inherited by child processes (PEP 446)."""
+
+    def open(self, path: Path, flags: int) -> int:
+        """Return a descriptor of `path`, never of a symbolic link."""
+        return os.open(path, flags | os.O_NOFOLLOW, FILE_MODE)
+
+    def close(self, fd: int) -> None:
+        """Close `fd`."""
+        os.close(fd)
+
+    def read(self, fd: int, size: int, offset: int) -> bytes:
+        """Return at most `size` bytes from `offset`, fewer at the end."""
+        return os.pread(fd, size, offset)
+
+    def write(self, fd: int, data: bytes) -> int:
+        """Write at the end and return how many bytes were taken, which may be fewer than given."""
+        return os.write(fd, data)
+
+    def fdatasync(self, fd: int) -> None:
+        """Return when the file's data and size are on stable storage."""
+        if sys.platform == "darwin":
+            # fsync there leaves the data in the drive's cache.
+            fcntl.fcntl(fd, fcntl.F_FULLFSYNC)
+        else:
+            os.fdatasync(fd)
+
+    def fsync(self, fd: int) -> None:
+        """Return when the file or folder with all it says of itself is on stable storage."""
+        os.fsync(fd)
+
+    def ftruncate(self, fd: int, size: int) -> None:
+        """Cut the file to `size`."""
+        os.ftruncate(fd, size)
+
+    def fstat(self, fd: int) -> os.stat_result:
+        """Return what is open."""
+        return os.fstat(fd)
+
+    def stat(self, path: Path) -> os.stat_result:
+        """Return what stands at `path` now."""
+        return path.stat()
+
+    def rename(self, old: Path, new: Path) -> None:
+        """Move a file over another in one step."""
+        old.rename(new)
+
+    def unlink(self, path: Path) -> None:
+        """Remove a file."""
+        path.unlink()
+
+    def names(self, folder: Path) -> list[str]:
+        """Return the names in a folder, sorted."""
+        return sorted(entry.name for entry in folder.iterdir())
+
+    def lock(self, fd: int) -> None:
+        """Take the one lock of a folder; BlockingIOError when somebody else has it."""
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+DISK: Final = Disk()
+
+
+def write_all(io: Io, fd: int, data: bytes) -> None:
+    """Write the whole of `data`: a write may take fewer bytes and say so without an error."""
+    while data:
+        taken = io.write(fd, data)
+        if taken <= 0:
+            msg = "the disk takes no bytes"
+            raise OSError(msg)
+        data = data[taken:]
+
+
+def read_all(io: Io, path: Path, bytes_max: int) -> bytes:
+    """Return a small file; OSError when it holds more than `bytes_max`."""
+    fd = io.open(path, READ)
+    try:
+        data = io.read(fd, bytes_max + 1, 0)
+    finally:
+        io.close(fd)
+    if len(data) > bytes_max:
+        msg = f"{path} holds more than {bytes_max} bytes"
+        raise OSError(msg)
+    return data
+
+
+def replace(io: Io, path: Path, data: bytes) -> None:
+    """Put `data` at `path` in one step: a crash leaves the old file or the new, never half."""
+    temporary = path.with_name(f"{path.name}.tmp")
+    fd = io.open(temporary, NEW)
+    try:
+        write_all(io, fd, data)
+        io.fsync(fd)
+    finally:
+        io.close(fd)
+    io.rename(temporary, path)
+    sync_folder(io, path.parent)
+
+
+def sync_folder(io: Io, folder: Path) -> None:
+    """Make the names in `folder` durable: a file is only there after a crash when its name is."""
+    fd = io.open(folder, READ)
+    try:
+        io.fsync(fd)
+    finally:
+        io.close(fd)

@@ -1,0 +1,1 @@
+"""What makes the ledger provable: Merkle tree, signed checkpoint, key and origin."""

@@ -1,0 +1,151 @@
+"""Who signs this ledger: the key, the origin, and the last checkpoint that the key has signed.
+
+They stand together outside of the ledger's folder, so that whoever can write the ledger cannot also
+say how long it was:
+
+```
+<state>/keys/ledger.key      Ed25519, PKCS 8, 0600
+<state>/keys/ledger.origin   name/epoch; the epoch is random, so a second life is another log
+<state>/keys/ledger.signed   the last checkpoint signed: a shorter or another ledger is refused
+```
+"""
+
+import os
+import re
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+
+from sidecar.record import disk
+from sidecar.record.disk import FOLDER_MODE, NEW_ONLY, Io
+from sidecar.record.limits import NOTE_BYTES_MAX
+from sidecar.record.proof.checkpoint import Checkpoint, Verifier, is_name, opened, sign
+from sidecar.terms.errors import LedgerBroken
+
+_ORIGIN = re.compile(r"([^\s+]+)/([0-9a-f]{16})\Z")
+_EPOCH_BYTES: Final = 8
+
+
+class Identity(NamedTuple):
+    """The key of one ledger and the origin it signs for."""
+
+    key: Ed25519PrivateKey
+    origin: str
+    key_file: Path
+
+    @property
+    def epoch(self) -> str:
+        """Return the random part of the origin."""
+        return self.origin.rpartition("/")[2]
+
+    @property
+    def name(self) -> str:
+        """Return the configured part of the origin."""
+        return self.origin.rpartition("/")[0]
+
+    @property
+    def verifier(self) -> Verifier:
+        """Return what an auditor is handed."""
+        return Verifier(self.origin, self.key.public_key())
+
+    @property
+    def signed_file(self) -> Path:
+        """Return where the last signed checkpoint stands, beside the key."""
+        return self.key_file.with_suffix(".signed")
+
+    def sign(self, checkpoint: Checkpoint) -> bytes:
+        """Return `checkpoint` as a signed note."""
+        return sign(checkpoint, self.key)
+
+    def last_signed(self, io: Io) -> Checkpoint | None:
+        """Return the last checkpoint that this key has signed, None when there is none.
+
+        Raises:
+            LedgerBroken: The file is there and is not ours.
+        """
+        try:
+            note = disk.read_all(io, self.signed_file, NOTE_BYTES_MAX)
+        except FileNotFoundError:
+            return None
+        try:
+            return opened(note, self.verifier)
+        except ValueError as error:
+            raise LedgerBroken(f"{self.signed_file}: {error}") from None
+
+
+def is_there(key_file: Path) -> bool:
+    """Return whether a key stands at `key_file`."""
+    return key_file.exists()
+
+
+def load(io: Io, key_file: Path) -> Identity:
+    """Return the identity at `key_file`.
+
+    Raises:
+        LedgerBroken: The key or the origin is absent, malformed, or open to others.
+    """
+    try:
+        mode = io.stat(key_file).st_mode
+        pem = disk.read_all(io, key_file, NOTE_BYTES_MAX)
+        origin = disk.read_all(io, _origin_file(key_file), NOTE_BYTES_MAX).decode().strip()
+    except FileNotFoundError as error:
+        raise LedgerBroken(f"{error.filename}: the ledger's key or origin is absent") from None
+    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise LedgerBroken(f"{key_file}: others may read the ledger's key; expected mode 0600")
+    if not _ORIGIN.match(origin) or not is_name(origin):
+        raise LedgerBroken(f"{_origin_file(key_file)}: not an origin of the form name/epoch")
+    return Identity(_key(pem, key_file), origin, key_file)
+
+
+def create(io: Io, key_file: Path, name: str, random_bytes: Callable[[int], bytes]) -> Identity:
+    """Make a new key and a new origin; never over a key that is there."""
+    origin = f"{name}/{random_bytes(_EPOCH_BYTES).hex()}"
+    if not _ORIGIN.match(origin) or not is_name(origin):
+        raise LedgerBroken(f"`{name}` cannot name a ledger: expected no spaces and no plus")
+    key_file.parent.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+    # The origin first: a key without one would be an identity that is half made.
+    disk.replace(io, _origin_file(key_file), origin.encode() + b"\n")
+    key = Ed25519PrivateKey.generate()
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    _write_new(io, key_file, pem)
+    return Identity(key, origin, key_file)
+
+
+def _write_new(io: Io, key_file: Path, pem: bytes) -> None:
+    """Put the key in place in one step and never over another one."""
+    temporary = key_file.with_name(f"{key_file.name}.{os.getpid()}.tmp")
+    fd = io.open(temporary, NEW_ONLY)
+    try:
+        disk.write_all(io, fd, pem)
+        io.fsync(fd)
+    finally:
+        io.close(fd)
+    try:
+        # A link, unlike a rename, fails where something stands already.
+        key_file.hardlink_to(temporary)
+    finally:
+        io.unlink(temporary)
+    disk.sync_folder(io, key_file.parent)
+
+
+def _key(pem: bytes, key_file: Path) -> Ed25519PrivateKey:
+    try:
+        key = load_pem_private_key(pem, password=None)
+    except (ValueError, TypeError):
+        raise LedgerBroken(f"{key_file}: not a private key in PEM form") from None
+    if not isinstance(key, Ed25519PrivateKey):
+        raise LedgerBroken(f"{key_file}: expected an Ed25519 key")
+    return key
+
+
+def _origin_file(key_file: Path) -> Path:
+    return key_file.with_suffix(".origin")

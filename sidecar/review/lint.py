@@ -1,0 +1,85 @@
+"""Lint: what loads and is still likely wrong; errors fail the run, warnings with `--strict`."""
+
+import re
+from collections.abc import Iterator
+from typing import Literal
+
+import msgspec
+
+from sidecar.policy.bundle import Bundle
+from sidecar.policy.rules import Rule
+from sidecar.review.run import suites_of
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One finding: a stable code, where, and what to do about it."""
+
+    code: str
+    level: Literal["error", "warning"]
+    where: str
+    text: str
+
+
+def lint(bundle: Bundle) -> list[Finding]:
+    """Return what is likely wrong with a bundle that loads, in the order of its files."""
+    found = [finding for check in (_allow_all, _silent_deny, _never) for finding in check(bundle)]
+    found += [*_untested(bundle), *_unused_variables(bundle)]
+    return sorted(found, key=_place)
+
+
+def _place(finding: Finding) -> tuple[str, int, str]:
+    file, line, _ = finding.where.rsplit(":", 2)
+    return file, int(line), finding.code
+
+
+def _allow_all(bundle: Bundle) -> Iterator[Finding]:
+    for rule in bundle.rules:
+        if rule.effect == "allow" and _always(rule) and _matches_all(rule):
+            text = f"`{rule.key}` allows everything to everybody; narrow `match` or write `when`"
+            yield Finding("allow-all", "error", rule.where, text)
+
+
+def _silent_deny(bundle: Bundle) -> Iterator[Finding]:
+    for rule in bundle.rules:
+        if rule.effect == "deny" and not rule.message and rule.message_expression is None:
+            text = f"`{rule.key}` denies without `message`: who is refused will not know why"
+            yield Finding("deny-without-message", "warning", rule.where, text)
+
+
+def _never(bundle: Bundle) -> Iterator[Finding]:
+    for rule in bundle.rules:
+        if rule.when is not None and rule.when.source.strip() == "false":
+            yield Finding("never", "warning", rule.where, f"`{rule.key}` never holds")
+
+
+def _untested(bundle: Bundle) -> Iterator[Finding]:
+    named = {
+        rule
+        for suite in suites_of(bundle)
+        for test in suite.spec.tests
+        for expected in test.expected
+        for rule in expected.rules or ()
+    }
+    for rule in bundle.rules:
+        if rule.key not in named:
+            text = f"no test expects `{rule.key}` to speak"
+            yield Finding("untested", "warning", rule.where, text)
+
+
+def _unused_variables(bundle: Bundle) -> Iterator[Finding]:
+    for document in bundle.policy_documents:
+        spec = document.value["spec"]
+        for name in spec.get("variables", {}):
+            if not re.search(rf"variables\s*\.\s*\??\s*{re.escape(name)}\b", str(spec)):
+                where = document.where("spec", "variables", name)
+                yield Finding("unused-variable", "warning", where, f"`{name}` is never read")
+
+
+def _always(rule: Rule) -> bool:
+    return rule.when is None or rule.when.source.strip() == "true"
+
+
+def _matches_all(rule: Rule) -> bool:
+    filters = (rule.policy_filter, rule.filter)
+    fields = ("domains", "protocols", "classes", "upstreams", "actions", "resources")
+    return all(getattr(one, field) is None for one in filters for field in fields)

@@ -1,0 +1,164 @@
+"""A test suite as written: principals, raw requests, and what each pair is expected to come to.
+
+`kind: Test` files stand beside policies as `*_test.yaml`. A test is a matrix of principals by
+requests; each request is the `call` of its protocol, read by the same parser as in production. A
+cell that no expectation names is expected to be denied.
+"""
+
+from collections.abc import Iterable
+from typing import Literal
+
+import msgspec
+
+from sidecar.policy.documents import Written, read
+from sidecar.syntax.yaml12 import Document, Step
+from sidecar.terms.call import Json
+from sidecar.terms.errors import PolicyError
+
+Where = tuple[Step, ...]
+
+
+class PartyDoc(Written, frozen=True):
+    """A subject or an actor."""
+
+    type: str
+    id: str
+    properties: dict[str, Json] = {}
+
+
+class PrincipalDoc(Written, frozen=True):
+    """Who asks: on whose behalf, and who acts (nearest first)."""
+
+    subject: PartyDoc
+    actors: list[PartyDoc] = []
+
+
+class RequestDoc(Written, frozen=True):
+    """One raw request: the `call` object of its protocol."""
+
+    protocol: str
+    call: dict[str, Json]
+    upstream: str = "default"
+    context: dict[str, Json] = {}
+
+
+class FactsDoc(Written, frozen=True):
+    """The facts of a test: `entity` as `{type: {id: properties}}`, and who is revoked."""
+
+    entity: dict[str, dict[str, dict[str, Json]]] = {}
+    revoked: list[str] = []
+
+
+class Options(Written, frozen=True):
+    """`now` is the one clock that rules see, RFC 3339."""
+
+    now: str = "2026-01-01T00:00:00.000000Z"
+
+
+class Input(Written, frozen=True):
+    """Which principals send which requests."""
+
+    principals: list[str]
+    requests: list[str]
+
+
+class Expected(Written, frozen=True):
+    """What the named cells come to; only what is written here is compared."""
+
+    outcome: Literal["allow", "modify", "step_up", "defer", "deny"]
+    principal: str | None = None
+    principals: list[str] | None = None
+    request: str | None = None
+    requests: list[str] | None = None
+    reason: str | None = None
+    rules: list[str] | None = None
+    obligations: list[str] | None = None
+    message: str | None = None
+    errors: int | None = None
+
+
+class TestDoc(Written, frozen=True):
+    """One test: a matrix and what is expected of it."""
+
+    __test__ = False
+
+    name: str
+    input: Input
+    expected: list[Expected] = []
+    description: str | None = None
+    skip: bool = False
+    skipReason: str | None = None  # noqa: N815 - the convention's own word
+
+
+class SuiteSpec(Written, frozen=True):
+    """`spec` of a Test."""
+
+    principals: dict[str, PrincipalDoc]
+    requests: dict[str, RequestDoc]
+    tests: list[TestDoc]
+    options: Options = Options()
+    facts: FactsDoc = FactsDoc()
+
+
+class Suite(msgspec.Struct, frozen=True):
+    """A suite that was read, with the document for positions."""
+
+    name: str
+    document: Document
+    spec: SuiteSpec
+
+
+def read_suite(document: Document, name: str) -> Suite:
+    """Return the suite of a Test document.
+
+    Raises:
+        PolicyError: Unknown fields, unknown names, cells expected that no test sends.
+    """
+    spec = read(document, ("spec",), SuiteSpec)
+    problems: list[str] = []
+    for index, test in enumerate(spec.tests):
+        where: Where = ("spec", "tests", index)
+        sent, at = test.input, (*where, "input")
+        problems += _unknown(document, (*at, "principals"), sent.principals, spec.principals)
+        problems += _unknown(document, (*at, "requests"), sent.requests, spec.requests)
+        for number, expected in enumerate(test.expected):
+            place = (*where, "expected", number)
+            problems += _expected_problems(document, place, expected, sent)
+    if problems:
+        raise PolicyError(*problems)
+    return Suite(name, document, spec)
+
+
+def _expected_problems(
+    document: Document, where: Where, expected: Expected, sent: Input
+) -> list[str]:
+    principals = named(expected.principal, expected.principals)
+    requests = named(expected.request, expected.requests)
+    return [
+        *_unknown(document, where, principals, sent.principals),
+        *_unknown(document, where, requests, sent.requests),
+    ]
+
+
+def named(one: str | None, several: list[str] | None) -> list[str]:
+    """Return the names that an expectation lists under its singular and its plural field."""
+    return ([one] if one is not None else []) + (several or [])
+
+
+def _unknown(document: Document, where: Where, names: list[str], known: Iterable[str]) -> list[str]:
+    listed = list(known)
+    return [
+        f"{document.where(*where)}: `{name}` is not among {', '.join(listed) or 'none'}"
+        for name in names
+        if name not in listed
+    ]
+
+
+def expectation(test: TestDoc, principal: str, request: str) -> Expected:
+    """Return what is expected of one cell; what is not listed is expected to be denied."""
+    for expected in test.expected:
+        principals = named(expected.principal, expected.principals)
+        requests = named(expected.request, expected.requests)
+        if (not principals or principal in principals) and (not requests or request in requests):
+            return expected
+    return Expected(outcome="deny")

@@ -1,0 +1,1 @@
+"""The composition root: configuration, wiring, supervision, reload, health and metrics."""

@@ -1,0 +1,36 @@
+"""Bounds of the runtime, each with its reason."""
+
+from typing import Final
+
+# A configuration is written by hand; more is not one.
+CONFIG_BYTES_MAX: Final = 1024 * 1024
+# A password or a header on one line.
+SECRET_BYTES_MAX: Final = 4096
+# `sun_path` has 108 bytes on Linux, 104 on macOS, its end included.
+UNIX_PATH_BYTES_MAX: Final = 103
+BACKLOG: Final = 1024
+# How often a bundle's folder is looked at for changes; SIGHUP does not wait for it.
+POLL_S: Final = 1.0
+# A folder that changes while it is read is read again, this often, then the change is refused.
+STABLE_READS_MAX: Final = 5
+# Calls under way at SIGTERM have this long to end.
+DRAIN_S: Final = 10.0
+# A worker that has lost its supervisor drains quickly and is gone, whatever hangs.
+ORPHAN_DRAIN_S: Final = 1.0
+ORPHAN_EXIT_S: Final = 5.0
+# A worker loads every domain and compiles the bundle before it is ready.
+START_S: Final = 60.0
+# Back-off between restarts doubles up to this; a worker that dies more often than that in a window
+# has a cause which a restart does not cure.
+RESTART_DELAY_S_MIN: Final = 0.1
+RESTART_DELAY_S_MAX: Final = 5.0
+RESTARTS_MAX: Final = 10
+RESTART_WINDOW_S: Final = 60.0
+# A line between supervisor and worker is a word and a few addresses.
+LINE_BYTES_MAX: Final = 64 * 1024
+# Versions that get a label of their own in the metrics; later ones are counted as `other`.
+VERSION_LABELS_MAX: Final = 16
+# `sidecar doctor` measures the disk this often and shows the median.
+FSYNC_SAMPLES: Final = 20
+# A durable record slower than this is felt by every call.
+FSYNC_SLOW_MS: Final = 20.0

@@ -1,0 +1,206 @@
+"""The bundle in force: one reference that calls read once, swapped whole or not at all.
+
+A reload is read, compiled, kept and recorded beside the running bundle; only then is the reference
+swapped, on the event loop, between two calls. Whatever fails on the way leaves the last good bundle
+in force, says why with its position, counts it and records it. The same bytes are not activated
+twice.
+"""
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Final, TypeVar
+
+from sidecar.facts.limits import ENTITIES_BYTES_MAX
+from sidecar.facts.sources import Entities
+from sidecar.policy.bundle import Bundle
+from sidecar.runtime.bundles import Snapshot, Store, load_bundle, snapshot
+from sidecar.runtime.limits import POLL_S
+from sidecar.runtime.metrics import Metrics, begun
+from sidecar.terms.call import Json
+from sidecar.terms.errors import ConfigError, PolicyError, RecordError, SidecarError
+
+_log = logging.getLogger("sidecar.reload")
+# A problem is shown whole in the log; the record says how many there are and shows the first.
+_TEXT_CHARS_MAX: Final = 500
+
+Note = Callable[[str, dict[str, Json]], Awaitable[None]]
+_Made = TypeVar("_Made")
+
+
+class Current:
+    """The one reference to the bundle in force."""
+
+    __slots__ = ("_bundle",)
+
+    def __init__(self, bundle: Bundle) -> None:
+        self._bundle = bundle
+
+    def __call__(self) -> Bundle:
+        """Return the snapshot that a call is judged by; called once, at its beginning."""
+        begun()
+        return self._bundle
+
+    @property
+    def bundle(self) -> Bundle:
+        """Return the bundle in force, for those that judge nothing by it."""
+        return self._bundle
+
+    def swap(self, bundle: Bundle) -> None:
+        """Put `bundle` in force."""
+        self._bundle = bundle
+
+
+class Reloader:
+    """Puts bundles in force; the only one who swaps the reference."""
+
+    def __init__(self, path: Path, store: Store, metrics: Metrics, note: Note) -> None:
+        self._path = path
+        self._store = store
+        self._metrics = metrics
+        self._note = note
+        self._lock = asyncio.Lock()
+
+    async def first(self, last_good: str | None = None) -> Current:
+        """Return the reference with its first bundle in force.
+
+        Args:
+            last_good: Digest of the bundle that a worker before this one had in force: what it was
+                replaced by on the disk may be broken, and the service goes on.
+
+        Raises:
+            PolicyError: The bundle does not load, and there is no last good one.
+        """
+        try:
+            bundle = await asyncio.to_thread(load_bundle, self._path)
+        except PolicyError as error:
+            await self._refused(error)
+            if last_good is None:
+                raise
+            bundle = await asyncio.to_thread(self._store.load, last_good)
+        await self._activate(bundle)
+        return Current(bundle)
+
+    async def reload(self, current: Current) -> bool:
+        """Put what stands on the disk in force; return whether that is what is in force now."""
+        async with self._lock:
+            found = await _attempt(self._replace(current))
+            if not isinstance(found, BaseException):
+                self._metrics.reloaded(ok=True)
+                return True
+            self._metrics.reloaded(ok=False)
+            await self._refused(found)
+            return False
+
+    async def _replace(self, current: Current) -> None:
+        bundle = await asyncio.to_thread(load_bundle, self._path)
+        if bundle.stamp == current.bundle.stamp:
+            _log.info("bundle unchanged: %s %s", bundle.name, bundle.version)
+            return
+        await self._activate(bundle)
+        current.swap(bundle)
+
+    async def _activate(self, bundle: Bundle) -> None:
+        """Keep and record `bundle`; after this it may be put in force."""
+        await asyncio.to_thread(self._store.keep, bundle)
+        stamp: dict[str, Json] = {
+            "bundle": bundle.name,
+            "version": bundle.version,
+            "digest": bundle.digest,
+        }
+        await self._note("bundle_activated", stamp)
+        self._metrics.activated(bundle)
+        _log.info("bundle active: %s %s %s", bundle.name, bundle.version, bundle.digest)
+
+    async def _refused(self, error: BaseException) -> None:
+        """Say why a bundle is not put in force, to whoever reads logs and to the record."""
+        if isinstance(error, SidecarError):
+            text = str(error)
+            _log.error("bundle refused:\n%s", text)
+        else:
+            text = "the sidecar failed while it read the bundle"
+            _log.error("bundle refused: %s", text, exc_info=error)
+        count = len(error.problems) if isinstance(error, PolicyError) else 1
+        detail: dict[str, Json] = {
+            "problems": count,
+            "first": text.partition("\n")[0][:_TEXT_CHARS_MAX],
+        }
+        try:
+            await self._note("bundle_refused", detail)
+        except RecordError as lost:
+            _log.error("the refusal of a bundle could not be recorded: %s", lost)
+
+
+class EntitiesFile:
+    """The entities file and its table; a file that cannot be read leaves the last good table."""
+
+    def __init__(self, path: Path, table: Entities) -> None:
+        self.path = path
+        self._table = table
+
+    def load(self) -> None:
+        """Read the file. Raises ConfigError with the position; the table before stays."""
+        try:
+            with self.path.open("rb") as stream:
+                data = stream.read(ENTITIES_BYTES_MAX + 1)
+        except OSError as error:
+            raise ConfigError(f"{self.path}: cannot be read: {error.strerror}") from None
+        digest = "sha256:" + hashlib.sha256(data).hexdigest()
+        self._table.load(self.path.name, data, digest)
+
+    async def reload(self) -> None:
+        """Read the file again, and log why when it cannot be."""
+        found = await _attempt(asyncio.to_thread(self.load))
+        if isinstance(found, SidecarError):
+            _log.error("entities kept as they were:\n%s", found)
+        elif isinstance(found, BaseException):
+            _log.error("entities kept as they were", exc_info=found)
+
+
+class Watch:
+    """Looks at files each second and calls when one has changed and then stood still for a look."""
+
+    def __init__(self, poll_s: float = POLL_S) -> None:
+        self._poll_s = poll_s
+        self._watched: list[tuple[Path, Callable[[], Awaitable[object]]]] = []
+        self._seen: dict[Path, Snapshot] = {}
+
+    def add(self, path: Path, changed: Callable[[], Awaitable[object]]) -> None:
+        """Call `changed` when what stands at `path` is another."""
+        self._watched.append((path, changed))
+
+    async def look(self) -> None:
+        """Take the first look, before what stands there is read: no change falls in between."""
+        self._seen = {path: await _look(path) for path, _ in self._watched}
+
+    async def run(self) -> None:
+        """Look for ever."""
+        seen, moving = self._seen, dict[Path, Snapshot]()
+        while True:
+            await asyncio.sleep(self._poll_s)
+            for path, changed in self._watched:
+                now = await _look(path)
+                if now == seen[path]:
+                    moving.pop(path, None)
+                elif moving.get(path) == now:
+                    # Still since the last look: whoever wrote it has ended.
+                    seen[path] = moving.pop(path)
+                    await changed()
+                else:
+                    moving[path] = now
+
+
+async def _look(path: Path) -> Snapshot:
+    """Return the snapshot; what cannot be looked at is a state like any other, told once."""
+    try:
+        return await asyncio.to_thread(snapshot, path)
+    except PolicyError as error:
+        return ((str(error), 0, 0, 0),)
+
+
+async def _attempt(made: Awaitable[_Made]) -> _Made | BaseException:
+    """Return what `made` comes to, its failure as a value: a reload never ends the service."""
+    (found,) = await asyncio.gather(made, return_exceptions=True)
+    return found

@@ -1,0 +1,96 @@
+"""JSON read strictly: no duplicate keys, no numbers that consumers read differently, bounded depth.
+
+orjson and the standard library both keep the last of two equal keys in silence, and two parsers
+that keep different ones is a way round a policy (RFC 8259 §4). The grammar is orjson's (it
+refuses NaN, infinities, lone surrogates, byte order marks and trailing data); keys are then
+checked by the standard library's reader on the same bytes, which is asked only for the pairs.
+"""
+
+import json
+import re
+from typing import Any
+
+import orjson
+
+from sidecar.syntax.limits import JSON_BYTES_MAX, JSON_DEPTH_MAX, JSON_INT_MAX
+from sidecar.terms.errors import ParseError
+from sidecar.terms.reasons import reason
+
+_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_BRACKETS = re.compile(rb"[\[\]{}]")
+
+
+def loads(data: bytes | str, *, bytes_max: int = JSON_BYTES_MAX) -> Any:
+    """Return the value of one JSON text.
+
+    Args:
+        data: UTF-8 bytes or text.
+        bytes_max: Longer texts are refused unread.
+
+    Raises:
+        ParseError: `parse.too_large`, `parse.syntax`, `parse.duplicate_key`, `parse.number`.
+
+    Source: RFC 8259; RFC 7493 (I-JSON) for duplicate keys and number range.
+    """
+    raw = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data
+    if len(raw) > bytes_max:
+        raise ParseError(reason("parse.too_large"), f"JSON of more than {bytes_max} bytes")
+    _check_depth(raw)
+    try:
+        orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise ParseError(
+            reason("parse.syntax"), f"not JSON at line {error.lineno} column {error.colno}"
+        ) from None
+    return _READER.decode(raw.decode())
+
+
+def _check_depth(raw: bytes) -> None:
+    """Refuse nesting beyond the bound before any recursive reader sees it."""
+    if raw.count(b"[") + raw.count(b"{") <= JSON_DEPTH_MAX:
+        return
+    depth = 0
+    # Brackets inside strings do not count; a string left open is refused by the grammar later.
+    for bracket in _BRACKETS.findall(_STRINGS.sub(b"", raw)):
+        depth += 1 if bracket in b"[{" else -1
+        if depth > JSON_DEPTH_MAX:
+            raise ParseError(reason("parse.too_large"), f"JSON nested deeper than {JSON_DEPTH_MAX}")
+
+
+def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ParseError(reason("parse.duplicate_key"), "a JSON object names a key twice")
+    return found
+
+
+def _integer(digits: str) -> int:
+    # Length first: int() of a million digits is quadratic.
+    if len(digits) > 20 or not -JSON_INT_MAX - 1 <= int(digits) <= JSON_INT_MAX:
+        raise ParseError(reason("parse.number"), "an integer outside the 64-bit range")
+    return int(digits)
+
+
+def _float(digits: str) -> float:
+    value = float(digits)
+    if value in (float("inf"), float("-inf")):
+        raise ParseError(reason("parse.number"), "a number outside the range of a double")
+    return value
+
+
+def _constant(_name: str) -> Any:
+    raise ParseError(reason("parse.number"), "NaN and infinities are not JSON")
+
+
+_READER = json.JSONDecoder(
+    object_pairs_hook=_pairs, parse_int=_integer, parse_float=_float, parse_constant=_constant
+)
+
+
+def canonical(value: Any) -> bytes:
+    """Return the RFC 8785 form of a value without floats and with string keys.
+
+    Sorted keys over ASCII-keyed dicts without floats is RFC 8785 (JCS) to the byte; the caller
+    guarantees the profile, records and digests keep to it.
+    """
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)

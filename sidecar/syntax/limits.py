@@ -1,0 +1,15 @@
+"""Bounds on everything that is read from outside, each with its reason."""
+
+from typing import Final
+
+# Deep enough for any schema in use; far below the interpreter's recursion limit.
+JSON_DEPTH_MAX: Final = 64
+# A body is judged whole, so it is held whole.
+JSON_BYTES_MAX: Final = 8 * 1024 * 1024
+# 2^53 - 1: beyond it consumers that read numbers as doubles see another value (RFC 8259 §6).
+JSON_INT_MAX: Final = 2**63 - 1
+YAML_BYTES_MAX: Final = 4 * 1024 * 1024
+YAML_DEPTH_MAX: Final = 48
+YAML_NODES_MAX: Final = 500_000
+PATH_BYTES_MAX: Final = 8 * 1024
+PATH_SEGMENTS_MAX: Final = 256

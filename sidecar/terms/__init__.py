@@ -1,0 +1,1 @@
+"""The nouns of the path: Call, Request, Decision, Record, errors; the Domain protocol."""

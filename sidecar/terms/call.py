@@ -1,0 +1,65 @@
+"""A Call: what was intercepted, unread, with the identity that its credential proves.
+
+Identity stands here and nowhere else: a parser gets the Call and cannot set subject or actors.
+"""
+
+from typing import Any
+
+import msgspec
+
+from sidecar.terms.words import CallId
+
+# A JSON value after strict reading. `Any` because JSON is recursive and msgspec checks at the edge.
+Json = Any
+
+
+class Party(msgspec.Struct, frozen=True, omit_defaults=False):
+    """A subject or an actor: `type` (user, service, agent, anonymous, …), `id`, `properties`."""
+
+    type: str
+    id: str
+    properties: dict[str, Json] = {}
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """Who is accountable, who acts, and how that is known.
+
+    Args:
+        subject: On whose behalf.
+        actors: Nearest first (RFC 8693 §4.1 `act`); empty when nobody acts for the subject.
+        verified: How: `key` (workload key), `scram`, `peer` (Unix credentials), `operator` (CLI).
+        asserted_by: The workload (PEP) that spoke for somebody else, when it `may_assert`.
+    """
+
+    subject: Party
+    actors: tuple[Party, ...] = ()
+    verified: str = "key"
+    asserted_by: str | None = None
+
+
+class Call(msgspec.Struct, frozen=True):
+    """What was intercepted.
+
+    Args:
+        id: UUIDv7 text; Request, Decision and decision record share it.
+        time: RFC 3339 with six decimals: the one clock that rules see (`context.time`).
+        listener: Name of the listener, `cli` for a dry run.
+        upstream: Name of what stands behind the listener, `default` when none is named.
+        protocol: One of `words.PROTOCOLS`.
+        payload: The protocol's `call` object in the promised shape; bodies may be bytes.
+        identity: From a verified credential, never from the payload.
+        context: Owned keys (`time`, `ip`, `session`, `approval`), asserted ones; `claimed` apart.
+        parent: Id of the call that this one was found in.
+        depth: 0 for what came over the wire, +1 for each call inside a call.
+    """
+
+    id: CallId
+    time: str
+    listener: str
+    upstream: str
+    protocol: str
+    payload: dict[str, Json]
+    identity: Identity
+    context: dict[str, Json] = {}
+    parent: CallId | None = None
+    depth: int = 0

@@ -1,0 +1,122 @@
+"""A Request: what a Call means. Targets carry their own action; parts are calls found inside.
+
+The parser returns `Parsed`; `flow` joins it with the Call's identity into a Request and parses the
+inner calls with their own domains, at most three deep.
+"""
+
+from typing import Literal
+
+import msgspec
+
+from sidecar.terms.call import Json, Party
+from sidecar.terms.reasons import Reason
+from sidecar.terms.words import ActionClass, CallId, Combine, Phase
+
+
+class Action(msgspec.Struct, frozen=True):
+    """What is done: the protocol's own name, the class that every protocol shares, properties."""
+
+    name: str
+    cls: ActionClass = msgspec.field(name="class")
+    properties: dict[str, Json] = {}
+
+
+class Resource(msgspec.Struct, frozen=True):
+    """What it is done to; `labels` is always there, `[]` when none."""
+
+    type: str
+    id: str
+    upstream: str = "default"
+    labels: tuple[str, ...] = ()
+    properties: dict[str, Json] = {}
+
+    @property
+    def key(self) -> str:
+        """Return `type:id`, what `match.resources` is written against."""
+        return f"{self.type}:{self.id}"
+
+
+class Target(msgspec.Struct, frozen=True):
+    """One resource with the action done to *it*: a column read inside an INSERT is a read."""
+
+    action: Action
+    resource: Resource
+    role: str = "target"
+
+
+class ParseProblem(msgspec.Struct, frozen=True):
+    """Why a call was not understood: a reason code and a text without literals."""
+
+    reason: Reason
+    text: str
+
+
+class ParseStatus(msgspec.Struct, frozen=True):
+    """How completely the call was read; `failed` is denied before the PDP and recorded."""
+
+    status: Literal["complete", "partial", "failed"]
+    parser: str
+    missing: tuple[str, ...] = ()
+    ambiguities: tuple[str, ...] = ()
+    error: ParseProblem | None = None
+
+
+class Inner(msgspec.Struct, frozen=True):
+    """A call found inside a call: SQL in a tool argument, an element of a batch.
+
+    `at` says where (`params.arguments.sql`); `upstream` where it lives, None for the outer's.
+    """
+
+    at: str
+    protocol: str
+    payload: dict[str, Json]
+    upstream: str | None = None
+
+
+class Parsed(msgspec.Struct, frozen=True):
+    """What a domain's parser returns; `native` is what CEL sees as `request.<protocol>`.
+
+    `targets[0]` is the primary. `inner` are read by `flow` with their own domains.
+    """
+
+    targets: tuple[Target, ...]
+    native: dict[str, Json]
+    parse: ParseStatus
+    phase: Phase = "call"
+    combine: Combine = "all"
+    inner: tuple[Inner, ...] = ()
+
+
+class Request(msgspec.Struct, frozen=True):
+    """What is decided. `targets` are its own; `parts` are the requests found inside."""
+
+    id: CallId
+    time: str
+    listener: str
+    upstream: str
+    domain: str
+    phase: Phase
+    protocol: str
+    subject: Party
+    actors: tuple[Party, ...]
+    targets: tuple[Target, ...]
+    context: dict[str, Json]
+    request: dict[str, Json]
+    parse: ParseStatus
+    combine: Combine = "all"
+    parts: tuple["Request", ...] = ()
+    at: str | None = None
+    parent: CallId | None = None
+
+    @property
+    def actor(self) -> Party:
+        """Return who acts: the nearest of `actors`, else the subject."""
+        return self.actors[0] if self.actors else self.subject
+
+
+def each_request(request: Request) -> tuple[Request, ...]:
+    """Return `request` and every part below it, outermost first: all that must be permitted."""
+    found = [request]
+    for part in request.parts:
+        found.extend(each_request(part))
+    return tuple(found)

@@ -1,0 +1,1 @@
+"""The specification: tables, laws, golden files and house rules."""

@@ -1,0 +1,88 @@
+"""What every test gets: the scale of the run, and a loop that must never be blocked."""
+
+import logging
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# A busy machine may hold a callback up for some tenths of a second by itself; a blocking call that
+# matters (a name looked up, a disk waited for, a sleep) takes longer sooner or later.
+BLOCKED_S_MAX = 1.0
+
+settings.register_profile("small", max_examples=50, deadline=None, print_blob=True)
+settings.register_profile(
+    "full",
+    max_examples=2_000,
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--scale",
+        choices=("small", "full"),
+        default="small",
+        help="how long properties, fuzz and torture go on",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    settings.load_profile(config.getoption("--scale"))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Lift the time limit of what is asked to go on for long."""
+    if config.getoption("--scale") != "full":
+        return
+    for item in items:
+        if not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(600))
+
+
+@pytest.fixture
+def scaled(request: pytest.FixtureRequest) -> Callable[[int, int], int]:
+    """Choose between a `small` and a `full` number by the --scale of this run."""
+    is_full = request.config.getoption("--scale") == "full"
+    return lambda small, full: full if is_full else small
+
+
+@pytest.fixture(scope="session")
+def conformance() -> Path:
+    """The folder of other people's vectors, which are not part of this tree."""
+    told = os.environ.get("SIDECAR_CONFORMANCE")
+    folder = Path(told) if told else Path(__file__).parents[2] / "shared" / "conformance"
+    if not folder.is_dir():
+        pytest.skip(f"no vectors at {folder}; say where with SIDECAR_CONFORMANCE")
+    return folder
+
+
+class _Slow(logging.Handler):
+    """Remembers the callbacks that asyncio's debug mode saw holding the loop for too long."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.seen: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if not str(record.msg).startswith("Executing ") or not isinstance(record.args, tuple):
+            return
+        duration_s = record.args[1]
+        if isinstance(duration_s, float) and duration_s > BLOCKED_S_MAX:
+            self.seen.append(record.getMessage())
+
+
+@pytest.fixture(autouse=True)
+def _loop_is_never_blocked() -> Iterator[None]:
+    slow = _Slow()
+    logger = logging.getLogger("asyncio")
+    logger.addHandler(slow)
+
+    yield
+
+    logger.removeHandler(slow)
+    assert not slow.seen, f"the event loop was blocked: {slow.seen}; move the call to a thread"

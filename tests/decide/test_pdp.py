@@ -1,0 +1,47 @@
+"""The decision, row by row: what holds, what is combined, what is said."""
+
+from typing import Any
+
+import pytest
+
+from sidecar import flow
+from tests import toy
+from tests.tables import Row, rows
+
+
+async def decided(row: Row) -> Any:
+    table = dict(row.table)
+    rules = table.pop("policies", None) or table.pop("rules")
+    table.pop("source", None)
+    given = dict(row.given or {})
+    knows = toy.Knows(given.pop("entities", None), given.pop("revoked", ()))
+    bundle = toy.bundle(rules, **table)
+    call = toy.call(given)
+    request = flow.understand(call, bundle)
+    said, _ = await flow.judge(request, bundle, knows)
+    return flow.enforce(call, request, said, bundle)[0]
+
+
+def shown(decision: Any, want: dict[str, Any]) -> dict[str, Any]:
+    """Return of a decision what the row speaks of."""
+    everything = {
+        "outcome": decision.outcome,
+        "reason": decision.reason,
+        "message": decision.message,
+        "rules": [f"{rule.policy}/{rule.id}" for rule in decision.rules],
+        "errors": [error.rule for error in decision.errors],
+        "obligations": [
+            {"type": o.type, "target": o.target, **o.values} for o in decision.obligations
+        ],
+        "targets": [target.outcome for target in decision.targets],
+        "layers": [rule.layer for rule in decision.rules],
+        "approval_rules": list(decision.approval.rules) if decision.approval else None,
+    }
+    return {key: everything[key] for key in want}
+
+
+@pytest.mark.parametrize("row", rows("decide"))
+async def test_decision(row: Row) -> None:
+    decision = await decided(row)
+
+    assert shown(decision, row.want) == row.want

@@ -1,0 +1,80 @@
+"""Write what others read: schemas and golden files. `python -m tests.golden`, then read the diff.
+
+`MADE` maps each path to the function that makes its bytes; tests/test_golden.py makes each again
+and compares, so a change of what others read is always seen.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from sidecar.terms.decision import Decision
+from sidecar.terms.reasons import REASONS
+from sidecar.terms.record import AnyRecord
+from sidecar.terms.request import Request
+
+ROOT = Path(__file__).parent.parent
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+CASE_SCHEMA: dict[str, Any] = {
+    "title": "A table of test cases",
+    "type": "object",
+    "required": ["cases"],
+    "properties": {
+        "source": {"type": "string"},
+        "cases": {
+            "type": "array",
+            "minItems": 1,
+            "items": {
+                "type": "object",
+                "required": ["it", "want"],
+                "additionalProperties": False,
+                "properties": {
+                    "it": {"type": "string", "description": "A sentence that says the behaviour."},
+                    "given": {"description": "What goes in."},
+                    "want": {"description": "What must come out."},
+                    "source": {"type": "string", "description": "The clause of a standard."},
+                },
+            },
+        },
+    },
+}
+
+
+def text_of(schema: dict[str, Any]) -> bytes:
+    """Return a schema as it stands in a file: its dialect first, then in a fixed order."""
+    ordered = json.dumps({"$schema": DIALECT, **schema}, indent=2, ensure_ascii=False)
+    return f"{ordered}\n".encode()
+
+
+def of_type(title: str, type_: Any) -> Callable[[], bytes]:
+    return lambda: text_of({"title": title, **msgspec.json.schema(type_)})
+
+
+def reasons() -> bytes:
+    words = [{"const": word, "description": text} for word, text in sorted(REASONS.items())]
+    return text_of({"title": "Why a decision came out as it did", "oneOf": words})
+
+
+MADE: dict[str, Callable[[], bytes]] = {
+    "schemas/case.schema.json": lambda: text_of(CASE_SCHEMA),
+    "schemas/decision.schema.json": of_type("A decision", Decision),
+    "schemas/reasons.schema.json": reasons,
+    "schemas/record.schema.json": of_type("A record of the ledger", AnyRecord),
+    "schemas/request.schema.json": of_type("A request, as parsed from a call", Request),
+}
+
+
+def main() -> None:
+    for name, make in MADE.items():
+        file = ROOT / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(make())
+        print(name)
+
+
+if __name__ == "__main__":
+    main()
