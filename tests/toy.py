@@ -1,12 +1,13 @@
-"""A domain with behaviour and no protocol: requests are written down, so that only the PDP is judged.
+"""A domain with behaviour and no protocol: requests are written down, only the PDP is judged.
 
-A target is written `class name type:id`, with `labels`, `action.properties` and `properties` beside it.
+A target is written `class name type:id`, with `labels`, `action` and `properties` beside it.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from sidecar.policy.bundle import Bundle, compile_bundle
+from sidecar.syntax.yaml12 import dump
 from sidecar.terms.answer import Refusal, ResultFilter
 from sidecar.terms.call import Call, Json, Party
 from sidecar.terms.decision import Decision, Fact, FactKey, Facts
@@ -14,8 +15,7 @@ from sidecar.terms.domain import Catalogue, CatalogueFile, Domain, Needs, Obliga
 from sidecar.terms.errors import EnforceError, ParseError
 from sidecar.terms.reasons import reason
 from sidecar.terms.request import Action, Inner, Parsed, ParseStatus, Request, Resource, Target
-from sidecar.terms.words import CallId
-from sidecar.syntax.yaml12 import dump
+from sidecar.terms.words import ActionClass, CallId
 
 OBLIGATIONS = (
     ObligationType("limit_rows", {}, "min", "max"),
@@ -41,8 +41,8 @@ class Toy:
         self.name = name
         self.protocols = protocols
         self.vocabulary = Vocabulary(
-            {protocol: () for protocol in protocols},
-            {protocol: ("call", "list") for protocol in protocols},
+            dict.fromkeys(protocols, ()),
+            dict.fromkeys(protocols, ("call", "list")),
             OBLIGATIONS if name == "data" else (),
         )
 
@@ -97,10 +97,13 @@ def target(written: Any) -> Target:
     action_class, name, key = text.split(" ", 2)
     kind, _, identifier = key.partition(":")
     resource = Resource(
-        kind, identifier, more.get("upstream", "default"), tuple(more.get("labels", ())),
+        kind,
+        identifier,
+        more.get("upstream", "default"),
+        tuple(more.get("labels", ())),
         more.get("properties", {}),
     )
-    return Target(Action(name, action_class, more.get("action", {})), resource)
+    return Target(Action(name, cast("ActionClass", action_class), more.get("action", {})), resource)
 
 
 def bundle(rules: Any, **spec: Any) -> Bundle:
@@ -153,7 +156,9 @@ def party(written: Any) -> Party:
 class Knows:
     """A fact source that knows entities and who is revoked, and nothing else."""
 
-    def __init__(self, entities: Mapping[str, Any] | None = None, revoked: Sequence[str] = ()) -> None:
+    def __init__(
+        self, entities: Mapping[str, Any] | None = None, revoked: Sequence[str] = ()
+    ) -> None:
         self.entities = dict(entities or {})
         self.revoked = set(revoked)
         self.asked: list[frozenset[FactKey]] = []

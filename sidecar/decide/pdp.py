@@ -73,7 +73,7 @@ def decide(request: Request, bundle: Bundle, facts: Facts) -> Decision | NeedFac
 
 
 def explain(request: Request, bundle: Bundle, facts: Facts) -> list[Judged]:
-    """Return what every matching rule said of every target: for people and tests, never on the path."""
+    """Return what every matching rule said of every target, for people and tests."""
     return [judged for group in _judge(request, bundle, Hand(facts, set())) for judged in group]
 
 

@@ -22,6 +22,8 @@ from sidecar import flow
 from sidecar.facts.identity import AssertionRefused, Caller, Workloads
 from sidecar.intercept import authzen, limits
 from sidecar.intercept.ask_edge import (
+    Connection,
+    Crowded,
     Refused,
     Reply,
     check_place,
@@ -135,14 +137,7 @@ class AskListener:
     async def serve(self, sockets: Sequence[socket.socket]) -> None:
         """Start to serve on bound sockets and return."""
         loop = asyncio.get_running_loop()
-        self._server = web.Server(
-            self._answer,
-            access_log=None,
-            auto_decompress=False,
-            lingering_time=limits.ASK_LINGER_S,
-            keepalive_timeout=self._settings.idle_s_max,
-            max_headers=limits.ASK_HEADERS_MAX,
-        )
+        self._server = web.Server(self._answer)
         for one in sockets:
             if one.family == socket.AF_UNIX:
                 listening = await loop.create_unix_server(self._connection, sock=one)
@@ -163,8 +158,12 @@ class AskListener:
     def _connection(self) -> asyncio.Protocol:
         assert self._server is not None
         if len(self._server.connections) >= self._settings.connections_max:
-            return _Crowded()
-        return self._server()
+            return Crowded()
+        loop, idle_s_max = asyncio.get_running_loop(), self._settings.idle_s_max
+        return Connection(self._server, loop, self._refused, idle_s_max)
+
+    def _refused(self, request: BaseRequest, code: str) -> None:
+        self._counters.refused(self._settings.name, code, _source(request))
 
     async def _answer(self, request: BaseRequest) -> web.StreamResponse:
         return response(await self._reply(request), request)
@@ -178,7 +177,7 @@ class AskListener:
             if reply is None:
                 reply = await self._closed(request, route)
         except Refused as refused:
-            self._counters.refused(self._settings.name, refused.code, _source(request))
+            self._refused(request, refused.code)
             return refusal(refused)
         return reply
 
@@ -272,13 +271,6 @@ class AskListener:
         answer = await flow.carry(call, self._path)
         self._counters.decided(self._settings.name, call.protocol, answer.decision)
         return answer.decision
-
-
-class _Crowded(asyncio.Protocol):
-    """A connection beyond the bound: closed before a byte of it is read."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        transport.close()
 
 
 def _read(body: Json) -> Envelope:

@@ -7,10 +7,12 @@ Origin; a local process cannot by being local, for it still needs a credential.
 """
 
 import asyncio
+import logging
 import re
 import socket
 import struct
 import sys
+from collections.abc import Callable
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -20,11 +22,12 @@ from aiohttp import web
 from aiohttp.web_request import BaseRequest
 
 from sidecar.facts.identity import Caller, Workloads
-from sidecar.intercept.limits import REQUEST_ID_CHARS_MAX
+from sidecar.intercept.limits import ASK_HEADERS_MAX, ASK_LINGER_S, REQUEST_ID_CHARS_MAX
 from sidecar.syntax import json
 from sidecar.terms.call import Json
 from sidecar.terms.errors import ParseError
 
+_log = logging.getLogger("sidecar.intercept.ask")
 _HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+)(:[0-9]{1,5})?\Z")
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _JSON: Final = re.compile(
@@ -57,6 +60,62 @@ class Refused(Exception):
         self.headers = headers or {}
 
 
+class Connection(web.RequestHandler):
+    """One connection, which says as little of what it could not read as of anything else.
+
+    The library's own handler logs the bytes of a malformed request, which may hold a credential,
+    answers in its own name, and nobody counts it.
+    """
+
+    __slots__ = ("_refused",)
+
+    def __init__(
+        self,
+        server: web.Server,
+        loop: asyncio.AbstractEventLoop,
+        refused: Callable[[BaseRequest, str], None],
+        idle_s_max: float,
+    ) -> None:
+        super().__init__(
+            server,
+            loop=loop,
+            access_log=None,  # type: ignore[arg-type]  # The library tests it for truth.
+            auto_decompress=False,
+            lingering_time=ASK_LINGER_S,
+            keepalive_timeout=idle_s_max,
+            max_headers=ASK_HEADERS_MAX,
+        )
+        self._refused = refused
+
+    def handle_error(
+        self,
+        request: BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Return the answer to a request that is not HTTP, or that failed inside the sidecar."""
+        code = "internal" if status >= 500 else "http"
+        self._refused(request, code)
+        if code == "internal":
+            _log.error("a request failed inside the sidecar", exc_info=exc)
+        if request.writer.output_size > 0:
+            raise ConnectionError("the answer had begun")
+        text = "the sidecar failed" if code == "internal" else "the request is not HTTP"
+        # There may be no headers to read here, hence no X-Request-ID to repeat.
+        answer = plain_response(problem(Refused(status, code, text)))
+        answer.force_close()
+        return answer
+
+
+class Crowded(asyncio.Protocol):
+    """A connection beyond the bound: closed before a byte of it is read."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Close it."""
+        transport.close()
+
+
 def json_reply(body: Json, status: int = 200) -> Reply:
     """Return `body` as JSON."""
     return Reply(status, orjson.dumps(body))
@@ -84,15 +143,21 @@ def error_text(refused: Refused) -> Reply:
 
 def response(reply: Reply, request: BaseRequest) -> web.Response:
     """Return the response, with the caller's X-Request-ID if it is fit to repeat."""
+    answer = plain_response(reply)
+    told = request.headers.getall("X-Request-ID", [])
+    if len(told) == 1 and len(told[0]) <= REQUEST_ID_CHARS_MAX and _is_visible(told[0]):
+        answer.headers["X-Request-ID"] = told[0]
+    return answer
+
+
+def plain_response(reply: Reply) -> web.Response:
+    """Return the response, which names no software and is kept by nobody."""
     headers = {
         "Server": "sidecar",
         "Cache-Control": "no-store",
         "X-Content-Type-Options": "nosniff",
         **reply.headers,
     }
-    told = request.headers.getall("X-Request-ID", [])
-    if len(told) == 1 and len(told[0]) <= REQUEST_ID_CHARS_MAX and _is_visible(told[0]):
-        headers["X-Request-ID"] = told[0]
     if reply.body:
         headers["Content-Type"] = reply.content_type
     return web.Response(status=reply.status, body=reply.body, headers=headers)

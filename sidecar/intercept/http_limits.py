@@ -10,6 +10,8 @@ HEADERS_MAX: Final = 128
 IDLE_S_MAX: Final = 75.0
 # Between two pieces of a body or of an answer: a stream that is silent for longer is dead.
 SILENT_S_MAX: Final = 300.0
+# How long a refused sender may go on, so that it reads the refusal and not a reset.
+LINGER_S_MAX: Final = 1.0
 CONNECT_S_MAX: Final = 5.0
 # A body that is judged is held whole.
 BODY_BYTES_MAX: Final = 8 * 1024 * 1024

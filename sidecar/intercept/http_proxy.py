@@ -18,8 +18,8 @@ Source: RFC 9110 §7.6, RFC 9112 §3.2 (request targets), RFC 9457; WebSocket is
 """
 
 import asyncio
-import hashlib
 import logging
+import re
 import socket
 from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
@@ -39,18 +39,26 @@ from yarl import URL
 
 from sidecar import flow
 from sidecar.intercept import http_limits as limits
+from sidecar.intercept.http_body import Sent, give, hold, stream
 from sidecar.intercept.http_wire import (
+    BUSY,
+    CHANGED_PROTOCOL,
+    CHANGED_TARGET,
+    LOST,
+    NO_UPSTREAM,
+    UNPROVEN,
     Crowded,
+    Rejected,
     judged_headers,
     malformed,
-    problem,
     refusal_response,
     released_headers,
     sent_headers,
 )
 from sidecar.terms.answer import Forward
 from sidecar.terms.call import Call, Identity, Json
-from sidecar.terms.errors import RecordError
+from sidecar.terms.decision import Decision
+from sidecar.terms.errors import ConfigError, RecordError
 from sidecar.terms.record import OutcomeRecord
 
 _log = logging.getLogger("sidecar.intercept.http_proxy")
@@ -60,6 +68,8 @@ _library.addFilter(
     lambda said: not (said.exc_info and isinstance(said.exc_info[1], HttpProcessingError))
 )
 
+# No user information, query or fragment: the app's path and query come after it.
+_BASE = re.compile(r"https?://[A-Za-z0-9.:\[\]_-]+(/[A-Za-z0-9._~/-]*)?\Z")
 CREDENTIAL = "sidecar-authorization"
 
 
@@ -68,6 +78,18 @@ class Identify(Protocol):
 
     def __call__(self, token: str) -> Identity | None:
         """Return the identity that `token` proves, None when it proves nothing."""
+        ...
+
+
+class Counters(Protocol):
+    """What the runtime counts of this listener."""
+
+    def refused(self, listener: str, code: str, source: str) -> None:
+        """Count a request that was refused before there was a Call; `source` is `tcp` or `unix`."""
+        ...
+
+    def decided(self, listener: str, protocol: str, decision: Decision) -> None:
+        """Count a decision."""
         ...
 
 
@@ -98,33 +120,22 @@ class HttpProxySettings(msgspec.Struct, frozen=True):
         return f"HttpProxySettings({self.name!r})"
 
 
-class _TooLarge(Exception):
-    """A body over the cap."""
-
-
-class _Sent:
-    """What went by in one exchange: bytes and digests, either way."""
-
-    def __init__(self) -> None:
-        self.request: hashlib._Hash | None = None
-        self.response = hashlib.sha256()
-        self.bytes = 0
-        self.status: str | None = None
-        self.is_whole = False
-
-    def digest(self) -> str:
-        """Return the digest of what came back; before it that of a body that nobody read."""
-        back = f"sha256:{self.response.hexdigest()}"
-        if self.request is None:
-            return back
-        return f"request=sha256:{self.request.hexdigest()};response={back}"
-
-
 class HttpProxy:
     """Serves one upstream on sockets that somebody else has bound."""
 
-    def __init__(self, settings: HttpProxySettings, path: flow.Path, identify: Identify) -> None:
+    def __init__(
+        self,
+        settings: HttpProxySettings,
+        path: flow.Path,
+        identify: Identify,
+        counters: Counters | None = None,
+    ) -> None:
+        if not _BASE.match(settings.url):
+            raise ConfigError(
+                f"listener `{settings.name}`: `url` is `http(s)://host[:port][/path]`"
+            )
         self._settings = settings
+        self._counters = counters
         self._path = path
         self._identify = identify
         self._base = settings.url.rstrip("/")
@@ -154,6 +165,7 @@ class HttpProxy:
             logger=_library,
             auto_decompress=False,
             keepalive_timeout=settings.idle_s_max,
+            lingering_time=limits.LINGER_S_MAX,
             max_line_size=limits.LINE_BYTES_MAX,
             max_field_size=limits.HEADER_BYTES_MAX,
             max_headers=limits.HEADERS_MAX,
@@ -184,23 +196,25 @@ class HttpProxy:
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         identity = self._who(request)
-        if identity is None:
-            return problem(
-                401, "identity.unproven", "a workload key is needed",
-                WWW_Authenticate='Bearer realm="sidecar"',
-            )  # fmt: skip
-        refused = malformed(request)
-        if refused is not None:
-            return refused
-        if self._in_flight >= self._settings.calls_max:
-            return problem(503, "busy", "too many calls in flight", Retry_After="1")
+        rejected = UNPROVEN if identity is None else malformed(request)
+        if rejected is None and self._in_flight >= self._settings.calls_max:
+            rejected = BUSY
+        if identity is None or rejected is not None:
+            assert rejected is not None
+            return self._counted(request, rejected)
         self._in_flight += 1
         try:
             return await self._carried(request, identity)
         except RecordError:
-            return problem(503, "record.lost", "the decision cannot be recorded", Retry_After="1")
+            return LOST.response()
         finally:
             self._in_flight -= 1
+
+    def _counted(self, request: web.BaseRequest, rejected: Rejected) -> web.Response:
+        if self._counters is not None:
+            source = "tcp" if request.remote else "unix"
+            self._counters.refused(self._settings.name, rejected.code, source)
+        return rejected.response()
 
     def _who(self, request: web.BaseRequest) -> Identity | None:
         """Return who sends the request, by exactly one credential."""
@@ -215,34 +229,17 @@ class HttpProxy:
             raise RecordError("an earlier outcome is not recorded yet")
         bundle = self._path.bundle()
         path = msgspec.structs.replace(self._path, bundle=lambda: bundle)
-        body: bytes | None = None
+        body: bytes | Rejected | None = None
         if bundle.needs("http").body and request.body_exists:
-            try:
-                body = await self._held(request)
-            except _TooLarge:
-                return problem(413, "too_large", "a body over the limit")
-            except TimeoutError:
-                return problem(408, "timeout", "a body that does not come")
-            except (web.RequestPayloadError, ConnectionError):
-                return problem(400, "framing", "a body that does not end as it should")
+            body = await hold(request, self._settings.body_bytes_max, self._settings.body_s_max)
+        if isinstance(body, Rejected):
+            return self._counted(request, body)
         answer = await flow.carry(self._call(request, identity, body, path), path)
+        if self._counters is not None:
+            self._counters.decided(self._settings.name, "http", answer.decision)
         if isinstance(answer, Forward):
             return await self._forward(request, answer)
         return refusal_response(answer.refusal)
-
-    async def _held(self, request: web.BaseRequest) -> bytes:
-        """Return the whole body, or refuse it as soon as it is over the cap."""
-        cap = self._settings.body_bytes_max
-        if (request.content_length or 0) > cap:
-            raise _TooLarge
-        await _continue(request)
-        held = bytearray()
-        async with asyncio.timeout(self._settings.body_s_max):
-            async for chunk in request.content.iter_any():
-                held += chunk
-                if len(held) > cap:
-                    raise _TooLarge
-        return bytes(held)
 
     def _call(
         self, request: web.BaseRequest, identity: Identity, body: bytes | None, path: flow.Path
@@ -266,31 +263,29 @@ class HttpProxy:
         )
 
     async def _forward(self, request: web.BaseRequest, forward: Forward) -> web.StreamResponse:
-        """Send what was permitted and give the answer back; whatever happens, an outcome follows."""
-        sent = _Sent()
+        """Send what was permitted, give the answer back; whatever happens, an outcome follows."""
+        sent = Sent()
         try:
             return await self._exchange(request, forward, sent)
         except (ClientError, TimeoutError, ValueError):
-            return problem(502, "upstream.failed", "the upstream did not answer")
+            return NO_UPSTREAM.response()
         finally:
             await self._settle(forward, sent)
 
     async def _exchange(
-        self, request: web.BaseRequest, forward: Forward, sent: _Sent
+        self, request: web.BaseRequest, forward: Forward, sent: Sent
     ) -> web.StreamResponse:
         assert self._client is not None
         payload = forward.payload
         url = URL(payload["url"], encoded=True)
         if url.raw_path_qs != "/" + payload["url"].split("/", 3)[3]:
-            return problem(400, "target", "a target that cannot be sent unchanged")
+            return CHANGED_TARGET.response()
         headers = sent_headers(payload, self._settings.authorization)
         said: Json = payload.get("body")
         data: bytes | AsyncIterator[bytes] | None
         data = said.encode() if isinstance(said, str) else said
         if data is None and request.body_exists:
-            await _continue(request)
-            sent.request = hashlib.sha256()
-            data = _streamed(request, sent.request)
+            data = stream(request, sent)
             if request.content_length is not None:
                 headers.append(("Content-Length", str(request.content_length)))
         async with self._client.request(
@@ -300,11 +295,11 @@ class HttpProxy:
             return await self._release(request, back, forward, sent)
 
     async def _release(
-        self, request: web.BaseRequest, back: ClientResponse, forward: Forward, sent: _Sent
+        self, request: web.BaseRequest, back: ClientResponse, forward: Forward, sent: Sent
     ) -> web.StreamResponse:
         """Give the upstream's answer to the app, chunk by chunk, as fast as the app takes it."""
         if back.status < 200:
-            return problem(502, "upstream.failed", "the upstream changed the protocol")
+            return CHANGED_PROTOCOL.response()
         response = web.StreamResponse(status=back.status, reason=back.reason)
         for name, value in released_headers(back.headers.items()):
             if not (forward.result and name.lower() == "content-length"):
@@ -313,9 +308,9 @@ class HttpProxy:
         try:
             async for chunk in back.content.iter_any():
                 released = forward.result.feed(chunk) if forward.result else chunk
-                await _give(response, released, sent)
+                await give(response, released, sent)
             if forward.result:
-                await _give(response, forward.result.finish(), sent)
+                await give(response, forward.result.finish(), sent)
             sent.is_whole = True
         except (ClientError, TimeoutError, ConnectionError):
             # Half an answer must not look like a whole one: the connection is cut without an end.
@@ -325,7 +320,7 @@ class HttpProxy:
         await response.write_eof()
         return response
 
-    async def _settle(self, forward: Forward, sent: _Sent) -> None:
+    async def _settle(self, forward: Forward, sent: Sent) -> None:
         failed = {} if sent.is_whole else {"result": "failed"}
         outcome = flow.outcome_record(
             forward, self._path, upstream_status=sent.status, bytes=sent.bytes,
@@ -353,22 +348,3 @@ class HttpProxy:
                 except RecordError:
                     return
                 del self._owed[0]
-
-
-async def _continue(request: web.BaseRequest) -> None:
-    """Ask for a body that waits to be asked for (RFC 9110 §10.1.1)."""
-    if "expect" in request.headers and request.transport is not None:
-        request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-
-
-async def _streamed(request: web.BaseRequest, seen: "hashlib._Hash") -> AsyncIterator[bytes]:
-    async for chunk in request.content.iter_any():
-        seen.update(chunk)
-        yield chunk
-
-
-async def _give(response: web.StreamResponse, chunk: bytes, sent: _Sent) -> None:
-    if chunk:
-        await response.write(chunk)
-        sent.response.update(chunk)
-        sent.bytes += len(chunk)

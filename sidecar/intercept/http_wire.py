@@ -103,27 +103,53 @@ class Crowded(asyncio.Protocol):
         transport.close()
 
 
-def malformed(request: web.BaseRequest) -> web.Response | None:
-    """Return the refusal of what is no request to a reverse proxy, None when it is one."""
+class Rejected(msgspec.Struct, frozen=True):
+    """A refusal that is no decision: nothing was judged, or nothing could be recorded."""
+
+    status: int
+    code: str
+    text: str
+    headers: dict[str, str] = {}
+
+    def response(self) -> web.Response:
+        """Return it as an answer in RFC 9457's shape."""
+        body = {
+            "type": f"urn:doorward:problem:{self.code}",
+            "title": self.text,
+            "status": self.status,
+            "reason": self.code,
+        }
+        return refusal_response(Refusal(self.status, body, self.headers))
+
+
+_LATER = {"Retry-After": "1"}
+_CHALLENGE = {"WWW-Authenticate": 'Bearer realm="sidecar"'}
+
+UNPROVEN = Rejected(401, "identity.unproven", "a workload key is needed", _CHALLENGE)
+BUSY = Rejected(503, "busy", "too many calls in flight", _LATER)
+LOST = Rejected(503, "record.lost", "the decision cannot be recorded", _LATER)
+TOO_LARGE = Rejected(413, "too_large", "a body over the limit")
+TIMED_OUT = Rejected(408, "timeout", "a body that does not come")
+CUT_SHORT = Rejected(400, "framing", "a body that does not end as it should")
+CHANGED_TARGET = Rejected(400, "target", "a target that cannot be sent unchanged")
+NO_UPSTREAM = Rejected(502, "upstream.failed", "the upstream did not answer")
+CHANGED_PROTOCOL = Rejected(502, "upstream.failed", "the upstream changed the protocol")
+
+
+def malformed(request: web.BaseRequest) -> Rejected | None:
+    """Return why this is no request to a reverse proxy, None when it is one."""
     encoding = request.headers.getall("transfer-encoding", [])
     if not request.raw_path.startswith("/"):
-        return problem(400, "target", "a request target that is no path")
+        return Rejected(400, "target", "a request target that is no path")
     if "host" not in request.headers:
-        return problem(400, "host", "a request without Host")
+        return Rejected(400, "host", "a request without Host")
     if encoding and encoding != ["chunked"]:
-        return problem(400, "framing", "a Transfer-Encoding other than `chunked`")
+        return Rejected(400, "framing", "a Transfer-Encoding other than `chunked`")
     if "upgrade" in request.headers:
-        return problem(501, "upgrade", "no change of protocol is let through")
+        return Rejected(501, "upgrade", "no change of protocol is let through")
     if request.headers.get("expect", "100-continue").lower() != "100-continue":
-        return problem(417, "expect", "an expectation that is not known")
+        return Rejected(417, "expect", "an expectation that is not known")
     return None
-
-
-def problem(status: int, code: str, text: str, **headers: str) -> web.Response:
-    """Return a refusal that is no decision: nothing was judged, or nothing could be recorded."""
-    body = {"type": f"urn:doorward:problem:{code}", "title": text, "status": status, "reason": code}
-    refused = Refusal(status, body, {name.replace("_", "-"): one for name, one in headers.items()})
-    return refusal_response(refused)
 
 
 def refusal_response(refusal: Refusal) -> web.Response:

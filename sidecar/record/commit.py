@@ -129,8 +129,7 @@ class Committer:
         if self._tree.size != self._signed_size:
             self._try_to_sign()
         self._segment.close()
-        with suppress(OSError):
-            self._io.close(self._folder_fd)
+        disk.let_go(self._io, self._folder_fd)
 
     # --- writing ---
 
@@ -218,8 +217,7 @@ class Committer:
             fd = recovery.lock(self._io, self._folder)
         except LedgerBroken as error:
             raise OSError(None, str(error)) from None
-        with suppress(OSError):
-            self._io.close(self._folder_fd)
+        disk.let_go(self._io, self._folder_fd)
         self._folder_fd = fd
         self._news.append(("ledger.folder_replaced", self._lost_with_folder()))
 
@@ -231,8 +229,6 @@ class Committer:
     def _cut_old(self) -> None:
         """Cut off what was not acknowledged, through a descriptor that has not failed."""
         old = self._segment
-        if self._io.stat(old.path).st_size < old.size:
-            raise OSError(None, "the segment was cut by somebody else")
         new = Segment.reopen(self._io, old.path, old.first_seq, old.size)
         old.close()
         self._segment = new

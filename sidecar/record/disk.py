@@ -3,6 +3,7 @@
 import fcntl
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -135,6 +136,12 @@ class Disk:
 DISK: Final = Disk()
 
 
+def let_go(io: Io, fd: int) -> None:
+    """Close `fd`; a close that fails has closed, and what had to be durable was synced before."""
+    with suppress(OSError):
+        io.close(fd)
+
+
 def write_all(io: Io, fd: int, data: bytes) -> None:
     """Write the whole of `data`: a write may take fewer bytes and say so without an error."""
     while data:
@@ -151,7 +158,7 @@ def read_all(io: Io, path: Path, bytes_max: int) -> bytes:
     try:
         data = io.read(fd, bytes_max + 1, 0)
     finally:
-        io.close(fd)
+        let_go(io, fd)
     if len(data) > bytes_max:
         msg = f"{path} holds more than {bytes_max} bytes"
         raise OSError(msg)
@@ -166,7 +173,7 @@ def replace(io: Io, path: Path, data: bytes) -> None:
         write_all(io, fd, data)
         io.fsync(fd)
     finally:
-        io.close(fd)
+        let_go(io, fd)
     io.rename(temporary, path)
     sync_folder(io, path.parent)
 
@@ -177,4 +184,4 @@ def sync_folder(io: Io, folder: Path) -> None:
     try:
         io.fsync(fd)
     finally:
-        io.close(fd)
+        let_go(io, fd)

@@ -25,7 +25,7 @@ import msgspec
 
 from sidecar.record.canonical import Halves, split
 from sidecar.record.commit import Committer, Outside
-from sidecar.record.disk import DISK
+from sidecar.record.disk import DISK, let_go
 from sidecar.record.fold import Fold, Revocations
 from sidecar.record.limits import (
     BATCH_BYTES_MAX,
@@ -269,4 +269,4 @@ def _settle(futures: Sequence[asyncio.Future[None]], error: RecordError | None) 
 
 def _let_go(outside: Outside, fd: int) -> None:
     if fd >= 0:
-        outside.io.close(fd)
+        let_go(outside.io, fd)

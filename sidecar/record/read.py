@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from sidecar.record import disk
 from sidecar.record.canonical import place_of
 from sidecar.record.disk import DISK, READ, Io
 from sidecar.record.segment import (
@@ -106,7 +107,7 @@ def _opened(io: Io, path: Path) -> Iterator[tuple[int, int]]:
     try:
         yield fd, io.fstat(fd).st_size
     finally:
-        io.close(fd)
+        disk.let_go(io, fd)
 
 
 # --- for people ---

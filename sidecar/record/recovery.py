@@ -78,10 +78,10 @@ def lock(io: Io, folder: Path) -> int:
         _check_owner(io, folder, fd)
         io.lock(fd)
     except BlockingIOError:
-        io.close(fd)
+        disk.let_go(io, fd)
         raise LedgerBroken(f"{folder}: another process writes this ledger") from None
     except (OSError, LedgerBroken):
-        io.close(fd)
+        disk.let_go(io, fd)
         raise
     return fd
 
@@ -204,7 +204,7 @@ def _set_aside(io: Io, path: Path, end: int) -> tuple[str, dict[str, Any]]:
     try:
         tail = io.read(fd, io.fstat(fd).st_size - end, end)
     finally:
-        io.close(fd)
+        disk.let_go(io, fd)
     aside = path.with_name(f"{path.name}.{end}.torn")
     with suppress(FileNotFoundError):
         io.unlink(aside)

@@ -164,7 +164,7 @@ class Segment:
             disk.sync_folder(io, folder)
             return cls(io, path, fd, first_seq, len(said))
         except OSError:
-            _close(io, fd)
+            disk.let_go(io, fd)
             raise
 
     @classmethod
@@ -172,12 +172,11 @@ class Segment:
         """Return the segment at `path`, cut to its first `size` bytes and durable."""
         fd = io.open(path, OLD)
         try:
-            if io.fstat(fd).st_size != size:
-                io.ftruncate(fd, size)
+            _cut(io, fd, size)
             io.fsync(fd)
             return cls(io, path, fd, first_seq, size)
         except OSError:
-            _close(io, fd)
+            disk.let_go(io, fd)
             raise
 
     def append(self, data: bytes) -> None:
@@ -199,7 +198,7 @@ class Segment:
     def cut(self) -> None:
         """Take back what was written and not acknowledged, as far as the disk lets us."""
         with suppress(OSError):
-            self._io.ftruncate(self._fd, self.size)
+            _cut(self._io, self._fd, self.size)
 
     def is_in_place(self) -> bool:
         """Return whether the file that is open is the one that stands at its path."""
@@ -224,7 +223,7 @@ class Segment:
 
     def close(self) -> None:
         """Let go of the file; whatever was acknowledged is durable already."""
-        _close(self._io, self._fd)
+        disk.let_go(self._io, self._fd)
 
     def _check_place(self, size: int) -> None:
         try:
@@ -237,10 +236,15 @@ class Segment:
             raise Displaced("the segment that is written was changed by somebody else")
 
 
+def _cut(io: Io, fd: int, size: int) -> None:
+    """Cut the file to `size`, and never lengthen one that somebody else has cut."""
+    found = io.fstat(fd).st_size
+    if found < size:
+        raise Displaced("the segment was cut by somebody else")
+    if found > size:
+        io.ftruncate(fd, size)
+
+
 def _inode(seen: os.stat_result) -> tuple[int, int]:
     return seen.st_dev, seen.st_ino
 
-
-def _close(io: Io, fd: int) -> None:
-    with suppress(OSError):
-        io.close(fd)

@@ -143,8 +143,12 @@ def _facts(facts: Facts) -> list[FactRecord]:
 
 
 def _input(request: Request, domains: Mapping[str, Domain]) -> InputRecord:
-    plain: dict[str, Json] = msgspec.to_builtins(request, enc_hook=unknown)
-    digest = _digest(_canonical(plain))
+    try:
+        plain: dict[str, Json] = msgspec.to_builtins(request, enc_hook=unknown)
+        digest = _digest(_canonical(plain))
+    except RecursionError:
+        # Parsers bound their depth; where one forgot, the decision is on the record all the same.
+        return InputRecord(digest="", form="none", missing=("input", "input.digest"))
     try:
         _mask_request(plain, domains)
         text = _scrub(_canonical(plain).decode())

@@ -23,6 +23,7 @@ from sidecar.policy.bundle import Bundle, compile_bundle
 from sidecar.policy.limits import BUNDLE_BYTES_MAX, BUNDLE_FILES_MAX
 from sidecar.runtime.limits import STABLE_READS_MAX
 from sidecar.syntax import json
+from sidecar.terms.domain import Domain
 from sidecar.terms.errors import ConfigError, ParseError, PolicyError
 
 # (path, mtime in ns, size, inode) of every file: equal twice means nothing was written between.
@@ -37,14 +38,14 @@ class Source(msgspec.Struct, frozen=True):
     frozen: bool
 
 
-def load_bundle(path: Path) -> Bundle:
-    """Return the compiled bundle at `path`, a folder or an archive, read by every domain found.
+def load_bundle(path: Path, domains: Mapping[str, Domain]) -> Bundle:
+    """Return the compiled bundle at `path`, a folder or an archive.
 
     Raises:
         PolicyError: Every problem found, each with its position.
     """
     source = read_source(path)
-    return compile_bundle(source.files, by_protocol(), frozen=source.frozen)
+    return compile_bundle(source.files, domains, frozen=source.frozen)
 
 
 def read_source(path: Path) -> Source:
@@ -161,7 +162,7 @@ class Store:
             raise ConfigError(f"{self._folder}: cannot be written: {error.strerror}") from None
 
     def load(self, digest: str) -> Bundle:
-        """Return the kept bundle of this digest; PolicyError when it is not there or was changed."""
+        """Return the kept bundle of this digest; PolicyError when it is absent or was changed."""
         file = self._file(digest)
         files, manifest = unpack(file.name, _bytes(file))
         if not hmac.compare_digest(manifest.digest, digest):

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final, TypeVar
 
+from sidecar.domains import by_protocol
 from sidecar.facts.limits import ENTITIES_BYTES_MAX
 from sidecar.facts.sources import Entities
 from sidecar.policy.bundle import Bundle
@@ -74,7 +75,7 @@ class Reloader:
             PolicyError: The bundle does not load, and there is no last good one.
         """
         try:
-            bundle = await asyncio.to_thread(load_bundle, self._path)
+            bundle = await asyncio.to_thread(load_bundle, self._path, by_protocol())
         except PolicyError as error:
             await self._refused(error)
             if last_good is None:
@@ -95,7 +96,7 @@ class Reloader:
             return False
 
     async def _replace(self, current: Current) -> None:
-        bundle = await asyncio.to_thread(load_bundle, self._path)
+        bundle = await asyncio.to_thread(load_bundle, self._path, by_protocol())
         if bundle.stamp == current.bundle.stamp:
             _log.info("bundle unchanged: %s %s", bundle.name, bundle.version)
             return

@@ -4,7 +4,7 @@ import base64
 import os
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Final, Protocol
 from urllib.parse import unquote, urlsplit
 
@@ -40,7 +40,7 @@ _POSTGRES_PORT: Final = 5432
 class Serving(Protocol):
     """What every listener offers."""
 
-    async def serve(self, sockets: Sequence[socket.socket]) -> None:
+    async def serve(self, sockets: list[socket.socket]) -> None:
         """Start to serve on bound sockets and return."""
         ...
 
@@ -155,7 +155,7 @@ def _postgres(name: str, upstream: UpstreamDoc, config: Config) -> PostgresSetti
 
 
 def _login(name: str, user: str | None, upstream: UpstreamDoc, config: Config) -> tuple[str, str]:
-    """Return user and password; a file alone holds `user:password`, or the password of the URL's user."""
+    """Return user and password; a file alone holds both, or the password of the URL's user."""
     if upstream.credential is None:
         if user is None:
             raise ConfigError(f"listener `{name}`: `credential` says as whom to log in")

@@ -1,9 +1,9 @@
 """One worker: everything that serves, on sockets that the supervisor has bound.
 
-It is told what to do by lines on its standard input and answers by lines on a pipe of its own. When the
-input ends the supervisor is gone, killed perhaps: the worker then drains for a moment and leaves, and
-a thread sees to that even if the event loop hangs. Run as `python -m sidecar.runtime.worker`, never
-through the command line's package: a serving process loads no reviewer's tools.
+It is told what to do by lines on its standard input and answers by lines on a pipe of its own. When
+the input ends the supervisor is gone, killed perhaps: the worker then drains for a moment and
+leaves, and a thread sees to that even if the event loop hangs. Run as `python -m
+sidecar.runtime.worker`, never through the command line: who serves loads no reviewer's tools.
 
 ```
  supervisor ─▶ {"file": …, "config": …, "sockets": …}  then  reload | drain
@@ -21,11 +21,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO, Final
 
 import msgspec
 
+from sidecar import __version__
 from sidecar.facts.identity import Workloads
 from sidecar.facts.sources import Entities
 from sidecar.record.ledger import Ledger
@@ -35,6 +36,7 @@ from sidecar.runtime.exits import exit_code
 from sidecar.runtime.limits import DRAIN_S, LINE_BYTES_MAX, ORPHAN_DRAIN_S, ORPHAN_EXIT_S
 from sidecar.runtime.metrics import MeteredLedger, Metrics
 from sidecar.runtime.reload import Current, EntitiesFile, Reloader, Watch
+from sidecar.runtime.supervisor import Boot, Told
 from sidecar.runtime.wiring import (
     Ids,
     Parts,
@@ -50,33 +52,7 @@ from sidecar.terms.call import Json
 from sidecar.terms.errors import RecordError, SidecarError
 from sidecar.terms.record import SCHEMA, AdminRecord
 
-VERSION: Final = "0.1.0"
 _log = logging.getLogger("sidecar.worker")
-
-
-class Boot(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the supervisor hands to a worker it starts.
-
-    Args:
-        file: `sidecar.yaml`, where its paths begin.
-        config: Its text as the supervisor has read it: the sockets fit this text.
-        sockets: Listener → descriptors, in the order of its addresses.
-        status: The descriptor to answer on.
-        last_good: Digest of the bundle that the worker before had in force.
-    """
-
-    file: str
-    config: str
-    sockets: dict[str, tuple[int, ...]]
-    status: int
-    last_good: str | None = None
-
-
-class Told(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a worker tells: it is ready, or which bundle is in force."""
-
-    ready: bool = False
-    bundle: str | None = None
 
 
 class Worker:
@@ -108,7 +84,7 @@ class Worker:
         files = self._files()
         watch = self._watch(files)
         await watch.look()
-        await self._note("start", {"version": VERSION, "listeners": sorted(self._boot.sockets)})
+        await self._note("start", {"version": __version__, "listeners": sorted(self._boot.sockets)})
         for file in files:
             await asyncio.to_thread(file.load)
         self._current = await self._reloader.first(self._boot.last_good)
@@ -206,7 +182,7 @@ class Worker:
         assert self._current is not None
         bundle = self._current.bundle
         return {
-            "version": VERSION,
+            "version": __version__,
             "ready": self.is_ready(),
             "uptime_s": int(time.monotonic() - self._started_s),
             "policy": msgspec.to_builtins(bundle.stamp),
@@ -216,7 +192,7 @@ class Worker:
         }
 
 
-def _listen(stream: BinaryIO, hear: Callable[[str], None]) -> None:
+def _listen(stream: FileIO, hear: Callable[[str], None]) -> None:
     """Hand each line to `hear`; when there are no more, see to it that this process ends."""
     while line := stream.readline(LINE_BYTES_MAX):
         hear(line.decode("ascii", "replace").strip())
@@ -225,7 +201,7 @@ def _listen(stream: BinaryIO, hear: Callable[[str], None]) -> None:
     os._exit(1)
 
 
-async def _main(config: Config, boot: Boot, ledger: Ledger, stream: BinaryIO) -> None:
+async def _main(config: Config, boot: Boot, ledger: Ledger, stream: FileIO) -> None:
     worker = Worker(config, boot, ledger)
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, worker.hear, "drain")
@@ -260,9 +236,11 @@ def main() -> None:
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s"
     )
-    stream = sys.stdin.buffer
+    # Unbuffered: a buffer's lock, held by the thread that waits for a line, would break the exit.
+    stream = FileIO(0, closefd=False)
     boot = msgspec.json.decode(stream.readline(), type=Boot)
-    os.set_inheritable(boot.status, False)
+    for fd in (boot.status, *(fd for bound in boot.sockets.values() for fd in bound)):
+        os.set_inheritable(fd, False)  # noqa: FBT003 - the standard library's own signature
     try:
         config = read_config(Path(boot.file), boot.config.encode())
         ledger = open_ledger(config)
@@ -270,8 +248,7 @@ def main() -> None:
             runner.run(_main(config, boot, ledger, stream))
     except SidecarError as error:
         sys.stderr.write(f"sidecar: {error}\n")
-        sys.stderr.flush()
-        os._exit(exit_code(error))
+        sys.exit(exit_code(error))
 
 
 if __name__ == "__main__":

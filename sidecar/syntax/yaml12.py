@@ -183,7 +183,24 @@ class _Reader:
         return PolicyError(f"{self.name}:{mark.line + 1}:{mark.column + 1}: {text}")
 
 
+class _Dumper(yaml.SafeDumper):
+    """Writes what `load_documents` reads back as the same value: no aliases, odd strings quoted."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        """Never alias: our own reader refuses aliases."""
+        return True
+
+
+def _quoted_where_odd(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    odd = _OCTAL.match(text) or _HEX.match(text) or _FLOAT.match(text) or _INT.match(text)
+    style = '"' if odd or text in ("y", "n", "Y", "N") else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _quoted_where_odd)
+
+
 def dump(value: Any) -> str:
-    """Return `value` as YAML text, keys in their own order (for what the CLI writes)."""
-    text: str = yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=100)
+    """Return `value` as YAML text that reads back as itself, keys in their own order."""
+    text: str = yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
     return text

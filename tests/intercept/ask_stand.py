@@ -3,6 +3,8 @@
 import asyncio
 import json
 import socket
+import subprocess
+import sys
 from collections import Counter
 from itertools import count
 from pathlib import Path
@@ -85,8 +87,8 @@ class PaperRuntime:
     """Counts what the listener counts, and says how the process is."""
 
     def __init__(self):
-        self.refusals = Counter()
-        self.outcomes = Counter()
+        self.refusals: Counter[tuple[str, str]] = Counter()
+        self.outcomes: Counter[tuple[str, str]] = Counter()
         self.ready = True
 
     def refused(self, listener, code, source):
@@ -117,50 +119,11 @@ class Answer(msgspec.Struct):
         return json.loads(self.body)
 
 
-class Stand:
-    """The listener under test and all that it stands on."""
+class Sender:
+    """Sends what a test chooses, header by header, to the listener at `port` or `unix`."""
 
-    def __init__(self, files=None, workloads=WORKLOADS, entities=b"user: {}\n", **settings):
-        files = files or {"bundle.yaml": BUNDLE.encode(), "policies/records.yaml": POLICY.encode()}
-        self.bundle = compile_bundle(files, dict.fromkeys(DOMAIN.protocols, DOMAIN))
-        self.ledger = PaperLedger()
-        self.revocations = PaperRevocations()
-        self.runtime = PaperRuntime()
-        ticks = count(1)
-        known = Entities(lambda: 0)
-        known.load("entities.yaml", entities, "sha256:0")
-        path = flow.Path(
-            bundle=lambda: self.bundle,
-            ledger=self.ledger,
-            facts=Sources({"entity": known, "revoked": Revocations(self.revocations)}),
-            new_id=lambda: uuid7(1_700_000_000_000, next(ticks).to_bytes(10, "big")),
-            now=lambda: rfc3339(1_700_000_000_000_000),
-        )
-        self.listener = AskListener(
-            AskSettings(**settings),
-            path,
-            Workloads(msgspec.convert(workloads, list[Workload])),
-            self.runtime,
-            self.runtime,
-        )
-        self.port = 0
-        self.unix = None
-
-    async def start(self, folder: Path | None = None):
-        tcp = socket.create_server(("127.0.0.1", 0))
-        self.port = tcp.getsockname()[1]
-        sockets = [tcp]
-        if folder is not None:
-            self.unix = str(folder / "ask.sock")
-            unix = socket.socket(socket.AF_UNIX)
-            unix.bind(self.unix)
-            unix.listen()
-            sockets.append(unix)
-        await self.listener.serve(sockets)
-        return self
-
-    async def stop(self):
-        await self.listener.drain(1.0)
+    port = 0
+    unix = ""
 
     async def connect(self, *, unix=False):
         if unix:
@@ -202,6 +165,86 @@ class Stand:
 
     async def evaluate_all(self, body, **more):
         return await self.post("/access/v1/evaluations", body, **more)
+
+
+class Process(Sender):
+    """A `sidecar run` of its own, in a folder that it may keep."""
+
+    def __init__(self, process, port):
+        self._process = process
+        self.port = port
+
+    @classmethod
+    async def start(cls, folder, bundle, entities, public_url):
+        config = {
+            "state": str(folder / "state"),
+            "bundle": str(bundle),
+            "facts": {"entities": str(entities)},
+            "public_url": public_url,
+            "workloads": WORKLOADS,
+            "listeners": [{"name": "ask", "protocol": "ask", "bind": "127.0.0.1:0"}],
+        }
+        # JSON is YAML, and this file is the only thing that the process is told.
+        file = folder / "sidecar.yaml"
+        file.write_text(json.dumps(config), "utf-8")
+        process = await asyncio.create_subprocess_exec(
+            Path(sys.executable).with_name("sidecar"), "run", "-c", file, stdout=subprocess.PIPE
+        )
+        said = (await process.stdout.readline()).decode()
+        word, _, told = said.partition(" ")
+        if word != "ready":
+            await process.wait()
+            raise AssertionError(f"sidecar run said {said!r} and ended with {process.returncode}")
+        (address,) = json.loads(told)["listeners"]["ask"]
+        return cls(process, int(address.rpartition(":")[2]))
+
+    async def stop(self):
+        self._process.terminate()
+        await self._process.communicate()
+
+
+class Stand(Sender):
+    """The listener under test and all that it stands on."""
+
+    def __init__(self, files=None, workloads=WORKLOADS, entities=b"user: {}\n", **settings):
+        files = files or {"bundle.yaml": BUNDLE.encode(), "policies/records.yaml": POLICY.encode()}
+        self.bundle = compile_bundle(files, dict.fromkeys(DOMAIN.protocols, DOMAIN))
+        self.ledger = PaperLedger()
+        self.revocations = PaperRevocations()
+        self.runtime = PaperRuntime()
+        ticks = count(1)
+        known = Entities(lambda: 0)
+        known.load("entities.yaml", entities, "sha256:0")
+        path = flow.Path(
+            bundle=lambda: self.bundle,
+            ledger=self.ledger,
+            facts=Sources({"entity": known, "revoked": Revocations(self.revocations)}),
+            new_id=lambda: uuid7(1_700_000_000_000, next(ticks).to_bytes(10, "big")),
+            now=lambda: rfc3339(1_700_000_000_000_000),
+        )
+        self.listener = AskListener(
+            AskSettings(**settings),
+            path,
+            Workloads(msgspec.convert(workloads, list[Workload])),
+            self.runtime,
+            self.runtime,
+        )
+
+    async def start(self, folder: Path | None = None):
+        tcp = socket.create_server(("127.0.0.1", 0))
+        self.port = tcp.getsockname()[1]
+        sockets = [tcp]
+        if folder is not None:
+            self.unix = str(folder / "ask.sock")
+            unix = socket.socket(socket.AF_UNIX)
+            unix.bind(self.unix)
+            unix.listen()
+            sockets.append(unix)
+        await self.listener.serve(sockets)
+        return self
+
+    async def stop(self):
+        await self.listener.drain(1.0)
 
 
 def read_answer(data):

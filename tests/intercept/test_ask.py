@@ -10,6 +10,7 @@ from tests.tables import rows
 
 CALL = {"protocol": "http", "call": {"method": "GET", "url": "http://api.example/b"}}
 GOOD = b'{"protocol": "http", "call": {"method": "GET", "url": "http://api.example/b"}}'
+HEAD = b"POST /v1/decide HTTP/1.1\r\nHost: localhost\r\n"
 BODY_BYTES_MAX = 4096
 
 
@@ -163,6 +164,37 @@ async def test_nothing_of_the_server_is_told(stand):
     for answer in (await stand.decide(CALL), await stand.decide(CALL, key=None)):
         assert answer.headers["server"] == "sidecar"
         assert answer.headers["cache-control"] == "no-store"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"garbage\r\n\r\n",
+        HEAD + b"Authorization: Bearer swk_\x00gateway\r\n\r\n",
+        HEAD + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n",
+        HEAD + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+        HEAD + b"X: " + b"x" * 10_000 + b"\r\n\r\n",
+        HEAD + b"X: y\r\n" * 100 + b"\r\n",
+    ],
+    ids=["no HTTP", "NUL in a credential", "two lengths", "length and chunks", "long", "many"],
+)
+async def test_what_is_not_http_is_counted_and_its_bytes_are_not_logged(stand, caplog, data):
+    answer = await stand.raw(data)
+
+    assert (answer.status, answer.json["title"]) == (400, "http")
+    assert answer.headers["server"] == "sidecar"
+    assert stand.runtime.refusals == {("http", "tcp"): 1}
+    assert caplog.text == ""
+
+
+async def test_our_own_mistake_is_500_and_no_decision(stand, caplog):
+    stand.listener._health = None
+
+    answer = await stand.send("GET", "/v1/status")
+
+    assert (answer.status, answer.json["title"]) == (500, "internal")
+    assert "failed inside the sidecar" in caplog.text
+    assert b"Traceback" not in answer.body
 
 
 async def test_a_batch_is_decided_in_its_order_with_a_record_each(stand):

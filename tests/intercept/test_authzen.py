@@ -44,6 +44,7 @@ def test_request(row):
     envelope = read_evaluation(row.given)
 
     assert set(envelope.call) == {"subject", "action", "resource", "context"}
+    assert envelope.subject is not None
     assert envelope.subject.id == row.given["subject"]["id"]
 
 

@@ -45,7 +45,9 @@ def test_a_record_in_its_place_is_canonical(detail, seq):
 
 @given(st.dictionaries(TEXT, st.integers(), min_size=2, max_size=6))
 def test_no_two_keys_become_one(detail):
-    assert len(orjson.loads(encode(admin(1, **{"detail": detail})))["detail"]["detail"]) == len(detail)
+    assert len(orjson.loads(encode(admin(1, **{"detail": detail})))["detail"]["detail"]) == len(
+        detail
+    )
 
 
 def keys_of(value):

@@ -9,7 +9,18 @@ from typing import Any
 
 from sidecar.record.disk import Disk
 
-CHANGES = ("open", "write", "fdatasync", "fsync", "ftruncate", "fstat", "stat", "rename", "close", "unlink")
+CHANGES = (
+    "open",
+    "write",
+    "fdatasync",
+    "fsync",
+    "ftruncate",
+    "fstat",
+    "stat",
+    "rename",
+    "close",
+    "unlink",
+)
 
 
 class FaultyDisk(Disk):

@@ -81,6 +81,10 @@ class DataCatalogue:
         """Return whether no file said anything."""
         return not self._everywhere.tables and not self._upstreams
 
+    def all(self) -> tuple[Relations, ...]:
+        """Return the relations of every upstream."""
+        return (self._everywhere, *self._upstreams.values())
+
     def relations(self, upstream: str) -> Relations:
         """Return what statements for `upstream` are resolved against."""
         return self._upstreams.get(upstream, self._everywhere)

@@ -69,8 +69,10 @@ def compile_catalogue(files: Sequence[CatalogueFile]) -> InfrastructureCatalogue
 
 
 def _entries(file: CatalogueFile, problems: list[str]) -> list[Entry]:
-    for key in sorted(set(file.spec) - _SPEC_KEYS):
-        problems.append(f"{file.where(key)}: unknown field `{key}`; known are protocol, resources, upstream")
+    problems.extend(
+        f"{file.where(key)}: unknown field `{key}`; known are protocol, resources, upstream"
+        for key in sorted(set(file.spec) - _SPEC_KEYS)
+    )
     protocol, upstream = file.spec.get("protocol"), file.spec.get("upstream")
     if protocol not in PROTOCOLS:
         problems.append(f"{file.where('protocol')}: expected one of {', '.join(PROTOCOLS)}")
@@ -80,7 +82,9 @@ def _entries(file: CatalogueFile, problems: list[str]) -> list[Entry]:
         return []
     resources = file.spec.get("resources", {})
     if not isinstance(resources, dict):
-        problems.append(f"{file.where('resources')}: expected `type:id` globs with labels, properties")
+        problems.append(
+            f"{file.where('resources')}: expected `type:id` globs with labels, properties"
+        )
         return []
     found = [_entry(file, glob, said, problems) for glob, said in resources.items()]
     return [

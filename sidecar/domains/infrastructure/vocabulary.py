@@ -1,4 +1,4 @@
-"""The words of `k8s`, `aws` and `terraform` calls that rules may read, and the obligations known here."""
+"""The words of `k8s`, `aws` and `terraform` calls that rules may read; the obligations."""
 
 from typing import Final
 
@@ -8,19 +8,19 @@ NAME: Final = "infrastructure"
 PROTOCOLS: Final = ("k8s", "aws", "terraform")
 
 _K8S: Final = (
-    Word("request.k8s.verb", "string", "RequestInfo verb; lower-case HTTP method off the resource paths"),
+    Word("request.k8s.verb", "string", "RequestInfo verb, or the lower-case method"),
     Word("request.k8s.group", "string", "API group, `\"\"` for the core"),
     Word("request.k8s.version", "string", "API version, `v1`"),
     Word("request.k8s.resource", "string", "plural, `pods`"),
     Word("request.k8s.subresource", "string", "`log`, `exec`, …; `\"\"` when none"),
     Word("request.k8s.namespace", "string", "`\"\"` when cluster-wide"),
-    Word("request.k8s.name", "string", "from the path, a field selector or a created object; else `\"\"`"),
+    Word("request.k8s.name", "string", "from path, field selector or created object; or `\"\"`"),
     Word("request.k8s.path", "string", "path, each segment decoded once"),
     Word("request.k8s.resource_request", "bool", "whether the path is that of a resource"),
     Word("request.k8s.label_selector", "string", "of list, watch and deletecollection"),
     Word("request.k8s.field_selector", "string", "of list, watch and deletecollection"),
     Word("request.k8s.dry_run", "bool", "whether the server is sure to persist nothing"),
-    Word("request.k8s.command", "list(string)", "what `exec` runs, as repeated `command`", sensitive=True),
+    Word("request.k8s.command", "list(string)", "what `exec` runs", sensitive=True),
     Word("request.k8s.object", "dyn", "the JSON body; absent without one", sensitive=True),
     Word("action.properties.dry_run", "bool", "as `request.k8s.dry_run`; on `aws` EC2's `DryRun`"),
     Word("action.properties.command", "list(string)", "as `request.k8s.command`", sensitive=True),
@@ -28,11 +28,11 @@ _K8S: Final = (
     Word("resource.properties.name", "string", "`\"\"` when none"),
 )  # fmt: skip
 _AWS: Final = (
-    Word("request.aws.service", "string", "signing name of the credential scope; `cloudwatch` for `monitoring`"),
+    Word("request.aws.service", "string", "signing name; `cloudwatch` for `monitoring`"),
     Word("request.aws.operation", "string", "`GetObject`"),
     Word("request.aws.protocol", "string", "`json`, `query`, `ec2`, `rest-json` or `rest-xml`"),
     Word("request.aws.region", "string", "region of the credential scope"),
-    Word("request.aws.params", "map(string, dyn)", "members of the operation's input", sensitive=True),
+    Word("request.aws.params", "map(string, dyn)", "the operation's input", sensitive=True),
     Word("request.aws.bucket", "string", "of an S3 call that names one"),
     Word("request.aws.key", "string", "of an S3 call that names one, decoded once"),
     Word("action.properties.dry_run", "bool", "EC2's `DryRun`"),
@@ -49,10 +49,10 @@ _TERRAFORM: Final = (
     Word("resource.properties.provider", "string", "`registry.terraform.io/hashicorp/aws`"),
     Word("resource.properties.module", "string", "module address, `\"\"` for the root"),
     Word("resource.properties.mode", "string", "`managed` or `data`"),
-    Word("resource.properties.before", "dyn", "values before, sensitive ones replaced", sensitive=True),
-    Word("resource.properties.after", "dyn", "values after; unknown ones are absent", sensitive=True),
+    Word("resource.properties.before", "dyn", "values, sensitive ones replaced", sensitive=True),
+    Word("resource.properties.after", "dyn", "as `before`; unknown ones are absent", sensitive=True),
     Word("resource.properties.unknown_paths", "list(string)", "what is known only after the apply"),
-    Word("resource.properties.reason", "string", "why Terraform plans it; absent where it does not say"),
+    Word("resource.properties.reason", "string", "Terraform's; absent without one"),
     Word("resource.properties.provisioners", "list(string)", "types of the provisioners that run"),
 )  # fmt: skip
 

@@ -6,36 +6,44 @@ cost counts, so from `hand_over` on every chunk goes to a callback without a tas
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol, cast
 
-from sidecar.intercept.postgres.limits import STARTUP_BYTES_MAX
+from sidecar.intercept.postgres.limits import CLOSE_S_MAX, STARTUP_BYTES_MAX
 
 
 class ConnectionEnded(Exception):
     """The other side went away in the middle of the conversation."""
 
 
-class Receiver(Protocol):
-    """What takes the bytes after the conversation."""
+class Writable(Protocol):
+    """Is told whether an end takes more bytes at the moment."""
 
-    def received(self, data: bytes) -> None:
-        """Take what came."""
+    def __call__(self, *, ready: bool) -> None:
+        """Know it."""
         ...
 
-    def lost(self) -> None:
-        """Know that the connection has ended, once."""
-        ...
 
-    def writable(self, *, ready: bool) -> None:
-        """Know whether this end takes more bytes at the moment."""
-        ...
+@dataclass(frozen=True, slots=True)
+class Receiver:
+    """What takes the bytes after the conversation, and is told once that they have ended."""
+
+    received: Callable[[bytes], None]
+    lost: Callable[[], None]
+    writable: Writable
 
 
 class Channel(asyncio.Protocol):
     """An end of a TCP or Unix connection."""
 
-    def __init__(self, made: Callable[["Channel"], None] | None = None) -> None:
+    def __init__(
+        self,
+        made: Callable[["Channel"], None] | None = None,
+        gone: Callable[[], None] | None = None,
+    ) -> None:
+        """Take whom to tell when the connection is there and when it has ended."""
         self._made = made
+        self._gone = gone
         self._buffer = bytearray()
         self._receiver: Receiver | None = None
         self._waiter: asyncio.Future[None] | None = None
@@ -68,6 +76,8 @@ class Channel(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell whoever waits or receives."""
         self.closed = True
+        if self._gone is not None:
+            self._gone()
         self._wake()
         receiver, self._receiver = self._receiver, None
         if receiver is not None:
@@ -119,8 +129,12 @@ class Channel(asyncio.Protocol):
         """Send `last_words` and end the connection when they are gone."""
         if last_words:
             self.write(last_words)
-        if not self.closed:
-            self.transport.close()
+        if self.closed:
+            return
+        self.transport.close()
+        if self.transport.get_write_buffer_size():
+            # Who does not read its last words does not keep the connection by that.
+            asyncio.get_running_loop().call_later(CLOSE_S_MAX, self.transport.abort)
 
     def _wake(self) -> None:
         waiter, self._waiter = self._waiter, None

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import assert_never
 
-from sidecar.flow import Path, RecordError, carry
+from sidecar.flow import Path, carry
 from sidecar.intercept.postgres.limits import LEASE_S_MAX
 from sidecar.intercept.postgres.protocol.denial import (
     NO_RESULT_FILTER,
@@ -16,6 +16,7 @@ from sidecar.intercept.postgres.protocol.prepared import Lease, Statement, is_le
 from sidecar.intercept.postgres.settings import PostgresSettings, Revocations
 from sidecar.terms.answer import Await, Forward, Refuse
 from sidecar.terms.call import Call, Identity, Json
+from sidecar.terms.errors import RecordError
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,8 @@ class Judge:
         """Return whether `statement` may be used now without asking again."""
         digest = self.path.bundle().digest
         epoch = self.revocations.epoch
-        return statement.lease.covers(identity, digest, epoch, self.clock_s())
+        lease = statement.lease
+        return lease is None or lease.covers(identity, digest, epoch, self.clock_s())
 
     def _call(self, payload: dict[str, Json], identity: Identity) -> Call:
         return Call(
@@ -69,13 +71,3 @@ class Judge:
         # A bundle that came meanwhile may lease differently; the digest ends such a lease at once.
         until_s = began_s + LEASE_S_MAX if is_leasable(bundle.needs("sql")) else began_s
         return Lease(answer, identity, answer.decision.policy.digest, epoch, until_s)
-
-
-def sql(text: str) -> dict[str, Json]:
-    """Return the payload of a statement."""
-    return {"dialect": "postgres", "text": text}
-
-
-def unreadable(what: str) -> dict[str, Json]:
-    """Return the payload of what is no statement; the parser refuses it, which puts it on record."""
-    return {"dialect": "postgres", "message": what}

@@ -28,6 +28,8 @@ WAITING_BYTES_MAX: Final = 256 * 1024
 LOGIN_S_MAX: Final = 10.0
 # A connection that says nothing for as long as this is nobody's.
 IDLE_S_MAX: Final = 3600.0
+# How long a connection that is to end may take to read what it was told.
+CLOSE_S_MAX: Final = 5.0
 # How far one decision reaches on a prepared statement (`lease_max_s`).
 LEASE_S_MAX: Final = 60.0
 # Each costs a connection of the upstream, which has a hundred by default.

@@ -1,18 +1,19 @@
 """What became of permitted statements, on record: one outcome for each decision and Sync.
 
-A simple query is one use. A prepared statement may be used many times before a Sync, and its uses up to
-there are one record. A decision that was never used is told of once its name is gone; what is open when
-the connection ends is `unknown`.
+A simple query is one use. A prepared statement may be used many times before a Sync, and its uses
+up to there are one record. A decision that was never used is told of once its name is gone; what is
+open when the connection ends is `unknown`.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Callable
 
-from sidecar.flow import Path, RecordError, outcome_record, settle
+from sidecar.flow import Path, outcome_record, settle
 from sidecar.intercept.postgres.limits import OUTCOMES_MAX
 from sidecar.intercept.postgres.protocol.prepared import Lease
 from sidecar.terms.answer import Forward
+from sidecar.terms.errors import RecordError
 from sidecar.terms.record import OutcomeRecord
 
 Spawn = Callable[[asyncio.Task[None]], None]

@@ -1,50 +1,62 @@
 """A logged-in connection: client's messages are decided and sent on, the server's are passed back.
 
-Messages are taken strictly in order. One that needs a decision stops the line until the decision is
-durable; what arrives meanwhile waits, and beyond a bound the client is asked to stop sending. Uses of a
-prepared statement whose lease still covers them pass without a task between.
+Messages are taken in order. One that needs a decision stops the line until the decision is durable;
+what arrives meanwhile waits, and beyond a bound the client is asked to stop. Uses of a prepared
+statement whose lease still covers them pass without a task between.
 
-What is decided: Query and Parse; Bind and Execute when the lease is over; FunctionCall, which names a
-function by number and is refused. Everything else is forwarded or ends the connection.
+What is decided: Query and Parse; Bind and Execute when the lease is over; FunctionCall, which names
+a function by number and is refused. Everything else is forwarded or ends the connection.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
-from typing import Final
+from collections.abc import Coroutine
+from typing import Final, Protocol
 
-from sidecar.intercept.postgres.channel import Channel
-from sidecar.intercept.postgres.judge import Judge, sql, unreadable
+from sidecar.intercept.postgres.channel import Channel, Receiver
+from sidecar.intercept.postgres.judge import Judge
 from sidecar.intercept.postgres.limits import CANDIDATES_MAX, UNANSWERED_MAX, WAITING_BYTES_MAX
-from sidecar.intercept.postgres.outcomes import Outcomes, Spawn
+from sidecar.intercept.postgres.outcomes import Outcomes
 from sidecar.intercept.postgres.protocol import wire
 from sidecar.intercept.postgres.protocol.answers import Answers
 from sidecar.intercept.postgres.protocol.denial import (
     CROWDED,
     NO_PORTAL,
     NO_STATEMENT,
-    NO_TOKEN,
     NOT_RECORDABLE,
     Denial,
     nonce,
 )
 from sidecar.intercept.postgres.protocol.pipeline import Expected, Pipeline
-from sidecar.intercept.postgres.protocol.prepared import Lease, Statement, Statements
-from sidecar.intercept.postgres.subject import (
-    WITHOUT_TOKEN,
-    Speaker,
-    TokenSet,
-    is_back_to_start,
-    read_token_set,
-)
+from sidecar.intercept.postgres.protocol.prepared import Statements
+from sidecar.intercept.postgres.reader import Reader
+from sidecar.intercept.postgres.subject import Speaker
 
 # Statements and their uses: for whom they run must be settled before they are looked at.
 _FOR_SOMEBODY: Final = frozenset(b"QPBEF")
-# COPY is refused, so its data follows an error; the server ignores it then, and so do we.
-_IGNORED: Final = frozenset(b"dcf")
 
 _log = logging.getLogger("sidecar.intercept.postgres")
 Work = Coroutine[None, None, None]
+
+
+class Keeper(Protocol):
+    """What a session needs of its listener."""
+
+    def random(self, size: int) -> bytes:
+        """Return bytes fit for cryptography."""
+        ...
+
+    def spawned(self, task: asyncio.Task[None]) -> None:
+        """Keep a task alive until it is done."""
+        ...
+
+    def became_idle(self, session: "Session") -> None:
+        """Know that nothing of a session is under way."""
+        ...
+
+    def ended(self, session: "Session") -> None:
+        """Forget a session."""
+        ...
 
 
 class Session:
@@ -56,24 +68,24 @@ class Session:
         upstream: Channel,
         judge: Judge,
         speaker: Speaker,
-        random: Callable[[int], bytes],
-        spawned: Spawn,
+        keeper: "Keeper",
     ) -> None:
-        """Take both ends; `spawned` keeps tasks alive until they are done."""
+        """Take both ends, the path, who speaks, and who keeps what outlives a message."""
         self._client = client
         self._upstream = upstream
         self._judge = judge
         self._speaker = speaker
-        self._random = random
-        self._spawned = spawned
+        self._reader = Reader(judge, speaker, self._all_answered)
+        self._keeper = keeper
         self._pipeline = Pipeline()
         self._answers = Answers(self._pipeline)
-        self._outcomes = Outcomes(judge.path, spawned, self._not_recordable)
+        self._outcomes = Outcomes(judge.path, keeper.spawned, self._not_recordable)
         self._buffer = bytearray()
         self._out: list[bytes] = []
         self._is_deciding = False
         self._is_full = False
         self._is_held = False
+        self._ready: asyncio.Future[None] | None = None
         self.is_over = False
         self.last_s = judge.clock_s()
 
@@ -85,10 +97,18 @@ class Session:
             and self._pipeline.status == "I"
         )
 
+    def is_silent_since(self, moment_s: float) -> bool:
+        """Return whether the client has said nothing since then and waits for nothing."""
+        return self.last_s < moment_s and not (self._pipeline or self._is_deciding)
+
     def start(self) -> None:
         """Take over both ends."""
-        self._upstream.hand_over(_Upstream(self))
-        self._client.hand_over(_Client(self))
+        self._upstream.hand_over(
+            Receiver(self._server_sent, self._server_lost, self._upstream_writable)
+        )
+        self._client.hand_over(
+            Receiver(self._client_sent, self._client_lost, self._client_writable)
+        )
 
     def end(self, code: str, text: str) -> None:
         """Tell the client why, and end both connections."""
@@ -96,7 +116,7 @@ class Session:
 
     # The client's side
 
-    def client_sent(self, data: bytes) -> None:
+    def _client_sent(self, data: bytes) -> None:
         """Take bytes of the client."""
         if self.is_over:
             return
@@ -104,17 +124,17 @@ class Session:
         self._buffer += data
         self._drive()
 
-    def client_lost(self) -> None:
+    def _client_lost(self) -> None:
         """Know that the client is gone."""
         self._close(b"")
 
-    def upstream_writable(self, *, ready: bool) -> None:
+    def _upstream_writable(self, *, ready: bool) -> None:
         """Hold the client's messages while the upstream takes no more."""
         self._is_full = not ready
         if ready:
             self._drive()
 
-    def client_writable(self, *, ready: bool) -> None:
+    def _client_writable(self, *, ready: bool) -> None:
         """Read no more answers while the client takes none."""
         if self._upstream.closed:
             return
@@ -176,13 +196,14 @@ class Session:
         self._send_out()
         task = asyncio.get_running_loop().create_task(work)
         task.add_done_callback(self._decided)
-        self._spawned(task)
+        self._keeper.spawned(task)
 
     def _decided(self, task: asyncio.Task[None]) -> None:
         self._is_deciding = False
         if task.cancelled() or task.exception() is not None:
             # INVARIANT: our own mistake forwards nothing; the connection ends here.
-            _log.error("a connection failed inside the sidecar", exc_info=not task.cancelled())
+            error = None if task.cancelled() else task.exception()
+            _log.error("a connection failed inside the sidecar", exc_info=error)
             self.end("XX000", "the sidecar failed")
             return
         self._drive()
@@ -206,6 +227,13 @@ class Session:
                 return self._use(frame, Expected(b"E", statements=found), NO_PORTAL)
             case b"F":
                 return self._function_call()
+            case _:
+                self._pass(frame, kind, body)
+        return None
+
+    def _pass(self, frame: bytes, kind: bytes, body: bytes) -> None:
+        """Take a message on which there is nothing to decide."""
+        match kind:
             case b"D" | b"C":
                 of, name = wire.kind_and_name(body)
                 self._forward(frame, Expected(kind, name, closes=of))
@@ -216,8 +244,8 @@ class Session:
             case b"X":
                 self._close(b"")
             case _:
-                assert kind[0] in _IGNORED, kind
-        return None
+                # COPY is refused, so its data follows an error; the server ignores it then.
+                assert kind in (b"d", b"c", b"f"), kind
 
     def _use(self, frame: bytes, expected: Expected, absent: Denial) -> Work | None:
         """Forward a Bind or an Execute if a decision covers it, else return what must be asked."""
@@ -233,52 +261,106 @@ class Session:
         return None
 
     async def _query(self, raw: bytes) -> None:
-        found = await self._statement(raw)
+        found = await self._reader.read(raw)
         if self.is_over:
             return
-        if isinstance(found, Statement):
-            self._forward(wire.query(found.sent), Expected(b"Q", statements=(found,)))
-        elif isinstance(found, bytes):
-            self._forward(wire.query(found), Expected(b"Q"))
-        else:
+        if isinstance(found, Denial):
             self._refuse(found, as_query=True)
+        else:
+            self._forward(wire.query(found.sent), Expected(b"Q", statements=(found,)))
 
     async def _parse(self, name: bytes, raw: bytes, types: bytes) -> None:
-        found = await self._statement(raw)
+        found = await self._reader.read(raw)
         if self.is_over:
             return
         if isinstance(found, Denial):
             # Under the same name, so that an unnamed statement is gone afterwards as it would be.
             self._refuse(found, name=name)
-            return
-        if isinstance(found, bytes):
-            lease = await self._nothing()
-            if lease is None:
-                return
-            found = Statement("", found, lease)
-        expected = Expected(b"P", name, statements=(found,))
-        self._forward(wire.parse(name, found.sent, types), expected)
+        else:
+            expected = Expected(b"P", name, statements=(found,))
+            self._forward(wire.parse(name, found.sent, types), expected)
+
+    async def _function_call(self) -> None:
+        denial = await self._reader.unreadable("FunctionCall", "0A000")
+        if not self.is_over:
+            self._refuse(denial, as_query=True)
 
     async def _use_again(self, frame: bytes, expected: Expected, over: Statements) -> None:
         """Decide statements anew whose lease is over, then forward or refuse their use."""
         for statement in over:
-            asked = await self._judge.judge(sql(statement.text), self._speaker.identity)
+            before = statement.lease
+            denial = await self._reader.again(statement)
+            if before is not None and before is not statement.lease and not before.told:
+                self._pipeline.touched[before] = None
             if self.is_over:
                 return
-            if isinstance(asked, Denial):
-                self._refuse(asked)
+            if denial is not None:
+                self._refuse(denial)
                 return
-            if asked.forward.payload["text"].encode() != statement.sent:
-                # Permitted, but rewritten otherwise: the server has the old form.
-                self._refuse(NO_STATEMENT)
-                return
-            if not statement.lease.told:
-                self._pipeline.touched[statement.lease] = None
-            statement.lease = asked
         self._forward(frame, expected)
 
-    async def _function_call(self) -> None:
-        asked = await self._judge.judge(unreadable("FunctionCall"), self._speaker.identity)
-        if not self.is_over:
-            denial = asked if isinstance(asked, Denial) else Denial("42501", "denied")
-            self._refuse(denial, as_query=True)
+    def _forward(self, frame: bytes, expected: Expected) -> None:
+        self._out.append(frame)
+        self._pipeline.sent(expected)
+
+    def _refuse(self, denial: Denial, *, name: bytes = b"", as_query: bool = False) -> None:
+        """Send what the server will refuse in the place of what is denied."""
+        word = nonce(self._keeper.random(16))
+        kind, frame = (b"Q", wire.query(word)) if as_query else (b"P", wire.parse(name, word))
+        self._forward(frame, Expected(kind, name, denial=denial, nonce=word.decode("ascii")))
+
+    # The server's side
+
+    def _server_sent(self, data: bytes) -> None:
+        """Take bytes of the server."""
+        if self.is_over:
+            return
+        before = self._pipeline.readies
+        try:
+            out = self._answers.feed(data)
+        except wire.ProtocolError as error:
+            self.end(error.code, str(error))
+            return
+        self._client.write(out)
+        if self._pipeline.readies != before:
+            self._became_ready()
+        if self._buffer:
+            self._drive()
+
+    def _became_ready(self) -> None:
+        if self._pipeline.status == "I":
+            self._speaker.transaction_ended()
+        self._wake()
+        self._outcomes.tell(self._pipeline.touched)
+        if self.is_idle:
+            self._keeper.became_idle(self)
+
+    def _server_lost(self) -> None:
+        """Know that the server is gone; the client is told unless the server did so itself."""
+        lost = wire.error("08006", "the upstream ended the connection", fatal=True)
+        self._close(b"" if self._pipeline.is_fatal else lost)
+
+    def _not_recordable(self) -> None:
+        self.end(NOT_RECORDABLE.code, "the outcome could not be recorded")
+
+    async def _all_answered(self) -> None:
+        """Return when no Sync and no Query is without its answer."""
+        while self._pipeline.syncs and not self.is_over:
+            self._ready = asyncio.get_running_loop().create_future()
+            await self._ready
+
+    def _wake(self) -> None:
+        if self._ready is not None and not self._ready.done():
+            self._ready.set_result(None)
+
+    def _close(self, last_words: bytes) -> None:
+        if self.is_over:
+            return
+        self._send_out()
+        self.is_over = True
+        self._upstream.close(wire.TERMINATE)
+        self._client.close(last_words)
+        self._wake()
+        self._pipeline.abandon()
+        self._outcomes.tell(self._pipeline.touched)
+        self._keeper.ended(self)

@@ -1,16 +1,16 @@
 """On whose behalf a connection speaks, and the one statement that changes it.
 
-`SET [SESSION | LOCAL] sidecar.subject_token = '…'` names the subject by a token, for a pooled connection
-that serves many people. The sidecar takes the token out and sends the server the same statement with an
-empty value: it answers `SET` at its place in the pipeline, refuses it in a failed transaction, warns
-outside one, and keeps nothing but an empty placeholder that no statement may read. Only this exact
-form is taken; anything else that names `sidecar.` goes to the parser, which refuses it.
+`SET [SESSION | LOCAL] sidecar.subject_token = '…'` names the subject by a token, for a pooled
+connection that serves many people. The sidecar takes the token out and sends the server the same
+statement with an empty value: it answers `SET` at its place in the pipeline, refuses it in a failed
+transaction, warns outside one, and keeps nothing but an empty placeholder that no statement may
+read. Only this exact form is taken; all else that names `sidecar.` the parser sees and refuses.
 
 - Without LOCAL the subject holds until it is set again; an empty token, DEFAULT, `RESET ALL` and
   `DISCARD ALL` return to the workload's own. A rollback does not.
-- With LOCAL it holds until the server says that no transaction is open. While one holds, a statement
+- With LOCAL it holds until the server says that no transaction is open. Meanwhile a statement
   behind a Sync waits for its answer, so that none is judged for a person whose transaction is over.
-- It holds from Parse on, not from Execute: what follows in the pipeline is judged for the new subject.
+- It holds from Parse on, not from Execute: what follows in the pipeline is judged for the new one.
 """
 
 import re
@@ -32,7 +32,7 @@ _BACK_TO_START = re.compile(
     r"[ \t\r\n\f]*(?:RESET|DISCARD)[ \t\r\n\f]+ALL[ \t\r\n\f]*;?[ \t\r\n\f]*",
     re.IGNORECASE | re.ASCII,
 )
-# What the parser is given when a token is not accepted, so that the refusal is on record without it.
+# What the parser is given when a token is refused, so that the refusal is on record without it.
 WITHOUT_TOKEN = "SET sidecar.subject_token = ''"  # noqa: S105 - there is none in it
 
 

@@ -17,7 +17,6 @@ from sidecar.facts.scram import MECHANISM, NONCE_BYTES, ScramClient, ScramError
 from sidecar.intercept.postgres.channel import Channel, ConnectionEnded
 from sidecar.intercept.postgres.limits import MESSAGE_BYTES_MAX
 from sidecar.intercept.postgres.protocol.answers import REQUIRED, check_parameter
-from sidecar.intercept.postgres.settings import PostgresSettings
 from sidecar.intercept.postgres.protocol.wire import (
     HEADER_BYTES,
     PROTOCOL_3_0,
@@ -28,6 +27,7 @@ from sidecar.intercept.postgres.protocol.wire import (
     message,
     packet,
 )
+from sidecar.intercept.postgres.settings import PostgresSettings
 
 _PINNED: Final = {**REQUIRED, "backslash_quote": "safe_encoding", "transform_null_equals": "off"}
 _OK, _CLEARTEXT, _SASL, _SASL_CONTINUE, _SASL_FINAL = 0, 3, 10, 11, 12

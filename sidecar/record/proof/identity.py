@@ -10,10 +10,10 @@ say how long it was:
 ```
 """
 
-import os
 import re
 import stat
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -116,24 +116,23 @@ def create(io: Io, key_file: Path, name: str, random_bytes: Callable[[int], byte
     disk.replace(io, _origin_file(key_file), origin.encode() + b"\n")
     key = Ed25519PrivateKey.generate()
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    _write_new(io, key_file, pem)
+    _write_new(io, key_file, pem, random_bytes(_EPOCH_BYTES).hex())
     return Identity(key, origin, key_file)
 
 
-def _write_new(io: Io, key_file: Path, pem: bytes) -> None:
+def _write_new(io: Io, key_file: Path, pem: bytes, unique: str) -> None:
     """Put the key in place in one step and never over another one."""
-    temporary = key_file.with_name(f"{key_file.name}.{os.getpid()}.tmp")
+    temporary = key_file.with_name(f"{key_file.name}.{unique}.tmp")
     fd = io.open(temporary, NEW_ONLY)
     try:
         disk.write_all(io, fd, pem)
         io.fsync(fd)
-    finally:
-        io.close(fd)
-    try:
         # A link, unlike a rename, fails where something stands already.
         key_file.hardlink_to(temporary)
     finally:
-        io.unlink(temporary)
+        disk.let_go(io, fd)
+        with suppress(OSError):
+            io.unlink(temporary)
     disk.sync_folder(io, key_file.parent)
 
 

@@ -1,4 +1,4 @@
-"""What each AI call comes to: the targets with their classes and labels, and the words that rules read."""
+"""What each AI call comes to: its targets, the calls inside it, and the words rules read."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,6 +8,8 @@ import pytest
 from sidecar.domains.ai import DOMAIN
 from sidecar.terms.call import Call, Identity, Party
 from sidecar.terms.domain import CatalogueFile, Needs
+from sidecar.terms.errors import ParseError
+from sidecar.terms.reasons import REASONS
 from sidecar.terms.request import Inner, Parsed, Target
 from sidecar.terms.words import CallId
 from tests.tables import rows
@@ -18,7 +20,9 @@ def parsed(
 ) -> Parsed:
     files = [CatalogueFile("catalog.yaml", dict(catalog), {}, {})] if catalog else []
     identity = Identity(Party("user", "alice"))
-    call = Call(CallId("c"), "2026-01-01T00:00:00.000000Z", "l", upstream, protocol, payload, identity)
+    call = Call(
+        CallId("c"), "2026-01-01T00:00:00.000000Z", "l", upstream, protocol, payload, identity
+    )
     return DOMAIN.parse(call, DOMAIN.catalogue(files), Needs())
 
 
@@ -41,16 +45,20 @@ TABLES = ("mcp_targets", "llm_targets", "rag_candidates", "a2a_targets")
 
 @pytest.mark.parametrize("row", [row for table in TABLES for row in rows(f"ai/{table}.yaml")])
 def test_a_call_comes_to_its_targets(row):
-    upstream = row.given.pop("upstream", "default") if "upstream" in row.given else "default"
+    payload = {key: value for key, value in row.given.items() if key != "upstream"}
+    upstream = row.given.get("upstream", "default")
 
-    got = parsed(row.table["protocol"], row.given, row.table["catalog"], upstream)
+    got = parsed(row.table["protocol"], payload, row.table["catalog"], upstream)
 
     assert row.want["targets"] == [line(target) for target in got.targets]
     assert row.want.get("phase", "call") == got.phase
     assert row.want.get("combine", "all") == got.combine
     assert got.parse.status == "complete"
     assert row.want.get("native", got.native) == got.native
-    assert row.want.get("action", got.targets[-1].action.properties) == got.targets[-1].action.properties
+    assert (
+        row.want.get("action", got.targets[-1].action.properties)
+        == got.targets[-1].action.properties
+    )
     for key, properties in row.want.get("properties", {}).items():
         assert [properties] == [t.resource.properties for t in got.targets if t.resource.key == key]
 
@@ -78,3 +86,13 @@ def test_every_word_that_is_offered_is_in_the_vocabulary():
 
     assert said - offered == set()
     assert len(said) > 30
+
+
+@pytest.mark.parametrize("row", rows("ai/hostile.yaml"))
+def test_what_cannot_be_read_for_certain_is_refused(row):
+    with pytest.raises(ParseError) as caught:
+        parsed(row.table["protocol"], row.given, row.table.get("catalog"))
+
+    assert row.want == caught.value.reason
+    assert caught.value.reason in REASONS
+    assert "hunter2" not in str(caught.value)

@@ -3,8 +3,7 @@
 MCP's tools/call is answered with a result that is an error: the model then sees the reason and may
 adapt. Everything else of JSON-RPC is an error of code 4030: -32768 to -32000 is the
 specification's, and MCP and A2A have both given meanings to parts of it. An OpenAI client reads
-`error` and, at 403, does not retry. Never in a refusal: anything from the call but the id that its
-answer belongs to.
+`error` and, at 403, does not retry. Of the call a refusal repeats the id alone.
 """
 
 from typing import Final
@@ -21,6 +20,13 @@ DENIED: Final = 4030
 META: Final = "doorward/decision"
 _MODERN: Final = "io.modelcontextprotocol/protocolVersion"
 _JSON: Final = "application/json"
+# Which rules make an outcome, by its reason; of any other reason no rule is the maker.
+_SPEAKERS: Final[dict[str, tuple[str, frozenset[str]]]] = {
+    "rule": ("held", frozenset(("deny",))),
+    "rule.error": ("error", frozenset(("deny", "modify", "step_up", "defer"))),
+    "approval.required": ("held", frozenset(("step_up",))),
+    "deferred": ("held", frozenset(("defer",))),
+}
 
 
 def refuse(call: Call, decision: Decision) -> Refusal:
@@ -100,11 +106,20 @@ def _about(decision: Decision) -> Object:
 
 
 def _rule(decision: Decision) -> RuleSpoke | None:
-    """Return the first rule that made the outcome, an erring one where none held."""
-    speaking = [rule for rule in decision.rules if rule.effect == decision.outcome]
-    held = [rule for rule in speaking if rule.status == "held"]
-    erred = [rule for rule in decision.rules if rule.status == "error" and rule.effect != "allow"]
-    return next(iter([*held, *erred]), None)
+    """Return the rule that made the outcome, None where it was made otherwise (silence, parsing).
+
+    Why by target: of a list, `rules` also holds what denied mere elements. To name one of those
+    would be wrong, and would tell a caller who may not ask what there is to be found.
+    """
+    status, effects = _SPEAKERS.get(decision.reason, ("held", frozenset()))
+    speaking = {
+        f"{rule.policy}/{rule.id}": rule
+        for rule in decision.rules
+        if rule.status == status and rule.effect in effects
+    }
+    deciding = (t for t in decision.targets if t.outcome == decision.outcome)
+    named = (speaking[key] for target in deciding for key in target.rules if key in speaking)
+    return next(named, None)
 
 
 def _message(call: Call) -> Object:

@@ -8,9 +8,12 @@ from sidecar.domains.data.catalogue import Function, Relations, Table, TableKey
 from sidecar.domains.data.parse.functions import ALLOWED
 from sidecar.terms.errors import ParseError
 from sidecar.terms.reasons import reason
+from sidecar.terms.words import ActionClass
 
 # The action class of what a verb does to its table.
-CLASSES: Final = {"select": "read", "insert": "write", "update": "write", "delete": "delete"}
+CLASSES: Final[dict[str, ActionClass]] = {
+    "select": "read", "insert": "write", "update": "write", "delete": "delete",
+}  # fmt: skip
 SYSTEM_COLUMNS: Final = frozenset(("ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"))
 
 

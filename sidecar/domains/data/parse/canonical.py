@@ -37,9 +37,9 @@ _CONTEXT: Final[dict[str, tuple[frozenset[str], frozenset[str]]]] = {
     word: (frozenset(before.split()), frozenset(after.split()))
     for word, before, after in (
         ("bernoulli", "tablesample", ""), ("conflict", "on", ""), ("constraint", "conflict", ""),
-        ("cube", "by ,", ""), ("current", "", "row"), ("exclude", "row following preceding", ""),
+        ("cube", "by , (", ""), ("current", "", "row"), ("exclude", "row following preceding", ""),
         ("first", "nulls fetch", ""), ("following", "unbounded number string ) param", ""),
-        ("grouping", "by ,", "sets"), ("groups", "", "between unbounded current"),
+        ("grouping", "", "sets"), ("groups", "", "between unbounded current"),
         ("key", "no for", ""), ("last", "nulls", ""), ("locked", "skip", ""),
         ("matched", "when not", ""), ("materialized", "as not", ""), ("next", "fetch", ""),
         ("no", "for exclude", ""), ("nothing", "do", ""), ("nowait", "", ""),
@@ -47,7 +47,7 @@ _CONTEXT: Final[dict[str, tuple[frozenset[str], frozenset[str]]]] = {
         ("others", "no", ""), ("partition", "", "by"),
         ("preceding", "unbounded number string ) param", ""),
         ("range", "", "between unbounded current number string param"), ("recursive", "with", ""), ("repeatable", ")", ""),
-        ("rollup", "by ,", ""), ("row", "current first next", "only with"),
+        ("rollup", "by , (", ""), ("row", "current first next", "only with"),
         ("rows", "number param ) first next", "between unbounded current from number"),
         ("sets", "grouping", ""), ("share", "for key", ""), ("skip", "", "locked"),
         ("system", "tablesample", ""), ("ties", "with exclude", ""), ("unbounded", "", "preceding following"),

@@ -13,7 +13,7 @@ from sidecar.domains.data.parse.access import Accesses
 from sidecar.domains.data.parse.canonical import MARK
 from sidecar.domains.data.parse.nodes import LEAVES, PLAIN, check, name_of, parts, unread
 from sidecar.domains.data.parse.scope import (
-    Column, Row, Scope, qualified, read_name, read_qualified, read_row, read_star,
+    Column, Relation, Row, Scope, qualified, read_name, read_qualified, read_row,
 )  # fmt: skip
 from sidecar.terms.errors import ParseError
 from sidecar.terms.reasons import reason
@@ -94,7 +94,7 @@ class Reader:
             row |= read_row(relation, self.accesses) or frozenset()
         return row
 
-    def star_relations(self, node: exp.Column, scope: Scope) -> list:
+    def star_relations(self, node: exp.Column, scope: Scope) -> list[Relation]:
         """Return the relations that `relation.*` stands for."""
         check(node, _COLUMN)
         check(node.this, frozenset())
@@ -159,10 +159,6 @@ class Reader:
         for part in parts(node, _FRAME):
             if not isinstance(part, exp.Var):
                 self.read(part, scope)
-
-    def read_columns_star(self, columns: tuple[Column, ...]) -> None:
-        """Note `*`."""
-        read_star(columns, self.accesses)
 
 
 def _is_default(node: object) -> bool:

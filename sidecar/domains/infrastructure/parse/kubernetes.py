@@ -1,8 +1,8 @@
 """Kubernetes API requests, read as the API server's own RequestInfo reads them.
 
 The path alone says group, version, resource, namespace, name and subresource; the method says the
-verb, and `exec` over a WebSocket is a GET. So the class follows from verb *and* subresource: a shell,
-a tunnel or a proxy is `execute`, minting tokens and changing who may do what is `admin`.
+verb, and `exec` over a WebSocket is a GET. So the class follows from verb *and* subresource: a
+shell, a tunnel or a proxy is `execute`, minting tokens and changing who may do what is `admin`.
 
 Where the API server is lenient (empty segments, `%2F`, a second value of a single-valued option,
 bodies that silently overrule the query) the call is refused: leniency is where two readers part.
@@ -36,7 +36,8 @@ PARSER: Final = "k8s-requestinfo/1"
 NONE: Final = "-"
 
 _VERBS: Final = {
-    "GET": "get", "HEAD": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete",
+    "GET": "get", "HEAD": "get", "POST": "create", "PUT": "update", "PATCH": "patch",
+    "DELETE": "delete",
 }  # fmt: skip
 _VERB_CLASSES: Final[dict[str, ActionClass]] = {
     "get": "read", "head": "read", "list": "list", "watch": "list", "proxy": "execute",
@@ -224,7 +225,7 @@ def _check_name(name: str) -> None:
 
 
 def _proxied_name(info: Info) -> str:
-    """Return the name out of `[scheme:]name[:port]`, so that a port does not make another resource."""
+    """Return the name out of `[scheme:]name[:port]`: a port makes no other resource."""
     parts = info.name.split(":")
     if info.resource not in _PROXIED or len(parts) == 1:
         return info.name
@@ -274,9 +275,7 @@ def _named(info: Info, found: Json | None) -> Info:
     return info
 
 
-def _is_dry_run(
-    info: Info, options: dict[str, str], found: Json | None, *, has_body: bool
-) -> bool:
+def _is_dry_run(info: Info, options: dict[str, str], found: Json | None, *, has_body: bool) -> bool:
     """Return whether the server is sure to persist nothing.
 
     A DELETE with a body takes its options from the body alone and ignores the query's, so `dryRun`
@@ -309,7 +308,7 @@ def class_of(info: Info) -> ActionClass:
 
 
 def resource_of(info: Info) -> tuple[str, str]:
-    """Return type and id (`k8s/pods`, `prod/p1/log`); `-` stands for no namespace and for no name."""
+    """Return type and id (`k8s/pods`, `prod/p1/log`); `-` is no namespace, or no name."""
     if not info.resource_request:
         return "k8s/nonresource", path_component(info.path)
     kind = f"k8s/{info.resource}.{info.group}" if info.group else f"k8s/{info.resource}"

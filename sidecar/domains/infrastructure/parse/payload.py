@@ -12,7 +12,8 @@ from sidecar.terms.reasons import reason
 
 _BROKEN_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-# What may stand in a request line's query (RFC 3986 §3.4) and what clients leave unencoded beside it.
+# What may stand in a request line's query (RFC 3986 §3.4) and what clients leave unencoded beside
+# it.
 _QUERY: Final = re.compile(r"[A-Za-z0-9._~!$'()*+,:@/?%=&\[\]{}|^\"<>-]*\Z")
 
 
@@ -56,8 +57,8 @@ def body_bytes(payload: dict[str, Json]) -> bytes:
 def query_pairs(raw: str, *, pairs_max: int = QUERY_PAIRS_MAX) -> list[tuple[str, str | None]]:
     """Return the decoded pairs of a query or form in their order; a key without `=` has None.
 
-    Servers differ on `;`, on empty pairs and on broken escapes (Go drops such a pair in silence), so
-    all of these are refused. `+` is a space, as forms have it.
+    Servers differ on `;`, on empty pairs and on broken escapes (Go drops such a pair in silence),
+    so all of these are refused. `+` is a space, as forms have it.
     """
     if raw == "":
         return []

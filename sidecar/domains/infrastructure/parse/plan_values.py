@@ -1,8 +1,9 @@
 """The values of a planned change: unknown ones taken out, sensitive ones replaced.
 
 Terraform's `after` leaves unknown values out, or puts null for them in a list, where a rule would
-read them as absent or harmless. They are taken out here and named in `unknown_paths`, so that a rule
-that reads one errs. A list with an unknown element is taken out whole: its indexes say nothing.
+read them as absent or harmless. They are taken out here and named in `unknown_paths`, so that a
+rule that reads one errs. A list with an unknown element is taken out whole: its indexes say
+nothing.
 
 Source: developer.hashicorp.com/terraform/internals/json-format, change representation.
 """

@@ -1,8 +1,8 @@
-"""Kubernetes field selectors, as far as they name one object.
+r"""Kubernetes field selectors, as far as they name one object.
 
 `metadata.name=x` in a list is a read of that one object, and the API server authorizes it so.
 
-Source: k8s.io/apimachinery pkg/fields/selector.go (`\\`, `,` and `=` are escaped by a backslash).
+Source: k8s.io/apimachinery pkg/fields/selector.go (`\`, `,` and `=` are escaped by a backslash).
 """
 
 from sidecar.domains.infrastructure.parse.payload import refuse
@@ -35,7 +35,7 @@ def _terms(selector: str) -> list[str]:
 
 
 def _term(term: str) -> tuple[str, str, str]:
-    """Return field, operator and unescaped value of `field=value`, `field==value`, `field!=value`."""
+    """Return field, operator and unescaped value of one term."""
     for index in range(len(term)):
         for operator in ("!=", "==", "="):
             if term.startswith(operator, index):

@@ -1,9 +1,10 @@
-"""Terraform and OpenTofu plans in their JSON form: a target for each change that applying would make.
+"""Terraform and OpenTofu plans in JSON: a target for each change that applying would make.
 
-`resource_changes` is the truth, not `planned_values`, which leaves deletions and unknown values out.
-A replacement is two targets, a delete and a create: a rule against either must see it. Provisioners
-stand only in `configuration`; each change that runs them brings one more target of class `execute`.
-What this version does not know of a plan it refuses, for applying a plan takes no other input.
+`resource_changes` is the truth, not `planned_values`, which leaves deletions and unknown values
+out. A replacement is two targets, a delete and a create: a rule against either must see it.
+Provisioners stand only in `configuration`; each change that runs them brings one more target of
+class `execute`. What this version does not know of a plan it refuses, for applying a plan takes no
+other input.
 
 Source: developer.hashicorp.com/terraform/internals/json-format, format 1.x.
 """
@@ -47,7 +48,10 @@ _STEPS: Final[dict[tuple[str, ...], tuple[tuple[str, ActionClass], ...]]] = {
     ("create", "forget"): (("create", "write"), ("forget", "write")),
     ("forget", "create"): (("create", "write"), ("forget", "write")),
 }
-_KINDS: Final = {("delete", "create"): "replace", ("create", "delete"): "replace"}
+_KINDS: Final[dict[tuple[str, ...], str]] = {
+    ("delete", "create"): "replace",
+    ("create", "delete"): "replace",
+}
 # Its whole purpose is to run a program on the machine that applies.
 _RUNS_PROGRAMS: Final = frozenset(("external",))
 

@@ -53,12 +53,15 @@ class Expected:
 class Pipeline:
     """The queue of what is not answered, and what the answers say.
 
-    `status` is of ReadyForQuery: `I` idle, `T` in a transaction, `E` in a failed one. `syncs` are the
-    Syncs and Queries among what is not answered: each ends with a ReadyForQuery of its own.
+    `status` is the last ReadyForQuery's (`I` idle, `T` in a transaction, `E` in a failed one) and
+    `readies` counts them. `syncs` are the Syncs and Queries not answered: each ends with one.
+    `touched` are the decisions of which there is something to tell.
     """
 
     status: str = "I"
     syncs: int = 0
+    readies: int = 0
+    is_fatal: bool = False
     statements: Names = field(default_factory=Names)
     portals: Names = field(default_factory=Names)
     touched: dict[Lease, None] = field(default_factory=dict)
@@ -123,6 +126,7 @@ class Pipeline:
             head = self._queue.popleft()
             if head.kind in (b"P", b"Q", b"E"):
                 self._note(head, "unknown", head.status)
+        self._touch(self.statements.all())
 
     def _head(self) -> Expected:
         if not self._queue:
@@ -148,7 +152,8 @@ class Pipeline:
 
     def _touch(self, statements: Statements) -> None:
         """See to it that a decision that no name leads to any more is told of, used or not."""
-        self.touched.update({one.lease: None for one in statements if not one.lease.told})
+        leases = (one.lease for one in statements)
+        self.touched.update({one: None for one in leases if one is not None and not one.told})
 
     def _completed(self, head: Expected, tag: bytes) -> None:
         words = tag.rstrip(b"\0").decode("ascii", "replace").split(" ")
@@ -167,6 +172,7 @@ class Pipeline:
         self._queue.popleft()
         self.syncs -= 1
         self.status = body.decode("ascii")
+        self.readies += 1
         if head.kind == b"Q":
             self._note(head, head.result, head.status)
 
@@ -174,6 +180,7 @@ class Pipeline:
         said = fields(body)
         if not self._queue or said.get("V") in ("FATAL", "PANIC"):
             if said.get("V") in ("FATAL", "PANIC"):
+                self.is_fatal = True
                 return None
             raise ProtocolError("an error although nothing was asked")
         head = self._queue[0]
@@ -209,10 +216,10 @@ class Pipeline:
             self._note(expected, "failed", _SKIPPED)
 
     def _note(self, head: Expected, result: str, status: str | None) -> None:
-        """Count a use to the decision that it rests on: the newest of what the name may stand for."""
-        if not head.statements:
+        """Count a use to its decision: the newest of what the name may stand for."""
+        lease = head.statements[-1].lease if head.statements else None
+        if lease is None:
             return
-        lease = head.statements[-1].lease
         lease.uses += head.kind != b"P" and status != _SKIPPED
         lease.rows += head.rows
         lease.size += self._bytes

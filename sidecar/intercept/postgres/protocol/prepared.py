@@ -5,9 +5,9 @@ Parse of a name that is taken fails, and the name keeps its *first* statement. S
 was last sent: it is what the server confirmed, or any of what it has not answered yet, and all of
 these must be permitted before the name is used. Its answer tells whether a Parse held (`settle`).
 
-A decision on a statement is a lease: it reaches to later uses until the bundle, the revocations, the
-subject or the clock says otherwise; then it is decided again. Rules that read what varies from one
-use to the next leave no lease at all.
+A decision on a statement is a lease: it reaches to later uses until the bundle, the revocations,
+the subject or the clock says otherwise; then it is decided again. Rules that read what varies from
+one use to the next leave no lease at all.
 """
 
 import hmac
@@ -57,11 +57,14 @@ class Lease:
 
 @dataclass(slots=True, eq=False)
 class Statement:
-    """A statement's text as the client wrote it and as it was sent, and its latest decision."""
+    """A statement's text as the client wrote it and as it was sent, and its latest decision.
+
+    There is no decision on what the sidecar itself puts in a statement's place (see `subject`).
+    """
 
     text: str
     sent: bytes
-    lease: Lease
+    lease: Lease | None = None
 
 
 Statements = tuple[Statement, ...]
@@ -103,9 +106,9 @@ class Names:
         """Forget what the server has confirmed to be closed."""
         return self._held.pop(name, ())
 
-    def all(self) -> list[Statement]:
+    def all(self) -> Statements:
         """Return every statement that stands behind some name."""
-        return [one for held in self._held.values() for one in held]
+        return tuple(one for held in self._held.values() for one in held)
 
 
 def is_leasable(needs: Needs) -> bool:

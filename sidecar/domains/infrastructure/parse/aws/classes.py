@@ -1,7 +1,7 @@
-"""The class of an AWS operation, by its verb and by what it is known to do; in doubt the severer one.
+"""The class of an AWS operation, by its verb and what it is known to do; in doubt the severer.
 
-AWS names its operations `VerbNoun`; botocore says nothing of what they do. A verb that is not listed
-is `execute`. Whatever hands out credentials or changes who may do what is `admin`.
+AWS names its operations `VerbNoun`; botocore says nothing of what they do. A verb that is not
+listed is `execute`. Whatever hands out credentials or changes who may do what is `admin`.
 """
 
 import re
@@ -12,21 +12,25 @@ from sidecar.terms.words import ActionClass
 _VERBS: Final[dict[str, ActionClass]] = {
     **dict.fromkeys(("List",), "list"),
     **dict.fromkeys(
-        ("Get", "Describe", "Head", "Lookup", "Query", "Scan", "Search", "Select", "Receive", "Filter"),
+        (
+            "Get", "Describe", "Head", "Lookup", "Query", "Scan", "Search", "Select", "Receive",
+            "Filter",
+        ),
         "read",
     ),
     **dict.fromkeys(
         (
             "Put", "Create", "Update", "Copy", "Upload", "Add", "Tag", "Modify", "Set", "Attach",
-            "Associate", "Register", "Import", "Enable", "Allocate", "Complete", "Publish", "Restore",
-            "Subscribe", "Write", "Change", "Label", "Send", "Confirm", "Initiate",
+            "Associate", "Register", "Import", "Enable", "Allocate", "Complete", "Publish",
+            "Restore", "Subscribe", "Write", "Change", "Label", "Send", "Confirm", "Initiate",
         ),
         "write",
     ),
     **dict.fromkeys(
         (
-            "Delete", "Terminate", "Remove", "Purge", "Deregister", "Detach", "Disassociate", "Untag",
-            "Release", "Revoke", "Cancel", "Abort", "Disable", "Unsubscribe", "Destroy", "Schedule",
+            "Delete", "Terminate", "Remove", "Purge", "Deregister", "Detach", "Disassociate",
+            "Untag", "Release", "Revoke", "Cancel", "Abort", "Disable", "Unsubscribe", "Destroy",
+            "Schedule",
         ),
         "delete",
     ),
@@ -34,8 +38,8 @@ _VERBS: Final[dict[str, ActionClass]] = {
 _VERB: Final = re.compile(r"[A-Z][a-z0-9]*")
 # Whoever may do these may do anything: each write of these services changes the rules or the watch.
 _ADMIN_SERVICES: Final = frozenset((
-    "iam", "organizations", "account", "sso", "identitystore", "ram", "cloudtrail", "access-analyzer",
-    "rolesanywhere", "verifiedpermissions", "controltower",
+    "iam", "organizations", "account", "sso", "identitystore", "ram", "cloudtrail",
+    "access-analyzer", "rolesanywhere", "verifiedpermissions", "controltower",
 ))  # fmt: skip
 _READS: Final = frozenset(("list", "read", "connect"))
 # In the noun of something that is not a mere read.
@@ -43,6 +47,8 @@ _ADMIN_NOUN: Final = re.compile(
     r"Policy|Policies|Permission|Acl(?![a-z])|ACL|Grant|AccessKey|LoginProfile|Credential|Role(?![a-z])"
     r"|PublicAccessBlock|OwnershipControls|SecurityGroup(Ingress|Egress)|AccessEntry|AccessEntries|Trust"
 )
+# Whoever gets these may act with them, although the verb is a mere Get.
+_HANDS_OUT: Final = re.compile(r"Credentials|(Authorization|Session|Federation|Access|Bearer)Token")
 _OPERATIONS: Final[dict[str, ActionClass]] = {
     # They answer with credentials or a password, whatever their verb says.
     **dict.fromkeys(
@@ -52,7 +58,8 @@ _OPERATIONS: Final[dict[str, ActionClass]] = {
             "sts:GetDelegatedAccessToken", "ecr:GetAuthorizationToken",
             "ecr-public:GetAuthorizationToken", "codeartifact:GetAuthorizationToken",
             "cognito-identity:GetCredentialsForIdentity", "cognito-identity:GetOpenIdToken",
-            "cognito-identity:GetOpenIdTokenForDeveloperIdentity", "awsssoportal:GetRoleCredentials",
+            "cognito-identity:GetOpenIdTokenForDeveloperIdentity",
+            "awsssoportal:GetRoleCredentials",
             "redshift:GetClusterCredentials", "redshift:GetClusterCredentialsWithIAM",
             "redshift-serverless:GetCredentials", "ec2:GetPasswordData",
             "lightsail:GetInstanceAccessDetails", "s3:CreateSession", "s3:GetDataAccess",
@@ -67,7 +74,8 @@ _OPERATIONS: Final[dict[str, ActionClass]] = {
         "admin",
     ),
     "sts:GetCallerIdentity": "read",
-    # They delete, whatever their verb says: by a rule, in bulk, or for the one who holds the message.
+    # They delete, whatever their verb says: by a rule, in bulk, or for the one who holds the
+    # message.
     **dict.fromkeys(
         (
             "s3:PutBucketLifecycleConfiguration", "dynamodb:BatchWriteItem",
@@ -94,6 +102,8 @@ def class_of(service: str, operation: str) -> ActionClass:
     if known is not None:
         return known
     by_verb = _by_verb(operation.removeprefix("Batch"))
+    if by_verb == "read" and _HANDS_OUT.search(operation):
+        return "admin"
     if by_verb in _READS:
         return by_verb
     if service in _ADMIN_SERVICES or _ADMIN_NOUN.search(operation):

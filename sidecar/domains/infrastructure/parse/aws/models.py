@@ -1,8 +1,8 @@
-"""AWS services as botocore's own data describes them: operations, where each input member goes, routes.
+"""AWS services as botocore's own data describes them: operations, input members, routes.
 
-Which services a signing name may mean stands in `services.json`, made from the same data, so that no
-more than the models asked for are loaded (about 60 ms for s3). Only the package's data is read, never
-`~/.aws/models`: who may write there must not redefine what a request means.
+Which services a signing name may mean stands in `services.json`, made from the same data, so that
+no more than the models asked for are loaded (about 60 ms for s3). Only the package's data is read,
+never `~/.aws/models`: who may write there must not redefine what a request means.
 """
 
 import re
@@ -20,8 +20,8 @@ from sidecar.terms.call import Json
 # Deprecated names of the same request, and an operation of another host altogether.
 _TWINS: Final = {
     "s3": frozenset((
-        "GetBucketLifecycle", "PutBucketLifecycle", "GetBucketNotification", "PutBucketNotification",
-        "ListDirectoryBuckets", "WriteGetObjectResponse",
+        "GetBucketLifecycle", "PutBucketLifecycle", "GetBucketNotification",
+        "PutBucketNotification", "ListDirectoryBuckets", "WriteGetObjectResponse",
     )),
 }  # fmt: skip
 _LABEL: Final = re.compile(r"\{([^}+]+)(\+?)\}\Z")
@@ -49,7 +49,7 @@ class Member(msgspec.Struct, frozen=True):
 
 
 class Operation(msgspec.Struct, frozen=True):
-    """One operation. `template` is its path in segments, `literals` the query that it is known by."""
+    """One operation: `template` is its path in segments, `literals` the query it is known by."""
 
     name: str
     method: str
@@ -61,7 +61,7 @@ class Operation(msgspec.Struct, frozen=True):
     host_prefix: str
 
     def at(self, location: str) -> tuple[Member, ...]:
-        """Return the members at `location` (`uri`, `querystring`, `header`, `headers`, `""`: body)."""
+        """Return the members at `uri`, `querystring`, `header`, `headers` or `""`, the body."""
         return tuple(member for member in self.members if member.location == location)
 
 
@@ -104,14 +104,17 @@ def candidates(signing_name: str) -> tuple[Candidate, ...]:
 @lru_cache(maxsize=MODELS_MAX)
 def model(name: str, version: str) -> Model | None:
     """Return the compiled model of a service, None where the installed data does not have it."""
-    loader = Loader(extra_search_paths=[Loader.BUILTIN_DATA_PATH], include_default_search_paths=False)
+    loader = Loader(
+        extra_search_paths=[Loader.BUILTIN_DATA_PATH], include_default_search_paths=False
+    )
     try:
         data = loader.load_service_model(name, "service-2", version)
     except (DataNotFoundError, UnknownServiceError):
         return None
+    is_ec2 = data["metadata"]["protocol"] == "ec2"
     left_out = _TWINS.get(name, frozenset())
     operations = {
-        operation: _operation(said, data["shapes"], is_ec2="ec2" in data["metadata"]["protocol"])
+        operation: _operation(operation, said, data["shapes"], is_ec2=is_ec2)
         for operation, said in data["operations"].items()
         if operation not in left_out
     }
@@ -121,18 +124,18 @@ def model(name: str, version: str) -> Model | None:
     return Model(name, operations, routes)
 
 
-def _operation(said: Json, shapes: Json, *, is_ec2: bool) -> Operation:
+def _operation(name: str, said: Json, shapes: Json, *, is_ec2: bool) -> Operation:
     path, _, query = said["http"]["requestUri"].partition("?")
     shape = shapes[said["input"]["shape"]] if "input" in said else {}
     required = frozenset(shape.get("required", ()))
     payload = shape.get("payload", "")
     payload_shape = shape["members"][payload]["shape"] if payload else ""
     members = tuple(
-        _member(name, member, shapes, required=name in required, is_ec2=is_ec2)
-        for name, member in shape.get("members", {}).items()
+        _member(member_name, member, shapes, required=member_name in required, is_ec2=is_ec2)
+        for member_name, member in shape.get("members", {}).items()
     )
     return Operation(
-        name=said["name"],
+        name=name,
         method=said["http"]["method"],
         template=tuple(part for part in path.split("/") if part),
         literals=tuple(_literal(part) for part in query.split("&") if part),
@@ -181,8 +184,8 @@ def _insert(routes: Node, operation: Operation) -> None:
         if label is None:
             node = node.literals.setdefault(part, Node())
         elif label.group(2):
-            # A greedy label that is not the last segment is not routed: its end would be a guess.
-            if index == len(operation.template) - 1:
+            # Two greedy labels are not routed: where the first one ends would be a guess.
+            if not any(later.endswith("+}") for later in operation.template[index + 1 :]):
                 node.greedy.append(operation)
             return
         else:

@@ -1,9 +1,9 @@
 """From an AWS request to the one operation that it is, by the routes of the service's own model.
 
-REST: path first (literal segments before labels), then everything in the query must be accounted for
-by the operation, then the required query and header members; the candidate that explains most wins,
-and a tie is refused. Services ignore query keys that they do not know, so an unknown one is refused
-here: what we do not know, a newer server may.
+REST: path first (literal segments before labels), then everything in the query must be accounted
+for by the operation, then the required query and header members; the candidate that explains most
+wins, and a tie is refused. Services ignore query keys that they do not know, so an unknown one is
+refused here: what we do not know, a newer server may.
 """
 
 import re
@@ -40,7 +40,9 @@ def _segment(raw: str) -> str:
     if not text or text in _DOTS:
         raise refuse("parse.path", "an empty or dot segment")
     if has_control(text) or _FORBIDDEN.search(text):
-        raise refuse("parse.path", "a control character, a separator or a double encoding in a path")
+        raise refuse(
+            "parse.path", "a control character, a separator or a double encoding in a path"
+        )
     if "/" in text and (not text.startswith("arn:") or _DOTS & set(text.split("/"))):
         raise refuse("parse.path", "an encoded slash outside of an ARN")
     return text
@@ -83,11 +85,28 @@ def _walk(node: Node, path: tuple[str, ...], at: int, method: str) -> list[Opera
         found = _walk(branch, path, at + 1, method) if branch is not None else []
         if found:
             return found
-    return [operation for operation in node.greedy if operation.method == method]
+    return _greedy([found for found in node.greedy if found.method == method], path, at)
+
+
+def _greedy(operations: list[Operation], path: tuple[str, ...], at: int) -> list[Operation]:
+    """Return the operations whose greedy label stands at `at`, those with the longest tail alone."""
+    fitting: dict[int, list[Operation]] = {}
+    for operation in operations:
+        tail = operation.template[at + 1 :]
+        # The label takes at least one segment.
+        if at + 1 + len(tail) <= len(path) and _fits(tail, path[len(path) - len(tail) :]):
+            fitting.setdefault(len(tail), []).append(operation)
+    return fitting[max(fitting)] if fitting else []
+
+
+def _fits(tail: tuple[str, ...], path: tuple[str, ...]) -> bool:
+    return all(
+        part.startswith("{") or part == segment for part, segment in zip(tail, path, strict=True)
+    )
 
 
 def _rank(operation: Operation, wire: Wire, names: set[str]) -> tuple[int, int]:
-    """Return how much of the request the operation explains, (-1, 0) when something is left over."""
+    """Return how much of the request the operation explains, (-1, 0) with something left over."""
     values = dict(wire.query)
     for key, value in operation.literals:
         if key not in names or (values[key] or None) != value:
@@ -131,18 +150,24 @@ def _check_repeats(operation: Operation, query: Pairs) -> None:
 
 
 def label_values(operation: Operation, path: tuple[str, ...]) -> dict[str, str]:
-    """Return the labels of the operation's path by the name that the template gives them."""
+    """Return the labels of the operation's path by their name in the template."""
     found: dict[str, str] = {}
-    for index, part in enumerate(operation.template):
+    at = 0
+    for part in operation.template:
         if part.endswith("+}"):
-            found[part[1:-2]] = "/".join(path[index:])
-        elif part.startswith("{"):
-            found[part[1:-1]] = path[index]
+            # What is longer than the template is the greedy label's.
+            taken = 1 + len(path) - len(operation.template)
+            found[part[1:-2]] = "/".join(path[at : at + taken])
+            at += taken
+        else:
+            if part.startswith("{"):
+                found[part[1:-1]] = path[at]
+            at += 1
     return found
 
 
 def raw_key(raw: str) -> str:
-    """Return an S3 key, decoded once and otherwise left alone: `..`, `//` and `%2F` are ordinary in it.
+    """Return an S3 key, decoded once and otherwise left alone: `..` and `//` are ordinary in it.
 
     An unencoded `+` is refused: S3 reads it as a space where others read a plus.
     """
@@ -152,4 +177,3 @@ def raw_key(raw: str) -> str:
     if "\x00" in key:
         raise refuse("parse.path", "a NUL in a key")
     return key
-

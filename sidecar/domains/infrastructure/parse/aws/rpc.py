@@ -1,4 +1,4 @@
-"""The AWS protocols whose operation is not in the path: json (`X-Amz-Target`), query and ec2 (`Action`).
+"""AWS protocols whose operation is not in the path: json (`X-Amz-Target`), query, ec2 (`Action`).
 
 Parameters are read only where the operation's model has them: a name that a server might match more
 loosely than we do (another case, a newer member) is refused.
@@ -43,12 +43,18 @@ def json_object(wire: Wire, known: frozenset[str]) -> dict[str, Json]:
     kind = content_type(wire)
     if kind not in _JSON_TYPES and kind != "":
         raise refuse("parse.content_type", "the body of a JSON protocol is JSON")
+    value = json_document(wire)
+    if set(value) - known:
+        raise refuse("parse.unexpected", "a member that the operation does not have")
+    return value
+
+
+def json_document(wire: Wire) -> dict[str, Json]:
+    """Return the JSON object of a body, whatever its keys."""
     _check_plain(wire)
     value = json.loads(wire.body)
     if not isinstance(value, dict):
         raise refuse("parse.syntax", "the body is a JSON object")
-    if set(value) - known:
-        raise refuse("parse.unexpected", "a member that the operation does not have")
     return value
 
 
@@ -67,7 +73,7 @@ def query_operation(
     if version != candidate.version or name not in model.operations:
         raise refuse("parse.unknown_operation", "no operation of this Action and Version")
     operation = model.operations[name]
-    known = {form for member in operation.members for form in member.forms}
+    known = {name for member in operation.members for name in member.forms}
     if any(key.partition(".")[0] not in known for key in form):
         raise refuse("parse.unexpected", "a parameter that the operation does not have")
     return operation, dict(form)
@@ -94,13 +100,14 @@ def _form(wire: Wire) -> Pairs:
 
 
 def content_type(wire: Wire) -> str:
-    """Return the media type without its parameters, lower case; refuse another charset than UTF-8."""
-    kind, _, parameters = wire.headers.get("content-type", "").lower().partition(";")
-    if "charset" in parameters and parameters.strip() not in ("charset=utf-8", 'charset="utf-8"'):
-        raise refuse("parse.content_type", "a charset that is not UTF-8")
-    return kind.strip()
+    """Return the media type without its parameters, lower case."""
+    return wire.headers.get("content-type", "").lower().partition(";")[0].strip()
 
 
 def _check_plain(wire: Wire) -> None:
+    """Refuse a body whose bytes are not what they look like: compressed, or in another charset."""
+    parameters = wire.headers.get("content-type", "").lower().partition(";")[2]
+    if "charset" in parameters and parameters.strip() not in ("charset=utf-8", 'charset="utf-8"'):
+        raise refuse("parse.content_type", "a charset that is not UTF-8")
     if wire.headers.get("content-encoding", "identity").lower() != "identity":
         raise refuse("parse.content_type", "an encoded body is not read")

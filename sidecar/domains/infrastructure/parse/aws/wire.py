@@ -1,9 +1,9 @@
-"""An AWS request as it stands on the wire: URL, headers and the SigV4 credential scope, read strictly.
+"""An AWS request as it stands on the wire: URL, headers and SigV4 scope, read strictly.
 
-The scope (`Credential=AKID/date/region/service/aws4_request`) is what AWS itself checks the signature
-for, so it says which service is asked. Two places for one thing (a credential in header and query, a
-repeated header, a `Host` unlike the URL's) are refused. The signature is AWS's to verify, not ours;
-neither it nor a session token leaves this module.
+The scope (`Credential=AKID/date/region/service/aws4_request`) is what AWS itself checks the
+signature for, so it says which service is asked. Two places for one thing (a credential in header
+and query, a repeated header, a `Host` unlike the URL's) are refused. The signature is AWS's to
+verify, not ours; neither it nor a session token leaves this module.
 
 Source: docs.aws.amazon.com, Signature Version 4 for API requests; RFC 3986.
 """
@@ -30,18 +30,24 @@ _URL: Final = re.compile(r"(https?)://([^/?#]*)(/[^?#]*)?(?:\?([^#]*))?\Z")
 _AUTHORITY: Final = re.compile(r"([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?\Z")
 _VISIBLE: Final = re.compile(r"[!-~]+\Z")
 _SCOPE: Final = re.compile(
-    r"[A-Za-z0-9_.-]{1,128}/[0-9]{8}/([a-z0-9-]{1,64})/([a-z0-9.-]{1,64})/aws4_request\Z"
+    r"[A-Za-z0-9_.-]{1,128}/[0-9]{8}/([a-z0-9-]{1,64})/([A-Za-z0-9.-]{1,64})/aws4_request\Z"
 )
 _ALGORITHM: Final = "AWS4-HMAC-SHA256"
 _SIGNED: Final = frozenset(("Credential", "SignedHeaders", "Signature"))
-# Any other `X-Amz-*` in a query is a header that the client hoisted there, `x-amz-copy-source` among
-# them; what it would mean there differs by service, so it is no presigning parameter.
+# Any other `X-Amz-*` in a query is a header that the client hoisted there, `x-amz-copy-source`
+# among them; what it would mean there differs by service, so it is no presigning parameter.
 _PRESIGNED: Final = frozenset((
     "X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Date", "X-Amz-Expires", "X-Amz-SignedHeaders",
     "X-Amz-Signature", "X-Amz-Security-Token", "X-Amz-Content-Sha256",
 ))  # fmt: skip
 _OVERRIDES: Final = frozenset(
-    ("x-http-method-override", "x-method-override", "x-http-method", "x-original-url", "x-rewrite-url")
+    (
+        "x-http-method-override",
+        "x-method-override",
+        "x-http-method",
+        "x-original-url",
+        "x-rewrite-url",
+    )
 )
 
 

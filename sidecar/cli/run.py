@@ -1,0 +1,54 @@
+"""`sidecar run -c sidecar.yaml`: every listener, until told to stop."""
+
+import logging
+import sys
+from pathlib import Path
+
+import click
+
+from sidecar.runtime.config import DEFAULT_FILE, read_config
+from sidecar.runtime.supervisor import supervise
+from sidecar.terms.errors import ConfigError
+
+
+@click.command("run")
+@click.option(
+    "-c",
+    "--config",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=DEFAULT_FILE,
+    show_default=True,
+    help="The configuration; its paths are relative to it.",
+)
+@click.option("--workers", type=int, default=1, show_default=True, help="Only 1 for now.")
+def command(config: Path, workers: int) -> None:
+    r"""Serve every listener of a configuration.
+
+    When all of them serve, one line is printed: `ready` and a JSON object with
+    the addresses, the ports that were chosen for port 0 among them.
+
+    \b
+    Signals:
+      SIGHUP            reload bundle and entities (also done when files change)
+      SIGTERM, SIGINT   end what is under way, then exit 0
+
+    \b
+    Exit codes: 0 stopped, 2 the configuration cannot be used, 3 the bundle does
+    not load, 20 the ledger is not intact or another process writes it.
+
+    \b
+    Examples:
+      sidecar run -c sidecar.yaml
+      kill -HUP $(pgrep -of 'sidecar run')
+    """
+    logging.basicConfig(
+        level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s"
+    )
+    try:
+        data = config.read_bytes()
+    except OSError as error:
+        raise ConfigError(
+            f"{config}: cannot be read: {error.strerror} (`sidecar init DIR` writes one)"
+        ) from None
+    read = read_config(config, data)
+    sys.exit(supervise(read, data.decode(), workers, click.echo))

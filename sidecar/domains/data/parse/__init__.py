@@ -1,0 +1,172 @@
+"""Reads SQL for PostgreSQL: text → a target for every table and column that it reads or writes.
+
+```
+text ─lexer▶ tokens ─session▶ touches no data
+                    └canonical▶ text of a small language ─sqlglot▶ tree ─query, change▶ accesses ─▶ targets
+```
+
+Fail-closed at each step: the scanner is PostgreSQL's or it refuses, the tree's nodes are an allow-list,
+every name is found in the catalogue or the statement is refused.
+"""
+
+import hashlib
+import threading
+from collections.abc import Mapping
+from typing import Final
+
+from cachetools import LRUCache
+
+from sidecar.domains.data.catalogue import (
+    DIALECTS, DataCatalogue, Relations, TableKey, payload_relations,
+)  # fmt: skip
+from sidecar.domains.data.limits import CACHE_ENTRIES_MAX
+from sidecar.domains.data.parse.access import CLASSES, TableAccess
+from sidecar.domains.data.parse.lexer import statements, tokens
+from sidecar.domains.data.parse.session import session_verb
+from sidecar.domains.data.parse.statement import Statement, read_statement
+from sidecar.terms.call import Call, Json
+from sidecar.terms.errors import ParseError
+from sidecar.terms.reasons import reason
+from sidecar.terms.request import Action, Parsed, ParseStatus, Resource, Target
+from sidecar.terms.words import component
+
+PARSER: Final = "sql/postgres"
+_FIELDS: Final = {"dialect", "text", "params", "search_path", "catalog"}
+_STATUS: Final = ParseStatus("complete", PARSER)
+
+# Analyses by everything that they depend on. Nothing in one is ever changed.
+_CacheKey = tuple[str, str, tuple[str, ...], str]
+_cache: LRUCache[_CacheKey, Parsed] = LRUCache(CACHE_ENTRIES_MAX)
+_cache_lock: Final = threading.Lock()
+
+
+def parse(call: Call, catalogue: DataCatalogue) -> Parsed:
+    """Return what the statement of a Call touches.
+
+    Raises:
+        ParseError: With one of `parse.*`.
+    """
+    payload = call.payload
+    text = _checked(payload)
+    relations = catalogue.relations(call.upstream)
+    if "catalog" in payload:
+        relations = payload_relations(payload["catalog"], relations)
+    search_path = _search_path(payload, relations)
+    key = (text, relations.identity, search_path, call.upstream)
+    with _cache_lock:
+        parsed = _cache.get(key)
+    if parsed is None:
+        parsed = _analysed(text, relations, search_path, call.upstream)
+        with _cache_lock:
+            _cache[key] = parsed
+    if payload.get("params") is None:
+        return parsed
+    native = {**parsed.native, "params": payload["params"]}
+    return Parsed(parsed.targets, native, parsed.parse)
+
+
+def _checked(payload: Mapping[str, Json]) -> str:
+    """Return the statement's text from a `call` object of the promised shape."""
+    if not payload.keys() <= _FIELDS:
+        raise ParseError(reason("parse.envelope"), "a field that a call of SQL does not have")
+    dialect, text = payload.get("dialect"), payload.get("text")
+    if not isinstance(dialect, str) or not isinstance(text, str):
+        raise ParseError(reason("parse.envelope"), "`dialect` and `text` are expected")
+    if dialect not in DIALECTS:
+        raise ParseError(reason("parse.unsupported"), "the dialects read are `postgres`, `postgresql`")
+    params = payload.get("params")
+    if params is not None and not isinstance(params, list | dict):
+        raise ParseError(reason("parse.envelope"), "`params` is a list or an object")
+    return text
+
+
+def _search_path(payload: Mapping[str, Json], relations: Relations) -> tuple[str, ...]:
+    path = payload.get("search_path")
+    if path is None:
+        return relations.search_path
+    if not isinstance(path, list) or not all(isinstance(step, str) for step in path):
+        raise ParseError(reason("parse.envelope"), "`search_path` is a list of schemas")
+    return tuple(path)
+
+
+def _analysed(
+    text: str, relations: Relations, search_path: tuple[str, ...], upstream: str
+) -> Parsed:
+    found = statements(tokens(text))
+    if len(found) > 1:
+        raise ParseError(reason("parse.multi_statement"), "more than one statement")
+    native: dict[str, Json] = {
+        "dialect": "postgres", "kind": "session", "verbs": [], "statements": len(found),
+        "reads": {}, "writes": {}, "functions": [],
+        "text_sha256": hashlib.sha256(text.encode()).hexdigest(), "complete": True,
+    }  # fmt: skip
+    verb = session_verb(found[0]) if found else "empty"
+    if verb is not None:
+        native["verbs"] = [verb]
+        return Parsed((_connect(verb, upstream),), native, _STATUS)
+    statement = read_statement(found[0], relations, search_path)
+    targets = _targets(statement, relations, upstream) or (_connect(statement.kind, upstream),)
+    native |= _native(statement)
+    return Parsed(targets, native, _STATUS)
+
+
+def _native(statement: Statement) -> dict[str, Json]:
+    """Return the typed block that rules see as `request.sql`, without anything of the text."""
+    reads: dict[str, list[str]] = {key.id: [] for key in statement.touched}
+    writes: dict[str, list[str]] = {}
+    for access in statement.tables:
+        columns = [*access.columns, *(["*"] if access.is_whole_row else [])]
+        into = reads if access.verb == "select" else writes
+        into[access.key.id] = sorted({*into.get(access.key.id, ()), *columns})
+    native: dict[str, Json] = {
+        "kind": statement.kind,
+        "verbs": list(statement.verbs),
+        "reads": reads,
+        "writes": writes,
+        "functions": list(statement.functions),
+    }
+    if statement.limit is not None:
+        native["limit"] = statement.limit
+    return native
+
+
+def _targets(statement: Statement, relations: Relations, upstream: str) -> tuple[Target, ...]:
+    """Return a target for each table and verb, then one for each of its columns."""
+    found = [_table_target(access, relations, upstream) for access in statement.tables]
+    for access in statement.tables:
+        found.extend(_column_targets(access, relations, upstream))
+    return tuple(found)
+
+
+def _table_target(access: TableAccess, relations: Relations, upstream: str) -> Target:
+    table = relations.tables[access.key]
+    # Where no column is named the table stands for all of them: count(*), `*`, a whole row, DELETE.
+    labels = table.labels if access.is_named and not access.is_whole_row else table.all_labels
+    properties = {"schema": access.key.schema, "table": access.key.table}
+    resource = Resource("table", access.key.id, upstream, labels, properties)
+    return Target(Action(access.verb, CLASSES[access.verb]), resource)
+
+
+def _column_targets(
+    access: TableAccess, relations: Relations, upstream: str
+) -> list[Target]:
+    table = relations.tables[access.key]
+    action = Action(access.verb, CLASSES[access.verb])
+    order = {name: at for at, name in enumerate(table.columns)}
+    return [
+        Target(action, _column(access.key, name, table.columns.get(name, table.labels), upstream))
+        for name in sorted(access.columns, key=lambda name: (order.get(name, len(order)), name))
+    ]
+
+
+def _column(key: TableKey, name: str, labels: tuple[str, ...], upstream: str) -> Resource:
+    properties = {"schema": key.schema, "table": key.table, "column": name}
+    return Resource("column", f"{key.id}.{component(name)}", upstream, labels, properties)
+
+
+def _connect(verb: str, upstream: str) -> Target:
+    resource = Resource("database", upstream or "default", upstream or "default")
+    return Target(Action(verb, "connect"), resource)
+
+
+__all__ = ["PARSER", "parse"]

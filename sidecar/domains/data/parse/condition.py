@@ -1,0 +1,86 @@
+"""Checks a row filter's condition: SQL with `${CEL}` holes, as a rule of the bundle has it."""
+
+from typing import Final
+
+from sidecar.domains.data.catalogue import DataCatalogue, TableKey
+from sidecar.domains.data.parse.lexer import Token, statements, tokens
+from sidecar.domains.data.parse.statement import check_grammar, read_statement
+from sidecar.terms.call import Json
+from sidecar.terms.errors import ParseError
+
+_HEAD: Final = (Token("word", "select"), Token("number", "1"))
+_QUOTES: Final = ("'", '"')
+
+
+def condition_problem(where: str, on: Json, catalogue: DataCatalogue) -> str | None:
+    """Return what is wrong with a condition, None when it can be read.
+
+    Args:
+        where: The condition; every hole stands for one value.
+        on: `table:schema.table` that it filters; its columns are looked for only where that is known.
+        catalogue: Where the table and its columns are found.
+    """
+    try:
+        text, holes = without_holes(where)
+        found = statements(tokens(text))
+        if len(found) != 1:
+            return "`where` is one condition"
+        if sum(token.kind == "param" for token in found[0]) != holes:
+            return "a hole of `where` stands in a string or a comment; it is a value by itself"
+        return _unreadable(found[0], on, catalogue)
+    except ParseError as error:
+        return f"`where` cannot be read: {error}"
+
+
+def without_holes(where: str) -> tuple[str, int]:
+    """Return the condition with `$1` for every hole, and how many there are.
+
+    A hole ends at the brace that closes it, braces and quotes of the CEL inside counted.
+    """
+    written: list[str] = []
+    at = count = 0
+    while (start := where.find("${", at)) >= 0:
+        written += (where[at:start], " $1 ")
+        at = _hole_end(where, start + 2)
+        count += 1
+    return "".join((*written, where[at:])), count
+
+
+def _hole_end(where: str, at: int) -> int:
+    depth, quote = 1, ""
+    while at < len(where):
+        char = where[at]
+        if quote:
+            at += char == "\\"
+            quote = "" if char == quote else quote
+        elif char in _QUOTES:
+            quote = char
+        else:
+            depth += (char == "{") - (char == "}")
+            if depth == 0:
+                return at + 1
+        at += 1
+    return len(where) + 1
+
+
+def _unreadable(condition: list[Token], on: Json, catalogue: DataCatalogue) -> str | None:
+    where = (Token("word", "where"), Token("punct", "("), *condition, Token("punct", ")"))
+    key = _table(on)
+    if key is None:
+        check_grammar([*_HEAD, *where])
+        return None
+    listed = [relations for relations in catalogue.all() if key in relations.tables]
+    if not listed:
+        return f"`{key.id}` is not in the catalogue"
+    table = (Token("word", "from"), Token("quoted", key.schema), Token("punct", "."))
+    for relations in listed:
+        read_statement([*_HEAD, *table, Token("quoted", key.table), *where], relations, ())
+    return None
+
+
+def _table(on: Json) -> TableKey | None:
+    """Return the table of `table:schema.table`, None for a pattern or nothing."""
+    if not isinstance(on, str) or not on.startswith("table:") or "*" in on or on.count(".") != 1:
+        return None
+    schema, _, table = on.removeprefix("table:").partition(".")
+    return TableKey(schema, table)

@@ -1,0 +1,288 @@
+"""Reads queries: SELECT, set operations, VALUES, and WITH before any of them.
+
+Every query is read completely whether or not anything outside uses its columns: PostgreSQL checks
+privileges for all of it, and a subquery that nobody asks still runs.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from sqlglot import exp
+
+from sidecar.domains.data.parse.access import Accesses
+from sidecar.domains.data.parse.canonical import MARK
+from sidecar.domains.data.parse.expression import Reader
+from sidecar.domains.data.parse.functions import NAMED
+from sidecar.domains.data.parse.nodes import check, name_of, unread
+from sidecar.domains.data.parse.scope import (
+    Column, CTEs, Item, Relation, Row, Scope, read_star, renamed,
+)  # fmt: skip
+from sidecar.terms.errors import ParseError
+from sidecar.terms.reasons import reason
+
+_SELECT: Final = frozenset((
+    "expressions", "from_", "joins", "where", "group", "having", "windows", "order", "limit", "offset",
+    "distinct", "with_", "locks",
+))  # fmt: skip
+_SET_OPERATION: Final = frozenset(
+    ("this", "expression", "distinct", "with_", "order", "limit", "offset")
+)
+_SUBQUERY: Final = frozenset(("this", "alias", "with_", "order", "limit", "offset", "joins"))
+_GROUPS: Final = (exp.Rollup, exp.Cube, exp.GroupingSets, exp.Tuple, exp.Paren)
+_CHANGES: Final = (exp.Insert, exp.Update, exp.Delete, exp.Merge)
+_EXPRESSIONS: Final = frozenset(("expressions",))
+_LOCK: Final = frozenset(("update", "expressions", "wait", "key"))
+
+Change = Callable[[exp.Expression, Scope], tuple[Column, ...]]
+From = Callable[[exp.Expression, Scope], Item]
+
+
+class Queries:
+    """Reads queries into `accesses`; `change` reads the statements that change data, in a WITH."""
+
+    def __init__(self, accesses: Accesses) -> None:
+        self.accesses = accesses
+        self.reader = Reader(accesses, self.query)
+        # Set by `statement`, which knows all readers; they need each other.
+        self.change: Change
+        self.from_clause: From
+
+    def query(self, node: exp.Expression, scope: Scope) -> tuple[Column, ...]:
+        """Note what a query reads; return its columns.
+
+        Args:
+            node: A SELECT, a set operation, VALUES, or one of them in brackets.
+            scope: The level around it.
+        """
+        if isinstance(node, exp.Select):
+            return self._select(node, scope)
+        if isinstance(node, exp.SetOperation):
+            return self._set_operation(node, scope, None)
+        if isinstance(node, exp.Values):
+            return self._values(node, scope)
+        if isinstance(node, exp.Subquery):
+            return self._bracketed(node, scope)
+        raise unread()
+
+    def with_clause(self, node: exp.Expression, scope: Scope) -> Scope:
+        """Note what the CTEs before `node` do; return the level with their names."""
+        clause = node.args.get("with_")
+        if clause is None:
+            return scope
+        check(clause, frozenset(("expressions", "recursive")))
+        for cte in clause.expressions:
+            check(cte, frozenset(("this", "alias", "materialized")))
+            name, names = alias_of(cte)
+            body = cte.this
+            if clause.args.get("recursive") and isinstance(body, exp.SetOperation):
+                columns = self._set_operation(body, scope, (name, names))
+            elif isinstance(body, _CHANGES):
+                columns = self.change(body, scope)
+            else:
+                columns = self.query(body, scope)
+            scope = scope.with_ctes({name: renamed(plain(columns), names)})
+        return scope
+
+    def _set_operation(
+        self, node: exp.SetOperation, scope: Scope, recursive: tuple[str, list[str]] | None
+    ) -> tuple[Column, ...]:
+        check(node, _SET_OPERATION)
+        scope = self.with_clause(node, scope)
+        columns = plain(self.query(node.this, scope))
+        inner = scope
+        if recursive is not None:
+            # The second branch of a recursive CTE sees the first one's columns under its name.
+            name, names = recursive
+            inner = scope.with_ctes({name: renamed(columns, names)})
+        others = self.query(node.expression, inner)
+        if len(others) == len(columns):
+            columns = tuple(
+                Column(own.name, (), _joined(own.row, other.row))
+                for own, other in zip(columns, others, strict=True)
+            )
+        self._tail(node, scope.below(()), columns)
+        return columns
+
+    def _bracketed(self, node: exp.Subquery, scope: Scope) -> tuple[Column, ...]:
+        check(node, _SUBQUERY - {"alias", "joins"})
+        scope = self.with_clause(node, scope)
+        columns = self.query(node.this, scope)
+        self._tail(node, scope.below(()), columns)
+        return columns
+
+    def _values(self, node: exp.Values, scope: Scope) -> tuple[Column, ...]:
+        check(node, frozenset(("expressions", "alias")))
+        level = scope.below(())
+        width = 0
+        for row in node.expressions:
+            if not isinstance(row, exp.Tuple):
+                raise unread()
+            check(row, _EXPRESSIONS)
+            width = max(width, len(row.expressions))
+            for value in row.expressions:
+                self.reader.read(value, level)
+        return tuple(Column(f"column{i + 1}") for i in range(width))
+
+    def _select(self, node: exp.Select, outer: Scope) -> tuple[Column, ...]:
+        check(node, _SELECT)
+        if node.args.get("into") is not None:
+            raise unread()
+        outer = self.with_clause(node, outer)
+        before = dict(self.accesses.touched)
+        item = self.from_clause(node, outer)
+        level = outer.below(item.relations)
+        for lock in node.args.get("locks") or ():
+            self._lock(lock, item, before)
+        columns = tuple(
+            column for part in node.expressions for column in self.output(part, item, level)
+        )
+        for clause in ("where", "having"):
+            if node.args.get(clause) is not None:
+                check(node.args[clause], frozenset(("this",)))
+                self.reader.read(node.args[clause].this, level)
+        for window in node.args.get("windows") or ():
+            self.reader.window(window, level)
+        self._group(node.args.get("group"), item, columns, level)
+        self._distinct(node.args.get("distinct"), columns, level)
+        self._tail(node, level, columns)
+        return columns
+
+    def output(self, node: exp.Expression, item: Item, level: Scope) -> tuple[Column, ...]:
+        """Note what one item of the select list reads; return the columns it gives."""
+        if isinstance(node, exp.Star):
+            check(node, frozenset())
+            read_star(item.columns, self.accesses)
+            return plain(item.columns)
+        if isinstance(node, exp.Column) and isinstance(node.this, exp.Star):
+            found = [c for r in self.reader.star_relations(node, level) for c in r.columns]
+            read_star(found, self.accesses)
+            return plain(found)
+        if isinstance(node, exp.Dot) and isinstance(node.expression, exp.Star):
+            row = self.reader.read(node, level) or frozenset()
+            return tuple(Column(name) for name in sorted(row))
+        if isinstance(node, exp.Alias):
+            check(node, frozenset(("this", "alias")))
+            return (Column(name_of(node.args["alias"]), (), self.reader.read(node.this, level)),)
+        return (Column(_implied(node), (), self.reader.read(node, level)),)
+
+    def _group(
+        self, node: exp.Group | None, item: Item, columns: Sequence[Column], level: Scope
+    ) -> None:
+        """Read GROUP BY: a bare name is an input column, and only else an output column."""
+        if node is None:
+            return
+        check(node, _EXPRESSIONS)
+        pending: list[exp.Expression] = list(node.expressions)
+        outputs = {column.name for column in columns}
+        while pending:
+            part = pending.pop()
+            name = bare_name(part)
+            if isinstance(part, _GROUPS):
+                check(part, frozenset(("this", "expressions")))
+                pending.extend([part.this] if part.args.get("this") else part.expressions)
+            elif name is None or name not in outputs:
+                self.reader.read(part, level)
+            elif any(relation.named(name) for relation in item.relations):
+                self.reader.read(part, level)
+
+    def _distinct(
+        self, node: exp.Distinct | None, columns: Sequence[Column], level: Scope
+    ) -> None:
+        if node is None or node.args.get("on") is None:
+            return
+        check(node, frozenset(("on",)))
+        on = node.args["on"]
+        for part in on.expressions if isinstance(on, exp.Tuple) else [on]:
+            self._sort_key(part, columns, level)
+
+    def _tail(self, node: exp.Expression, level: Scope, columns: Sequence[Column]) -> None:
+        """Read ORDER BY, LIMIT and OFFSET."""
+        order = node.args.get("order")
+        if order is not None:
+            check(order, _EXPRESSIONS)
+            for part in order.expressions:
+                check(part, frozenset(("this", "desc", "nulls_first")))
+                self._sort_key(part.this, columns, level)
+        for clause in ("limit", "offset"):
+            limit = node.args.get(clause)
+            if isinstance(limit, exp.Fetch):
+                check(limit, frozenset(("direction", "count", "limit_options")))
+            elif limit is not None:
+                check(limit, frozenset(("expression",)))
+            count = limit and (limit.args.get("expression") or limit.args.get("count"))
+            if count is not None:
+                self.reader.read(count, level)
+
+    def _sort_key(self, node: exp.Expression, columns: Sequence[Column], level: Scope) -> None:
+        """Read a key of ORDER BY or DISTINCT ON: a bare name is an output column first.
+
+        Inside an expression it never is: there PostgreSQL takes the input column.
+        """
+        while isinstance(node, exp.Paren):
+            check(node, frozenset(("this",)))
+            node = node.this
+        name = bare_name(node)
+        if name is None or all(column.name != name for column in columns):
+            self.reader.read(node, level)
+
+    def _lock(self, lock: exp.Lock, item: Item, before: dict) -> None:
+        """Note FOR UPDATE and its kin as writes: they need the privilege and block other writers."""
+        check(lock, _LOCK)
+        named = {name_of(table.this) for table in lock.expressions}
+        chosen = [r for r in item.relations if not named or r.name in named]
+        self.accesses.verbs.setdefault("update")
+        if named and chosen and all(relation.table is not None for relation in chosen):
+            keys = [relation.table for relation in chosen if relation.table is not None]
+        else:
+            keys = list(self.accesses.touched)
+        for key in keys:
+            self.accesses.touch(key, "update")
+
+
+def alias_of(node: exp.Expression) -> tuple[str, list[str]]:
+    """Return the alias of a relation and of its first columns; an empty name where there is none."""
+    alias = node.args.get("alias")
+    if alias is None:
+        return "", []
+    if not isinstance(alias, exp.TableAlias):
+        raise unread()
+    check(alias, frozenset(("this", "columns")))
+    name = name_of(alias.this) if alias.args.get("this") is not None else ""
+    return name, [name_of(column) for column in alias.args.get("columns") or ()]
+
+
+def bare_name(node: object) -> str | None:
+    """Return the name of a column reference without a qualifier, None for anything else."""
+    if not isinstance(node, exp.Column) or isinstance(node.this, exp.Star) or len(node.parts) != 1:
+        return None
+    return name_of(node.this) if node.this.args.get("quoted") else None
+
+
+def plain(columns: Sequence[Column]) -> tuple[Column, ...]:
+    """Return columns as they are outside of their query: what they read has been noted inside."""
+    return tuple(Column(column.name, (), column.row) for column in columns)
+
+
+def _joined(one: Row, other: Row) -> Row:
+    return one | other if one is not None and other is not None else one if one is not None else other
+
+
+def _implied(node: object) -> str:
+    """Return the name that PostgreSQL gives an output column without an alias, empty if unsure."""
+    while isinstance(node, exp.Paren):
+        node = node.this
+    if isinstance(node, exp.Dot):
+        node = node.expression
+    if isinstance(node, exp.Column):
+        node = node.this
+    if isinstance(node, exp.Identifier):
+        return name_of(node)
+    while isinstance(node, exp.Window | exp.Filter | exp.WithinGroup):
+        node = node.this
+    if isinstance(node, exp.Anonymous):
+        name = name_of(node.this).removeprefix(MARK)
+        return NAMED.get(name, name)
+    return {exp.Case: "case", exp.Exists: "exists", exp.Array: "array"}.get(type(node), "")
+
+
+__all__ = ["CTEs", "Queries", "Relation", "alias_of", "bare_name", "plain"]

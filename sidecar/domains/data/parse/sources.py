@@ -1,0 +1,226 @@
+"""Reads FROM: tables, CTEs, subqueries, calls, and the joins between them.
+
+Commas separate items that do not see each other; a join's ON sees its two sides and the levels
+around; LATERAL items and calls see what stands to their left.
+
+Source: PostgreSQL manual, §7.2.1 The FROM Clause.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from sqlglot import exp
+
+from sidecar.domains.data.parse.access import Accesses
+from sidecar.domains.data.parse.functions import COLUMNS
+from sidecar.domains.data.parse.nodes import check, name_of, unread
+from sidecar.domains.data.parse.query import Queries, alias_of, plain
+from sidecar.domains.data.parse.scope import (
+    Column, Item, Relation, Scope, read_columns, renamed, table_relation,
+)  # fmt: skip
+from sidecar.terms.errors import ParseError
+from sidecar.terms.reasons import reason
+
+_TABLE: Final = frozenset((
+    "this", "db", "catalog", "alias", "only", "joins", "sample", "ordinality", "rows_from",
+))  # fmt: skip
+_JOIN: Final = frozenset(("this", "on", "using", "side", "kind", "method"))
+_SIDES: Final = ("", "LEFT", "RIGHT", "FULL")
+_KINDS: Final = ("", "INNER", "OUTER", "CROSS")
+_METHODS: Final = ("", "NATURAL")
+_SAMPLE: Final = frozenset(("method", "percent", "size", "seed", "expressions"))
+
+
+class Sources:
+    """Reads FROM items into `accesses`."""
+
+    def __init__(self, accesses: Accesses, queries: Queries) -> None:
+        self._accesses = accesses
+        self._queries = queries
+
+    def from_clause(self, node: exp.Expression, outer: Scope) -> Item:
+        """Read the FROM of a SELECT or an UPDATE."""
+        clause = node.args.get("from_")
+        joins = node.args.get("joins") or []
+        if clause is None:
+            if joins:
+                raise unread()
+            return Item((), ())
+        check(clause, frozenset(("this",)))
+        return self.items([clause.this], joins, outer)
+
+    def items(
+        self, first: Sequence[exp.Expression], joins: Sequence[exp.Join], outer: Scope
+    ) -> Item:
+        """Read items with commas between them, and the joins that follow the last of them."""
+        done: list[Item] = []
+        for node in first:
+            done.append(self._item(node, done, outer))
+        for join in joins:
+            check(join, _JOIN)
+            if _is_comma(join):
+                done.append(self._item(join.this, done, outer))
+            else:
+                done[-1] = self._join(done[-1], join, done[:-1], outer)
+        return _beside(done)
+
+    def _join(self, left: Item, join: exp.Join, done: Sequence[Item], outer: Scope) -> Item:
+        words = [str(join.args.get(word) or "").upper() for word in ("side", "kind", "method")]
+        if words[0] not in _SIDES or words[1] not in _KINDS or words[2] not in _METHODS:
+            raise unread()
+        right = self._item(join.this, [*done, left], outer)
+        both = (*left.relations, *right.relations)
+        if join.args.get("on") is not None:
+            self._queries.reader.read(join.args["on"], outer.below(both))
+        names = [name_of(name) for name in join.args.get("using") or ()]
+        if words[2] == "NATURAL":
+            mine = {column.name for column in right.columns}
+            names = [c.name for c in left.columns if c.name and c.name in mine]
+        return Item(both, self._merged(left, right, names))
+
+    def _merged(self, left: Item, right: Item, names: Sequence[str]) -> tuple[Column, ...]:
+        """Return the columns of a join: those that USING merges first, then the rest in order."""
+        merged: list[Column] = []
+        for name in dict.fromkeys(names):
+            mine = [column for column in left.columns if column.name == name]
+            other = [column for column in right.columns if column.name == name]
+            if not mine or not other:
+                raise ParseError(reason("parse.unknown_column"), "a column of USING that is not there")
+            read_columns([*mine, *other], self._accesses)
+            merged.append(Column(name, tuple(base for c in (*mine, *other) for base in c.bases)))
+        rest = [c for c in (*left.columns, *right.columns) if c.name not in names]
+        return (*merged, *rest)
+
+    def _item(self, node: exp.Expression, left: Sequence[Item], outer: Scope) -> Item:
+        """Read one item, with the joins that stand inside it."""
+        item = self._bare_item(node, left, outer)
+        for join in node.args.get("joins") or ():
+            check(join, _JOIN)
+            if _is_comma(join):
+                raise unread()
+            item = self._join(item, join, left, outer)
+        return item
+
+    def _bare_item(self, node: exp.Expression, left: Sequence[Item], outer: Scope) -> Item:
+        lateral = outer.below(_beside(left).relations)
+        if isinstance(node, exp.Table):
+            return self._table(node, outer, lateral)
+        if isinstance(node, exp.Lateral):
+            return self._lateral(node, lateral)
+        if isinstance(node, exp.Subquery) and _holds_join(node):
+            return self._bracketed_join(node, left, outer)
+        if isinstance(node, exp.Subquery | exp.Values):
+            return self._derived(node, node, outer)
+        raise unread()
+
+    def _table(self, node: exp.Table, outer: Scope, lateral: Scope) -> Item:
+        check(node, _TABLE)
+        name, names = alias_of(node)
+        sample = node.args.get("sample")
+        if sample is not None:
+            self._sample(sample, lateral)
+        if node.args.get("rows_from") or isinstance(node.this, exp.Anonymous | exp.Dot):
+            return self._calls(node, name, names, lateral)
+        table = name_of(node.this)
+        schema = node.args.get("db")
+        if schema is None and table in outer.ctes:
+            columns = renamed(outer.ctes[table], names)
+            return _one(Relation(name or table, columns))
+        return _one(self.base(node, name, names))
+
+    def base(self, node: exp.Table, name: str, names: Sequence[str], verb: str = "select") -> Relation:
+        """Return the relation of a table of the catalogue, noting that it is touched."""
+        schema = node.args.get("db")
+        table = self._accesses.find(name_of(schema) if schema else None, name_of(node.this))
+        if node.args.get("catalog") is not None:
+            name_of(node.args["catalog"])
+        self._accesses.touch(table.key, verb)
+        relation = table_relation(table, name or None)
+        return Relation(
+            relation.name, renamed(relation.columns, names), table.key, relation.is_aliased
+        )
+
+    def _sample(self, node: exp.TableSample, scope: Scope) -> None:
+        check(node, _SAMPLE)
+        if str(node.args.get("method")).lower() not in ("bernoulli", "system"):
+            raise unread()
+        for word in ("percent", "size", "seed"):
+            if node.args.get(word) is not None:
+                self._queries.reader.read(node.args[word], scope)
+
+    def _lateral(self, node: exp.Lateral, lateral: Scope) -> Item:
+        check(node, frozenset(("this", "alias", "ordinality")))
+        if isinstance(node.this, exp.Subquery):
+            return self._derived(node.this, node, lateral)
+        name, names = alias_of(node)
+        return self._calls(node, name, names, lateral)
+
+    def _derived(self, query: exp.Expression, aliased: exp.Expression, scope: Scope) -> Item:
+        if isinstance(query, exp.Subquery):
+            check(query, frozenset(("this", "alias", "joins", "with_", "order", "limit", "offset")))
+        name, names = alias_of(aliased)
+        if isinstance(query, exp.Subquery) and not set(query.args) & _tails(query):
+            columns = self._queries.query(query.this, scope)
+        elif isinstance(query, exp.Values):
+            columns = self._queries.query(query, scope)
+        else:
+            raise unread()
+        return _one(Relation(name, renamed(plain(columns), names)))
+
+    def _bracketed_join(
+        self, node: exp.Subquery, left: Sequence[Item], outer: Scope
+    ) -> Item:
+        """Read `(a JOIN b …)`; with an alias only that one name is left."""
+        check(node, frozenset(("this", "alias", "joins")))
+        item = self._item(node.this, left, outer)
+        name, names = alias_of(node)
+        if not name:
+            return item
+        return _one(Relation(name, renamed(item.columns, names)))
+
+    def _calls(
+        self, node: exp.Expression, name: str, names: Sequence[str], lateral: Scope
+    ) -> Item:
+        """Read `f(…)` or `ROWS FROM (f(…), …)`: the columns are one a call unless known better."""
+        nodes = [table.this for table in node.args.get("rows_from") or ()] or [node.this]
+        columns: list[Column] = []
+        called = ""
+        for call in nodes:
+            called = self._queries.reader.any_call(call, lateral)
+            given = COLUMNS.get(called) or (name if name and len(nodes) == 1 else called,)
+            columns.extend(Column(column) for column in given)
+        if node.args.get("ordinality"):
+            columns.append(Column("ordinality"))
+        # More aliases than columns: a call of several columns; the aliases are its columns.
+        columns.extend(Column("") for _ in range(len(names) - len(columns)))
+        return _one(Relation(name or called, renamed(columns, names)))
+
+
+def _one(relation: Relation) -> Item:
+    return Item((relation,), relation.columns)
+
+
+def _beside(items: Sequence[Item]) -> Item:
+    return Item(
+        tuple(relation for item in items for relation in item.relations),
+        tuple(column for item in items for column in item.columns),
+    )
+
+
+def _is_comma(join: exp.Join) -> bool:
+    return not any(join.args.get(word) for word in ("on", "using", "side", "kind", "method"))
+
+
+def _holds_join(node: exp.Subquery) -> bool:
+    inner = node.this
+    while isinstance(inner, exp.Subquery) and not inner.args.get("alias"):
+        if inner.args.get("joins"):
+            return True
+        inner = inner.this
+    return isinstance(inner, exp.Table) or (
+        isinstance(inner, exp.Subquery | exp.Values) and bool(inner.args.get("alias"))
+    )
+
+
+def _tails(node: exp.Subquery) -> set[str]:
+    return {word for word in ("with_", "order", "limit", "offset") if node.args.get(word)}

@@ -1,0 +1,149 @@
+"""Reads one statement of data access: tokens → what is done to which tables and columns."""
+
+import logging
+from typing import Final
+
+import msgspec
+from sqlglot import exp
+from sqlglot.dialects.dialect import Dialect
+from sqlglot.errors import SqlglotError
+
+from sidecar.domains.data.catalogue import Relations, TableKey
+from sidecar.domains.data.parse.access import Accesses, TableAccess
+from sidecar.domains.data.parse.canonical import canonical
+from sidecar.domains.data.parse.change import Changes
+from sidecar.domains.data.parse.lexer import Token
+from sidecar.domains.data.parse.query import Queries
+from sidecar.domains.data.parse.scope import Scope
+from sidecar.domains.data.parse.sources import Sources
+from sidecar.terms.errors import ParseError
+from sidecar.terms.reasons import reason
+
+# It prints whole statements, literals included, where it cannot read them.
+logging.getLogger("sqlglot").disabled = True
+
+_DIALECT: Final = Dialect.get_or_raise("postgres")
+_CHANGES: Final = {exp.Insert: "insert", exp.Update: "update", exp.Delete: "delete", exp.Merge: "merge"}
+_STARTS: Final = frozenset(("select", "insert", "update", "delete", "merge", "with", "values", "table"))
+# Statements of PostgreSQL that are refused as such; any other first word is no statement of its.
+_REFUSED: Final = frozenset("""
+alter analyse analyze call checkpoint cluster comment copy create declare do drop execute explain fetch
+grant import listen load lock move notify prepare reassign refresh reindex repack revoke security
+truncate vacuum wait
+""".split())
+
+
+class Statement(msgspec.Struct, frozen=True):
+    """What one statement does.
+
+    Args:
+        kind: select, insert, update, delete or merge: the outermost verb.
+        tables: Accesses in order, the primary first.
+        limit: The outermost LIMIT, where it is a plain number.
+    """
+
+    kind: str
+    verbs: tuple[str, ...]
+    tables: tuple[TableAccess, ...]
+    touched: tuple[TableKey, ...]
+    functions: tuple[str, ...]
+    limit: int | None
+
+
+def read_statement(
+    tokens: list[Token], relations: Relations, search_path: tuple[str, ...]
+) -> Statement:
+    """Return what a statement does.
+
+    Raises:
+        ParseError: With one of `parse.*`; no message holds anything of the text.
+    """
+    first = tokens[0]
+    is_bracket = first == ("punct", "(")
+    if not is_bracket and (first.kind != "word" or first.text not in _STARTS):
+        if first.kind == "word" and first.text in _REFUSED:
+            raise ParseError(reason("parse.unsupported"), f"`{first.text}` is not read")
+        raise ParseError(reason("parse.syntax"), "no statement begins like this")
+    try:
+        return _read(_parsed(canonical(tokens)), relations, search_path)
+    except RecursionError:
+        raise ParseError(reason("parse.too_large"), "nested too deeply") from None
+
+
+def check_grammar(tokens: list[Token]) -> None:
+    """Raise ParseError where the grammar cannot read `tokens`; names are not looked up."""
+    _parsed(canonical(tokens))
+
+
+def _parsed(text: str) -> exp.Expression:
+    try:
+        found = _DIALECT.parse(text)
+    except SqlglotError:
+        # Why without its words: they quote the statement.
+        raise ParseError(reason("parse.syntax"), "not a statement that is read") from None
+    if len(found) != 1 or not isinstance(found[0], exp.Expression):
+        raise ParseError(reason("parse.syntax"), "not one statement")
+    return found[0]
+
+
+def _read(node: exp.Expression, relations: Relations, search_path: tuple[str, ...]) -> Statement:
+    accesses = Accesses(relations, search_path)
+    queries = Queries(accesses)
+    sources = Sources(accesses, queries)
+    queries.from_clause = sources.from_clause
+    queries.change = Changes(accesses, queries, sources).change
+    kind = _CHANGES.get(type(node), "select")
+    # The outermost verb comes first, whatever its CTEs do.
+    accesses.verbs.setdefault(kind)
+    if kind == "select":
+        queries.query(node, Scope())
+    else:
+        queries.change(node, Scope())
+    return Statement(
+        kind=kind,
+        verbs=tuple(accesses.verbs),
+        tables=_primary_first(node, kind, accesses),
+        touched=tuple(accesses.touched),
+        functions=tuple(sorted(accesses.functions)),
+        limit=_limit(node),
+    )
+
+
+def _primary_first(
+    node: exp.Expression, kind: str, accesses: Accesses
+) -> tuple[TableAccess, ...]:
+    """Return the accesses with the primary first: the table written, or the first table of FROM."""
+    tables = list(accesses.tables.values())
+    verb = "update" if kind == "merge" else kind
+    wanted = _named_table(node, kind)
+    for at, access in enumerate(tables):
+        if access.verb == verb and (wanted is None or access.key.table == wanted):
+            return (tables[at], *tables[:at], *tables[at + 1 :])
+    return tuple(tables)
+
+
+def _named_table(node: exp.Expression, kind: str) -> str | None:
+    """Return the name of the table written or of the first in FROM; None where a subquery stands."""
+    target: object = node
+    if kind == "select":
+        while isinstance(target, exp.SetOperation | exp.Subquery):
+            target = target.this
+        clause = target.args.get("from_") if isinstance(target, exp.Select) else None
+        target = clause.this if clause is not None else None
+    else:
+        target = node.this.this if isinstance(node.this, exp.Schema) else node.this
+    if isinstance(target, exp.Table) and isinstance(target.this, exp.Identifier):
+        name: str = target.this.this
+        return name
+    return None
+
+
+def _limit(node: exp.Expression) -> int | None:
+    limit = node.args.get("limit")
+    if limit is None:
+        return None
+    count = limit.args.get("expression") or limit.args.get("count")
+    if isinstance(count, exp.Literal) and not count.is_string and count.this.isdigit():
+        return int(count.this)
+    # FETCH FIRST ROW ONLY is one row.
+    return 1 if isinstance(limit, exp.Fetch) and count is None else None

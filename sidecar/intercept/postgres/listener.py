@@ -1,0 +1,201 @@
+"""The listener: connections in, sessions kept, cancel requests passed on, all ended in time."""
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import socket
+from collections.abc import Callable
+
+from sidecar.flow import Path
+from sidecar.intercept.postgres import upstream as database
+from sidecar.intercept.postgres.channel import Channel, ConnectionEnded
+from sidecar.intercept.postgres.judge import Judge
+from sidecar.intercept.postgres.limits import CONNECTIONS_MAX, IDLE_S_MAX, LOGIN_S_MAX
+from sidecar.intercept.postgres.login import authenticate, read_startup
+from sidecar.intercept.postgres.protocol import wire
+from sidecar.intercept.postgres.protocol.startup import CancelAsked, Startup
+from sidecar.intercept.postgres.session import Session
+from sidecar.intercept.postgres.settings import PostgresSettings, Revocations, Workloads
+from sidecar.intercept.postgres.subject import Speaker
+from sidecar.terms.call import Json
+
+_SWEEP_S = 30.0
+_SHUTTING_DOWN = ("57P01", "the sidecar is shutting down")
+
+_log = logging.getLogger("sidecar.intercept.postgres")
+
+
+class PostgresListener:
+    """Serves one upstream database on sockets that somebody else has bound."""
+
+    def __init__(
+        self,
+        settings: PostgresSettings,
+        path: Path,
+        workloads: Workloads,
+        revocations: Revocations,
+        random: Callable[[int], bytes] = secrets.token_bytes,
+    ) -> None:
+        """Take the settings, the path, who may log in, and what ends leases.
+
+        Args:
+            settings: Of this listener alone.
+            path: What every statement is carried down.
+            workloads: Who may log in.
+            revocations: Whose epoch ends leases.
+            random: Returns that many bytes fit for cryptography.
+        """
+        self._settings = settings
+        self._path = path
+        self._workloads = workloads
+        self._revocations = revocations
+        self.random = random
+        self._decoy = random(32)
+        self._servers: list[asyncio.Server] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._sessions: dict[Session, bytes] = {}
+        self._keys: set[bytes] = set()
+        self._open = 0
+        self._sweeper: asyncio.TimerHandle | None = None
+        # There is one as soon as the listener drains.
+        self._last_gone: asyncio.Event | None = None
+
+    async def serve(self, sockets: list[socket.socket]) -> None:
+        """Start serving on bound sockets and return."""
+        loop = asyncio.get_running_loop()
+        for sock in sockets:
+            if sock.family == socket.AF_UNIX:
+                self._servers.append(await loop.create_unix_server(self._channel, sock=sock))
+            else:
+                self._servers.append(await loop.create_server(self._channel, sock=sock))
+        self._sweep()
+
+    async def drain(self, timeout_s: float) -> None:
+        """Take nobody new, let what is under way end, then end what is left."""
+        self._last_gone = asyncio.Event()
+        for server in self._servers:
+            server.close()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        for session in list(self._sessions):
+            self.became_idle(session)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._none_left()
+        for session in list(self._sessions):
+            session.end(*_SHUTTING_DOWN)
+        # Outcomes that are still to be recorded, and logins that fail as soon as they look.
+        while self._tasks:
+            await asyncio.wait(self._tasks, timeout=LOGIN_S_MAX)
+
+    def spawned(self, task: asyncio.Task[None]) -> None:
+        """Keep a task alive until it is done."""
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def ended(self, session: Session) -> None:
+        """Forget a session and its key for cancelling."""
+        self._keys.discard(self._sessions.pop(session, b""))
+        if self._last_gone is not None and not self._sessions:
+            self._last_gone.set()
+
+    def became_idle(self, session: Session) -> None:
+        """End a session with nothing under way if nothing more is to begin."""
+        if self._last_gone is not None and session.is_idle:
+            session.end(*_SHUTTING_DOWN)
+
+    async def _none_left(self) -> None:
+        assert self._last_gone is not None
+        if self._sessions:
+            await self._last_gone.wait()
+
+    def _sweep(self) -> None:
+        loop = asyncio.get_running_loop()
+        for session in list(self._sessions):
+            if session.is_silent_since(loop.time() - IDLE_S_MAX):
+                session.end("57P05", "the connection was idle for too long")
+        self._sweeper = loop.call_later(_SWEEP_S, self._sweep)
+
+    def _channel(self) -> Channel:
+        return Channel(self._welcome, self._gone)
+
+    def _gone(self) -> None:
+        self._open -= 1
+
+    def _welcome(self, client: Channel) -> None:
+        """Begin the conversation with a client that has just connected."""
+        self._open += 1
+        if self._last_gone is not None or self._open > CONNECTIONS_MAX:
+            client.close(wire.error("53300", "too many connections", fatal=True))
+            return
+        task = asyncio.get_running_loop().create_task(self._converse(client))
+        task.add_done_callback(lambda done: self._conversed(done, client))
+        self.spawned(task)
+
+    def _conversed(self, task: asyncio.Task[None], client: Channel) -> None:
+        if task.cancelled() or task.exception() is not None:
+            # INVARIANT: our own mistake lets nobody in.
+            error = None if task.cancelled() else task.exception()
+            _log.error("a login failed inside the sidecar", exc_info=error)
+            client.close(wire.error("XX000", "the sidecar failed", fatal=True))
+
+    async def _converse(self, client: Channel) -> None:
+        """Bring a client to its session, or tell it why not."""
+        try:
+            async with asyncio.timeout(LOGIN_S_MAX):
+                asked = await read_startup(client)
+                if isinstance(asked, CancelAsked):
+                    await self._cancel(asked)
+                    client.close()
+                else:
+                    await self._begin(client, asked)
+        except wire.Refused as refused:
+            said = wire.error(refused.code, str(refused), hint=refused.hint, fatal=True)
+            client.close(said)
+        except wire.ProtocolError as error:
+            client.close(wire.error(error.code, str(error), fatal=True))
+        except (ConnectionEnded, TimeoutError):
+            client.close()
+
+    async def _begin(self, client: Channel, asked: Startup) -> None:
+        client.write(asked.negotiation)
+        verifier = self._workloads.scram_verifier(asked.user)
+        await authenticate(client, asked.user, verifier, self.random, self._decoy)
+        if asked.database != self._settings.database:
+            # After the login, so that nobody else learns which databases there are.
+            raise wire.Refused("3D000", "this listener serves another database")
+        upstream = await database.connect(self._settings, Channel)
+        with contextlib.ExitStack() as undo:
+            undo.callback(upstream.close)
+            said = await database.log_in(upstream, self._settings, asked.settings, self.random)
+            if self._last_gone is not None or client.closed:
+                raise wire.Refused(*_SHUTTING_DOWN)
+            session = Session(
+                client, upstream, self._judge(client), Speaker(asked.user, self._workloads), self
+            )
+            undo.pop_all()
+        self._sessions[session] = said.key
+        if said.key:
+            self._keys.add(said.key)
+        client.write(b"".join(said.parameters) + wire.message(b"K", said.key) + said.ready)
+        session.start()
+
+    def _judge(self, client: Channel) -> Judge:
+        context: dict[str, Json] = {"session": self._path.new_id()}
+        peer = client.transport.get_extra_info("peername")
+        if isinstance(peer, tuple):
+            context["ip"] = peer[0]
+        clock_s = asyncio.get_running_loop().time
+        return Judge(self._settings, self._path, self._revocations, clock_s, context)
+
+    async def _cancel(self, asked: CancelAsked) -> None:
+        """Pass a cancel request on if it is for one of our sessions; say nothing either way."""
+        if asked.key not in self._keys:
+            return
+        upstream = await database.connect(self._settings, Channel)
+        upstream.write(asked.packet)
+        # The server hangs up when it has done so, and only then may the client be told.
+        with contextlib.suppress(ConnectionEnded):
+            await upstream.take(lambda _: None)
+        upstream.close()

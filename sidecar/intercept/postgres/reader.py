@@ -1,0 +1,80 @@
+"""What a client's text becomes: a statement that may be sent, or what the client is told."""
+
+import dataclasses
+from collections.abc import Awaitable, Callable
+
+from sidecar.intercept.postgres.judge import Judge
+from sidecar.intercept.postgres.protocol.denial import NO_STATEMENT, NO_TOKEN, Denial
+from sidecar.intercept.postgres.protocol.prepared import Lease, Statement
+from sidecar.intercept.postgres.subject import (
+    WITHOUT_TOKEN,
+    Speaker,
+    TokenSet,
+    is_back_to_start,
+    read_token_set,
+)
+from sidecar.terms.call import Json
+
+
+class Reader:
+    """Reads one connection's statements; `answered` returns when the server has answered all."""
+
+    def __init__(
+        self, judge: Judge, speaker: Speaker, answered: Callable[[], Awaitable[None]]
+    ) -> None:
+        self._judge = judge
+        self._speaker = speaker
+        self._answered = answered
+
+    async def read(self, raw: bytes) -> Statement | Denial:
+        """Return what may be sent for the text of a Query or a Parse."""
+        try:
+            text = raw.decode("utf-8")
+        except UnicodeDecodeError:
+            return await self.unreadable("a statement that is not UTF-8", "22021")
+        asked = read_token_set(text)
+        if asked is not None:
+            return await self._name_subject(asked)
+        found = await self._judge.judge(self._sql(text), self._speaker.identity)
+        if isinstance(found, Denial):
+            return found
+        if is_back_to_start(text):
+            self._speaker.back_to_start()
+        return Statement(text, _sent(found), found)
+
+    async def again(self, statement: Statement) -> Denial | None:
+        """Decide a statement anew whose lease is over; return None when it may be used again."""
+        found = await self._judge.judge(self._sql(statement.text), self._speaker.identity)
+        if isinstance(found, Denial):
+            return found
+        statement.lease = found
+        # Permitted, but rewritten otherwise: the server has the old form, and it is not this one.
+        return None if _sent(found) == statement.sent else NO_STATEMENT
+
+    async def unreadable(self, what: str, code: str) -> Denial:
+        """Put on record that something is no statement, and refuse it whatever is said of it."""
+        payload: dict[str, Json] = {"dialect": "postgres", "message": what}
+        found = await self._judge.judge(payload, self._speaker.identity)
+        return found if isinstance(found, Denial) else Denial(code, what)
+
+    async def _name_subject(self, asked: TokenSet) -> Statement | Denial:
+        if asked.is_local:
+            # What is not answered yet may end a transaction, and must not end this one's subject.
+            await self._answered()
+        if self._speaker.take(asked):
+            return Statement("", asked.sent)
+        refused = await self._judge.judge(self._sql(WITHOUT_TOKEN), self._speaker.identity)
+        if isinstance(refused, Denial):
+            return dataclasses.replace(refused, text=NO_TOKEN.text)
+        return NO_TOKEN
+
+    def _sql(self, text: str) -> dict[str, Json]:
+        # The search path goes with the statement: names resolve as the session's pinned one says.
+        path = list(self._judge.settings.search_path)
+        return {"dialect": "postgres", "text": text, "search_path": path}
+
+
+def _sent(lease: Lease) -> bytes:
+    text = lease.forward.payload["text"]
+    assert isinstance(text, str)
+    return text.encode("utf-8")

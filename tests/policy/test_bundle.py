@@ -1,0 +1,97 @@
+"""Digest, label, archive: what a version stands for."""
+
+import pytest
+
+from sidecar.policy.archive import Manifest, pack, unpack
+from sidecar.policy.bundle import Bundle, compile_bundle
+from sidecar.terms.errors import PolicyError
+from tests import toy
+
+HEAD = b'name: t\nversion: "1.2.0"\n'
+POLICY = b"""apiVersion: sidecar/v1
+kind: Policy
+metadata: {name: p}
+spec: {rules: [{id: r, effect: allow, when: "true"}]}
+"""
+TEST = b"""apiVersion: sidecar/v1
+kind: Test
+metadata: {name: p}
+spec: {}
+"""
+
+
+def bundle(**more: bytes) -> Bundle:
+    files = {"bundle.yaml": HEAD, "p.yaml": POLICY}
+    return compile_bundle(files | {f"{k}.yaml": v for k, v in more.items()}, toy.domains())
+
+
+def test_a_directory_runs_under_its_digest() -> None:
+    assert bundle().version == f"1.2.0-dev+{bundle().digest[7:19]}"
+
+
+def test_tests_do_not_change_the_digest_of_policies() -> None:
+    with_test = bundle(p_test=TEST)
+
+    assert with_test.digest == bundle().digest
+    assert with_test.tests_digest != bundle().tests_digest
+
+
+def test_a_comment_changes_the_bundle_but_not_the_rule() -> None:
+    other = bundle(p=POLICY + b"# why\n")
+
+    assert other.digest != bundle().digest
+    assert other.rules[0].digest == bundle().rules[0].digest
+
+
+def test_a_condition_changes_the_rule() -> None:
+    other = bundle(p=POLICY.replace(b'"true"', b'"false"'))
+
+    assert other.rules[0].digest != bundle().rules[0].digest
+
+
+def archived() -> bytes:
+    made = bundle()
+    return pack(made.files, Manifest(made.name, made.label, made.digest))
+
+
+def test_an_archive_is_the_same_bytes_each_time() -> None:
+    assert archived() == archived()
+
+
+def test_an_archive_runs_under_its_bare_label() -> None:
+    files, manifest = unpack("t.tar", archived())
+
+    frozen = compile_bundle(files, toy.domains(), frozen=True)
+
+    assert (frozen.version, frozen.digest) == ("1.2.0", manifest.digest)
+
+
+def test_an_archive_that_was_changed_is_refused() -> None:
+    changed = archived().replace(b'"true"', b'"TRUE"')
+
+    with pytest.raises(PolicyError, match="not those that"):
+        unpack("t.tar", changed)
+
+
+@pytest.mark.parametrize("data", [b"", b"hello", b"\0" * 10_240])
+def test_what_is_no_archive_is_refused(data: bytes) -> None:
+    with pytest.raises(PolicyError):
+        unpack("t.tar", data)
+
+
+def test_a_body_that_no_rule_reads_is_not_needed() -> None:
+    assert bundle().needs("sql").body is False
+
+
+@pytest.mark.parametrize(
+    "when",
+    [
+        b"request.sql.body.a == 1",
+        b"has(request.sql.body)",
+        b"request.exists(k, true)",
+        b"[request.sql].size() == 1",
+        b"request['sql'].body == 1",
+    ],
+)
+def test_a_rule_that_may_reach_the_body_needs_it(when: bytes) -> None:
+    assert bundle(p=POLICY.replace(b"true", when)).needs("sql").body is True

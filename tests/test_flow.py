@@ -1,0 +1,196 @@
+"""The laws of the path: recorded before answered, one snapshot, doubt is a denial."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from sidecar import flow
+from sidecar.policy.bundle import Bundle
+from sidecar.terms.answer import Await, Forward, Refuse
+from sidecar.terms.call import Json
+from sidecar.terms.decision import Facts
+from sidecar.terms.errors import RecordError
+from sidecar.terms.record import AnyRecord, DecisionRecord, OutcomeRecord
+from sidecar.terms.words import CallId
+from tests import toy
+
+
+class Paper:
+    """A ledger that remembers, and can be told to fail."""
+
+    def __init__(self) -> None:
+        self.records: list[AnyRecord] = []
+        self.full = False
+
+    async def write(self, record: AnyRecord) -> None:
+        if self.full:
+            raise RecordError("no space is left")
+        self.records.append(record)
+
+
+ALLOW = [{"id": "all", "effect": "allow"}]
+DENY = [{"id": "none", "effect": "deny", "message": "closed"}]
+ASK = [*ALLOW, {"id": "ask", "effect": "step_up"}]
+
+
+def path(paper: Paper, bundle: Bundle, facts: Any = None) -> flow.Path:
+    return flow.Path(
+        bundle=lambda: bundle,
+        ledger=paper,
+        facts=facts or toy.Knows(),
+        new_id=lambda: CallId("new"),
+        now=lambda: "2026-01-01T12:00:01.000000Z",
+    )
+
+
+CALL: Mapping[str, Any] = {"targets": ["read select table:t"]}
+
+
+async def test_a_permitted_call_is_forwarded_after_its_record() -> None:
+    paper = Paper()
+
+    answer = await flow.carry(toy.call(CALL), path(paper, toy.bundle(ALLOW)))
+
+    assert isinstance(answer, Forward)
+    assert [record.id for record in paper.records] == [answer.decision.id]
+
+
+async def test_without_its_record_nothing_is_answered() -> None:
+    paper = Paper()
+    paper.full = True
+
+    with pytest.raises(RecordError):
+        await flow.carry(toy.call(CALL), path(paper, toy.bundle(ALLOW)))
+
+
+async def test_a_denial_is_recorded_too() -> None:
+    paper = Paper()
+
+    answer = await flow.carry(toy.call(CALL), path(paper, toy.bundle(DENY)))
+
+    assert isinstance(answer, Refuse)
+    (record,) = paper.records
+    assert isinstance(record, DecisionRecord)
+    assert (record.effect, record.outcome, record.reason) == ("deny", "deny", "rule")
+
+
+async def test_a_denial_that_cannot_be_recorded_is_not_answered_either() -> None:
+    paper = Paper()
+    paper.full = True
+
+    with pytest.raises(RecordError):
+        await flow.carry(toy.call(CALL), path(paper, toy.bundle(DENY)))
+
+
+async def test_a_call_that_waits_for_a_person_is_not_forwarded() -> None:
+    paper = Paper()
+
+    answer = await flow.carry(toy.call(CALL), path(paper, toy.bundle(ASK)))
+
+    assert isinstance(answer, Await)
+    assert answer.approval is not None
+    assert answer.approval.binding.startswith("sha256:")
+
+
+async def test_what_the_pdp_said_and_what_was_enforced_are_recorded_apart() -> None:
+    paper = Paper()
+    masked = [{"id": "m", "effect": "allow", "obligations": [{"type": "mask", "with": "last4"}]}]
+
+    answer = await flow.carry(toy.call(CALL), path(paper, toy.bundle(masked)))
+
+    assert isinstance(answer, Refuse)
+    (record,) = paper.records
+    assert isinstance(record, DecisionRecord)
+    assert (record.effect, record.outcome) == ("allow", "deny")
+    assert record.reason == "obligation.unsupported"
+    assert [rule.id for rule in record.rules] == ["m"]
+
+
+async def test_the_rewritten_payload_is_what_is_forwarded() -> None:
+    rules = [{"id": "l", "effect": "allow", "obligations": [{"type": "limit_rows", "max": 1}]}]
+
+    answer = await flow.carry(toy.call(CALL), path(Paper(), toy.bundle(rules)))
+
+    assert isinstance(answer, Forward)
+    assert answer.payload["rewritten"] is True
+    assert answer.decision.rewritten == answer.payload
+
+
+async def test_without_obligations_the_identical_payload_is_forwarded() -> None:
+    call = toy.call(CALL)
+
+    answer = await flow.carry(call, path(Paper(), toy.bundle(ALLOW)))
+
+    assert isinstance(answer, Forward)
+    assert answer.payload is call.payload
+
+
+class Breaks:
+    """A fact source with a mistake of ours in it."""
+
+    async def fetch(self, keys: object) -> Facts:
+        raise ZeroDivisionError
+
+
+async def test_our_own_mistake_ends_as_a_recorded_denial() -> None:
+    paper = Paper()
+
+    answer = await flow.carry(toy.call(CALL), path(paper, toy.bundle(ALLOW), Breaks()))
+
+    assert isinstance(answer, Refuse)
+    assert answer.decision.reason == "internal"
+    assert [record.id for record in paper.records] == [answer.decision.id]
+
+
+async def test_the_bundle_is_read_once_a_call() -> None:
+    first, second = toy.bundle(ALLOW), toy.bundle(DENY)
+    reads: list[Bundle] = []
+
+    def snapshot() -> Bundle:
+        reads.append(first if not reads else second)
+        return reads[-1]
+
+    paper = Paper()
+    moving = flow.Path(snapshot, paper, toy.Knows(), lambda: CallId("n"), lambda: "now")
+
+    answer = await flow.carry(toy.call(CALL), moving)
+
+    assert len(reads) == 1
+    assert answer.decision.policy == first.stamp
+
+
+async def test_the_outcome_is_a_second_record_linked_to_the_first() -> None:
+    paper = Paper()
+    road = path(paper, toy.bundle(ALLOW))
+    answer = await flow.carry(toy.call(CALL), road)
+    assert isinstance(answer, Forward)
+
+    await flow.settle(answer, road, flow.outcome_record(answer, road, upstream_status="200"))
+
+    decision, outcome = paper.records
+    assert isinstance(outcome, OutcomeRecord)
+    assert (outcome.parent, outcome.upstream_status) == (decision.id, "200")
+
+
+async def test_a_fact_that_never_comes_ends_after_three_rounds() -> None:
+    knows = toy.Knows()
+    rules = [{"id": "e", "effect": "allow", "when": "entity('a', 'b').c"}]
+
+    answer = await flow.carry(toy.call(CALL), path(Paper(), toy.bundle(rules), knows))
+
+    assert answer.decision.reason == "fact.missing"
+    assert len(knows.asked) == flow.FACT_ROUNDS_MAX + 1
+
+
+async def test_the_facts_that_were_used_are_in_the_record() -> None:
+    paper = Paper()
+    knows = toy.Knows({"a:b": {"c": True}})
+    rules = [{"id": "e", "effect": "allow", "when": "entity('a', 'b').c"}]
+
+    await flow.carry(toy.call(CALL), path(paper, toy.bundle(rules), knows))
+
+    (record,) = paper.records
+    assert isinstance(record, DecisionRecord)
+    functions: list[Json] = [fact.function for fact in record.facts]
+    assert sorted(functions) == ["entity", "revoked"]
