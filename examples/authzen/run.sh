@@ -5,8 +5,9 @@ cd "$(dirname "$0")"
 : "${SIDECAR:=sidecar}"
 key=swk_this-key-is-public-issue-one-of-your-own
 work=$(mktemp -d)
-cp -r sidecar.yaml entities.yaml todo "$work"
-chmod 700 "$work"
+cp -r entities.yaml todo "$work"
+# Port 0: the system chooses one, and the first line says which.
+sed 's/127\.0\.0\.1:8282/127.0.0.1:0/' sidecar.yaml >"$work/sidecar.yaml"
 
 mkfifo "$work/said"
 "$SIDECAR" run -c "$work/sidecar.yaml" >"$work/said" &
@@ -16,9 +17,11 @@ trap 'kill "$server" 2>/dev/null || true; wait "$server" 2>/dev/null || true; rm
 exec 3<"$work/said"
 IFS= read -r ready <&3
 printf '%s\n' "$ready"
+port=${ready#*127.0.0.1:}
+port=${port%%\"*}
 
 ask() {
-    curl -sS "http://127.0.0.1:8282$1" -H "Authorization: Bearer $key" \
+    curl -sS "http://127.0.0.1:$port$1" -H "Authorization: Bearer $key" \
         -H "Content-Type: application/json" -d "$2"
     printf '\n'
 }

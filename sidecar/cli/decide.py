@@ -110,7 +110,7 @@ def lines(file: BinaryIO) -> Iterator[bytes]:
             yield line
 
 
-def show(body: dict[str, Json], *, one_line: bool) -> None:
+def show(body: Json, *, one_line: bool) -> None:
     """Print an answer: indented for a person at a terminal, on one line for a program."""
     is_read = sys.stdout.isatty() and not one_line
     text = orjson.dumps(body, default=_plain, option=orjson.OPT_INDENT_2 if is_read else 0)

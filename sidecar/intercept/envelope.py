@@ -107,7 +107,7 @@ def asked_call(envelope: Envelope, caller: Caller, seen: Seen) -> Call:
     """
     identity = asserted_identity(caller, envelope.subject, envelope.actors)
     may = caller.workload.may_assert
-    said = {name: value for name, value in envelope.context.items() if may.key(name)}
+    said = {name: value for name, value in _claims(envelope).items() if may.key(name)}
     return _call(envelope, identity, seen, said)
 
 
@@ -120,17 +120,15 @@ def operator_call(envelope: Envelope, seen: Seen) -> Call:
     told = envelope.context
     if "time" in told:
         seen = msgspec.structs.replace(seen, time=_time(told["time"]))
-    said = {
-        name: value
-        for name, value in told.items()
-        if name in _PRETENDED or name not in OWNED_CONTEXT
-    }
+    claims = _claims(envelope)
+    said = {name: value for name, value in claims.items() if name not in OWNED_CONTEXT}
+    said |= {name: told[name] for name in _PRETENDED if name in told}
     identity = Identity(envelope.subject or NOBODY, envelope.actors or (), verified="operator")
     return _call(envelope, identity, seen, said)
 
 
 def _call(envelope: Envelope, identity: Identity, seen: Seen, said: Mapping[str, Json]) -> Call:
-    context: dict[str, Json] = {**said, "claimed": envelope.context}
+    context: dict[str, Json] = {**said, "claimed": _claims(envelope)}
     if seen.ip is not None:
         context["ip"] = seen.ip
     return Call(
@@ -143,6 +141,14 @@ def _call(envelope: Envelope, identity: Identity, seen: Seen, said: Mapping[str,
         identity=identity,
         context=context,
     )
+
+
+def _claims(envelope: Envelope) -> dict[str, Json]:
+    """Return the context that the caller claims; an AuthZEN call may bring its own instead."""
+    inner = envelope.call.get("context")
+    if envelope.protocol == "authzen" and not envelope.context and isinstance(inner, dict):
+        return inner
+    return envelope.context
 
 
 def decided(decision: Decision) -> dict[str, Json]:

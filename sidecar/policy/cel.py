@@ -41,7 +41,7 @@ ROOTS: Final = (
 # Fact functions: name → parameter count. All parameters are strings.
 FACT_FUNCTIONS: Final = {"entity": 2}
 
-_EXTENSIONS = """
+EXTENSIONS = """
 name: sidecar
 extensions:
 - name: optional
@@ -155,7 +155,7 @@ class Compiler:
         dyn, text = engine.Type.DYN, engine.Type.STRING
         names = [*ROOTS, *(f"variables.{name}" for name in variables)]
         self._env = engine.NewEnv(
-            config=engine.NewEnvConfigFromYaml(_EXTENSIONS),
+            config=engine.NewEnvConfigFromYaml(EXTENSIONS),
             variables=dict.fromkeys(names, dyn),
             functions=[
                 _declared("glob", engine.Type.BOOL, [text, text]),

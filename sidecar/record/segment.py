@@ -247,4 +247,3 @@ def _cut(io: Io, fd: int, size: int) -> None:
 
 def _inode(seen: os.stat_result) -> tuple[int, int]:
     return seen.st_dev, seen.st_ino
-

@@ -190,6 +190,7 @@ class Process(Sender):
         process = await asyncio.create_subprocess_exec(
             Path(sys.executable).with_name("sidecar"), "run", "-c", file, stdout=subprocess.PIPE
         )
+        assert process.stdout is not None
         said = (await process.stdout.readline()).decode()
         word, _, told = said.partition(" ")
         if word != "ready":

@@ -1,8 +1,6 @@
 """Records, and ledgers that are small enough to be looked at byte by byte."""
 
-import itertools
 import os
-from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,20 +72,3 @@ def records(state: Path) -> list[dict[str, Any]]:
 
 def ids(state: Path) -> list[str]:
     return [record["id"] for record in records(state) if record["id"].startswith("id-")]
-
-
-async def each(writes: Sequence[Callable[[], Awaitable[None]]]) -> list[int]:
-    """Return the indexes of the writes that were acknowledged, one after the other."""
-    from sidecar.terms.errors import RecordError
-
-    acked = []
-    for index, write in enumerate(writes):
-        try:
-            await write()
-        except RecordError:
-            continue
-        acked.append(index)
-    return acked
-
-
-counter = itertools.count()

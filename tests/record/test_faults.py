@@ -1,4 +1,4 @@
-"""Whichever call to the disk fails: what was acknowledged is there afterwards, and the log is intact.
+"""Whichever call to the disk fails: what was acknowledged is there afterwards, the log intact.
 
 As SQLite does it: the n-th call fails, for every n until a run makes fewer calls than that.
 """
@@ -55,16 +55,20 @@ async def check(state: Path, acked: list[str]) -> None:
     assert report.intact, report.problem
 
 
+def _nth(fails_at: Callable[[int, int], int], n: int) -> Callable[[int, str], int]:
+    return lambda number, _name: fails_at(n, number)
+
+
 async def each_call_fails(
     tmp_path: Path,
     fails_at: Callable[[int, int], int],
-    prepare: Callable[[Path], object] = lambda _state: None,
+    prepare: Callable[[Path], list[str]] = lambda _state: [],
 ) -> int:
     """Run once for every n; `fails_at(n, number)` says whether call `number` fails."""
     for n in range(1, CALLS_MAX):
         state, clock = tmp_path / str(n), sample.Clock()
-        before = prepare(state) or []
-        disk = FaultyDisk(lambda number, _name, n=n: fails_at(n, number))
+        before = prepare(state)
+        disk = FaultyDisk(_nth(fails_at, n))
         how = sample.settings(disk, clock, segment_bytes_max=SEGMENT_BYTES)
         acked = await run(state, how, clock, first=100)
         disk.fails = lambda _number, _name: 0

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def killed_after(state: Path, lines: int, first: int) -> list[str]:
-    """Start a writer, kill it after it has acknowledged `lines` records, return all it acknowledged."""
+    """Start a writer, kill it after it has acknowledged `lines` records, return all of them."""
     command = [sys.executable, "-m", "tests.record.writer", str(state), str(first)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None

@@ -1,4 +1,4 @@
-"""A write that returns is durable; one that does not is refused; the log says so itself afterwards."""
+"""A write that returns is durable, one that fails is refused, and the log tells of it later."""
 
 import asyncio
 import errno
@@ -15,6 +15,7 @@ from sidecar.record.ledger import Ledger, ledger_paths
 from sidecar.record.limits import RECORD_BYTES_MAX
 from sidecar.record.verify import verify
 from sidecar.terms.errors import RecordError
+from sidecar.terms.words import CallId
 from tests.record import sample
 from tests.record.faulty import FaultyDisk, HangingDisk
 from tests.record.sample import TIME, admin
@@ -69,7 +70,7 @@ async def test_files_are_their_owners_alone(tmp_path):
     folder, key_file = ledger_paths(tmp_path)
 
     modes = {path.name: path.stat().st_mode & 0o777 for path in (folder, key_file.parent)}
-    files = [path for path in (*folder.iterdir(), *key_file.parent.iterdir())]
+    files = [*folder.iterdir(), *key_file.parent.iterdir()]
     assert modes == {"ledger": 0o700, "keys": 0o700}
     assert {path.stat().st_mode & 0o777 for path in files} == {0o600}
 
@@ -128,7 +129,7 @@ async def test_an_idle_ledger_signs_what_it_has(tmp_path):
     await ledger.write(admin(0))
     folder, _ = ledger_paths(tmp_path)
     async with asyncio.timeout(5):
-        while verify(folder, ledger.verifier).signed == 0:
+        while verify(folder, ledger.verifier).signed == 0:  # noqa: ASYNC110 - a file says it
             await asyncio.sleep(0.05)
     await ledger.close()
 
@@ -354,7 +355,7 @@ async def test_a_revocation_is_in_force_once_it_is_written(tmp_path):
     ledger = await sample.written(tmp_path, 1)
     before = ledger.revocations.epoch
 
-    await ledger.write(revoke("agent:bot", "root", id="id-r", time=TIME))
+    await ledger.write(revoke("agent:bot", "root", id=CallId("id-r"), time=TIME))
 
     assert ledger.revocations.is_revoked("agent:bot")
     assert not ledger.revocations.is_revoked("agent:bo")
@@ -365,8 +366,8 @@ async def test_a_revocation_is_in_force_once_it_is_written(tmp_path):
 async def test_revocations_are_rebuilt_when_the_ledger_is_opened(tmp_path):
     ledger = await sample.written(tmp_path, 1)
     for party in ("agent:bot", "user:eve"):
-        await ledger.write(revoke(party, "root", id="id-r", time=TIME))
-    await ledger.write(unrevoke("user:eve", "root", id="id-u", time=TIME))
+        await ledger.write(revoke(party, "root", id=CallId("id-r"), time=TIME))
+    await ledger.write(unrevoke("user:eve", "root", id=CallId("id-u"), time=TIME))
     await ledger.close()
 
     ledger = Ledger.open(*ledger_paths(tmp_path), sample.settings())
@@ -392,7 +393,7 @@ async def test_a_refused_revocation_is_not_in_force(tmp_path):
     disk.fails = lambda _, name: errno.EIO if name in ("write", "open") else 0
 
     with pytest.raises(RecordError):
-        await ledger.write(revoke("agent:bot", "root", id="id-r", time=TIME))
+        await ledger.write(revoke("agent:bot", "root", id=CallId("id-r"), time=TIME))
 
     assert not ledger.revocations.is_revoked("agent:bot")
     disk.fails = lambda _, _name: 0

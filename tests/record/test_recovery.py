@@ -1,4 +1,4 @@
-"""A sidecar starts on a whole ledger of its own, sets aside a torn tail, and refuses everything else."""
+"""A sidecar starts on a whole ledger of its own, sets a torn tail aside, and refuses all else."""
 
 import os
 import shutil

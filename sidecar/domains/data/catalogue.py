@@ -32,7 +32,7 @@ class TableKey(NamedTuple):
 
 
 class Table(msgspec.Struct, frozen=True):
-    """One table: labels (its schema's too) and its columns in order, each with all of its labels."""
+    """One table: its labels, its schema's too, and its columns in order with all of theirs."""
 
     key: TableKey
     labels: tuple[str, ...]
@@ -45,7 +45,7 @@ class Table(msgspec.Struct, frozen=True):
 
 
 class Function(msgspec.Struct, frozen=True):
-    """A function of the organisation's own: what calling it reads and writes; no column = the table."""
+    """A function of the organisation's own: what a call reads and writes; no column = all."""
 
     name: str
     reads: tuple[tuple[TableKey, str | None], ...] = ()
@@ -53,7 +53,7 @@ class Function(msgspec.Struct, frozen=True):
 
 
 class Relations(msgspec.Struct, frozen=True):
-    """What statements for one upstream are resolved against; `identity` is a digest of all of it."""
+    """What statements for one upstream are resolved against; `identity` is its digest."""
 
     tables: dict[TableKey, Table]
     functions: dict[tuple[str, str], Function]
@@ -211,7 +211,7 @@ class _Reader:
         labels = _union(inherited, self._strings(table.get("labels", []), *path, "labels"))
         listed = table.get("columns", {})
         if isinstance(listed, list):
-            listed = dict.fromkeys(self._strings(listed, *path, "columns"), {})
+            listed = {name: {} for name in self._strings(listed, *path, "columns")}
         columns: dict[str, tuple[str, ...]] = {}
         for name, said in self._map(listed, *path, "columns").items():
             column = self._map(said if said is not None else {}, *path, "columns", name)

@@ -1,7 +1,7 @@
 """Carries out decisions on SQL: what must be refused is refused in PostgreSQL's own words.
 
-Rewriting is not done yet, so a statement with any obligation is refused: an obligation that cannot be
-carried out denies.
+Statements are not rewritten, so one with any obligation is refused: an obligation that cannot
+be carried out denies.
 """
 
 from typing import Final

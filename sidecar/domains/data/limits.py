@@ -6,7 +6,7 @@ from typing import Final
 TEXT_BYTES_MAX: Final = 32 * 1024
 # Brackets of any kind; deeper nesting is nobody's query and everybody's stack.
 NESTING_MAX: Final = 48
-# What PostgreSQL keeps of a name (NAMEDATALEN - 1): it cuts longer ones, and cut names are other names.
+# What PostgreSQL keeps of a name (NAMEDATALEN - 1): it cuts longer ones to other names.
 NAME_BYTES_MAX: Final = 63
 # Statements of one application are few; each entry is some kilobytes.
 CACHE_ENTRIES_MAX: Final = 4096

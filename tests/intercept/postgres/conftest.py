@@ -22,4 +22,4 @@ async def stand(postgres: LocalPostgres) -> AsyncIterator[Stand]:
     stand = Stand(postgres)
     await stand.start()
     yield stand
-    await stand.listener.drain(0)
+    await stand.stop()

@@ -1,21 +1,23 @@
-"""A listener between real clients and a real PostgreSQL, with the real path and a ledger on paper."""
+"""A listener between real clients and a real PostgreSQL: the real path, a ledger on paper."""
 
 import asyncio
+import contextlib
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from examples.postgres_local import LocalPostgres
 from sidecar.domains import by_protocol
-from sidecar.facts.identity import Workload, Workloads
+from sidecar.facts.identity import MayAssert, PartyEntry, Workload, Workloads
 from sidecar.facts.keys import key_digest
-from sidecar.facts.scram import make_verifier
+from sidecar.facts.scram import ScramClient, make_verifier
 from sidecar.facts.sources import Revocations, Sources
 from sidecar.flow import Path
 from sidecar.intercept.postgres.listener import PostgresListener
+from sidecar.intercept.postgres.protocol import wire
 from sidecar.intercept.postgres.settings import PostgresSettings
 from sidecar.policy.bundle import Bundle, compile_bundle
-from sidecar.terms.call import Party
 from sidecar.terms.errors import RecordError
 from sidecar.terms.ids import rfc3339, uuid7
 from sidecar.terms.record import AnyRecord, DecisionRecord, OutcomeRecord
@@ -76,12 +78,21 @@ class PaperLedger:
         self.records: list[AnyRecord] = []
         self.is_full = False
         self.refuses_outcomes = False
+        self._written = asyncio.Event()
+
+    async def until(self, is_enough: Callable[[], bool]) -> None:
+        """Return when the records are enough."""
+        async with asyncio.timeout(5):
+            while not is_enough():
+                self._written.clear()
+                await self._written.wait()
 
     async def write(self, record: AnyRecord) -> None:
         await asyncio.sleep(0)
         if self.is_full or (self.refuses_outcomes and isinstance(record, OutcomeRecord)):
             raise RecordError("the disk is full")
         self.records.append(record)
+        self._written.set()
 
     @property
     def decisions(self) -> list[DecisionRecord]:
@@ -107,8 +118,6 @@ def workloads() -> Workloads:
     def entry(name: str, key: str, **rest: Any) -> Workload:
         scram = make_verifier(key, b"a salt of 16 byt", 4096)
         return Workload(id=name, key=key_digest(key), scram=scram, **rest)
-
-    from sidecar.facts.identity import MayAssert, PartyEntry
 
     return Workloads(
         [
@@ -136,6 +145,7 @@ class Stand:
         self.revoked = Revoked()
         self.bundle = bundle()
         self.port = 0
+        self.clients: list[Raw] = []
         self._serial = 0
         self.listener = PostgresListener(
             PostgresSettings(
@@ -168,11 +178,14 @@ class Stand:
         self.port = sock.getsockname()[1]
         await self.listener.serve([sock])
 
+    async def stop(self) -> None:
+        for client in self.clients:
+            await client.close()
+        await self.listener.drain(0)
+
     async def outcomes(self, count: int) -> list[OutcomeRecord]:
         """Return the outcome records once there are `count`."""
-        async with asyncio.timeout(5):
-            while len(self.ledger.outcomes) < count:
-                await asyncio.sleep(0)
+        await self.ledger.until(lambda: len(self.ledger.outcomes) >= count)
         return self.ledger.outcomes
 
     def dsn(self, user: str = "expense-bot", key: str = BOT, **more: str) -> str:
@@ -185,4 +198,105 @@ def party(one: Any) -> str:
     return f"{one.type}:{one.id}"
 
 
-__all__ = ["ALICE", "BOT", "MALLORY", "POLICY", "SCHEMA", "Party", "Stand", "bundle", "party"]
+class Raw:
+    """A client that says exactly what a test wants it to say."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    @classmethod
+    async def connect(cls, stand: Stand) -> "Raw":
+        raw = cls(*await asyncio.open_connection("127.0.0.1", stand.port))
+        stand.clients.append(raw)
+        return raw
+
+    @classmethod
+    async def logged_in(cls, stand: Stand, user: str = "expense-bot", key: str = BOT) -> "Raw":
+        raw = await cls.connect(stand)
+        raw.send(startup(user=user, database="postgres"))
+        await raw.prove(key)
+        await raw.until(b"Z")
+        return raw
+
+    def send(self, *data: bytes) -> None:
+        self._writer.write(b"".join(data))
+
+    async def exactly(self, size: int) -> bytes:
+        async with asyncio.timeout(5):
+            return await self._reader.readexactly(size)
+
+    async def message(self) -> tuple[bytes, bytes]:
+        head = await self.exactly(5)
+        return head[:1], await self.exactly(int.from_bytes(head[1:], "big") - 4)
+
+    async def until(self, kind: bytes) -> list[tuple[bytes, bytes]]:
+        """Return the messages up to one of `kind`, that one included."""
+        found = [await self.message()]
+        while found[-1][0] != kind:
+            found.append(await self.message())
+        return found
+
+    async def kinds(self, kind: bytes = b"Z") -> str:
+        return "".join(one.decode() for one, _ in await self.until(kind))
+
+    async def prove(self, key: str) -> None:
+        exchange = ScramClient(key, b"a nonce of eighteen")
+        assert await self.message() == (b"R", b"\0\0\0\x0aSCRAM-SHA-256\0\0")
+        first = exchange.first()
+        size = len(first).to_bytes(4, "big")
+        self.send(wire.message(b"p", b"SCRAM-SHA-256\0", size, first))
+        kind, body = await self.message()
+        assert (kind, body[:4]) == (b"R", b"\0\0\0\x0b")
+        self.send(wire.message(b"p", exchange.final(body[4:])))
+        kind, body = await self.message()
+        if kind == b"E":
+            raise PermissionError(wire.fields(body)["C"])
+        exchange.verify(body[4:])
+        assert await self.message() == (b"R", b"\0\0\0\0")
+
+    async def rest(self) -> bytes:
+        """Return what comes until the other side hangs up."""
+        async with asyncio.timeout(5):
+            return await self._reader.read()
+
+    async def last_words(self) -> dict[str, str]:
+        """Return the fields of the fatal error after which the other side hangs up."""
+        kind, body = (await self.until(b"E"))[-1]
+        assert kind == b"E"
+        assert await self.rest() == b""
+        return wire.fields(body)
+
+    async def close(self) -> None:
+        self._writer.close()
+        with contextlib.suppress(OSError):
+            await self._writer.wait_closed()
+
+
+def startup(code: int = wire.PROTOCOL_3_0, /, **settings: str) -> bytes:
+    words = (word.encode() + b"\0" for pair in settings.items() for word in pair)
+    return wire.packet(code, *words, b"\0")
+
+
+def bind(statement: bytes = b"", portal: bytes = b"") -> bytes:
+    return wire.message(b"B", portal + b"\0", statement + b"\0", b"\0" * 6)
+
+
+def execute(portal: bytes = b"", rows: int = 0) -> bytes:
+    return wire.message(b"E", portal + b"\0", rows.to_bytes(4, "big"))
+
+
+def close(kind: bytes, name: bytes) -> bytes:
+    return wire.message(b"C", kind, name + b"\0")
+
+
+def describe(kind: bytes, name: bytes = b"") -> bytes:
+    return wire.message(b"D", kind, name + b"\0")
+
+
+def query(text: str) -> bytes:
+    return wire.query(text.encode())
+
+
+def parse(text: str, name: bytes = b"") -> bytes:
+    return wire.parse(name, text.encode())

@@ -2,11 +2,11 @@
 
 ```
 text ─lexer▶ tokens ─session▶ touches no data
-                    └canonical▶ text of a small language ─sqlglot▶ tree ─query, change▶ accesses ─▶ targets
+                    └canonical▶ a small language ─sqlglot▶ tree ─query, change▶ accesses ▶ targets
 ```
 
-Fail-closed at each step: the scanner is PostgreSQL's or it refuses, the tree's nodes are an allow-list,
-every name is found in the catalogue or the statement is refused.
+Fail-closed at each step: the scanner cuts as PostgreSQL's or refuses, the tree's nodes are an
+allow-list, every name is found in the catalogue or the statement is refused.
 """
 
 import hashlib
@@ -17,7 +17,11 @@ from typing import Final
 from cachetools import LRUCache
 
 from sidecar.domains.data.catalogue import (
-    DIALECTS, DataCatalogue, Relations, TableKey, payload_relations,
+    DIALECTS,
+    DataCatalogue,
+    Relations,
+    TableKey,
+    payload_relations,
 )  # fmt: skip
 from sidecar.domains.data.limits import CACHE_ENTRIES_MAX
 from sidecar.domains.data.parse.access import CLASSES, TableAccess
@@ -73,7 +77,9 @@ def _checked(payload: Mapping[str, Json]) -> str:
     if not isinstance(dialect, str) or not isinstance(text, str):
         raise ParseError(reason("parse.envelope"), "`dialect` and `text` are expected")
     if dialect not in DIALECTS:
-        raise ParseError(reason("parse.unsupported"), "the dialects read are `postgres`, `postgresql`")
+        raise ParseError(
+            reason("parse.unsupported"), "the dialects read are `postgres`, `postgresql`"
+        )
     params = payload.get("params")
     if params is not None and not isinstance(params, list | dict):
         raise ParseError(reason("parse.envelope"), "`params` is a list or an object")
@@ -147,9 +153,7 @@ def _table_target(access: TableAccess, relations: Relations, upstream: str) -> T
     return Target(Action(access.verb, CLASSES[access.verb]), resource)
 
 
-def _column_targets(
-    access: TableAccess, relations: Relations, upstream: str
-) -> list[Target]:
+def _column_targets(access: TableAccess, relations: Relations, upstream: str) -> list[Target]:
     table = relations.tables[access.key]
     action = Action(access.verb, CLASSES[access.verb])
     order = {name: at for at, name in enumerate(table.columns)}

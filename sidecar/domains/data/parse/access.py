@@ -18,7 +18,7 @@ SYSTEM_COLUMNS: Final = frozenset(("ctid", "xmin", "xmax", "cmin", "cmax", "tabl
 
 
 class TableAccess(msgspec.Struct):
-    """What one verb does to one table: which columns, and whether by name or all of them at once."""
+    """What one verb does to one table: to which columns, and whether they are named."""
 
     key: TableKey
     verb: str
@@ -50,9 +50,13 @@ class Accesses:
             # `pg_catalog` is searched before everything else, and holds every `pg_` relation.
             path = ("pg_catalog",) if name.startswith("pg_") else self._search_path
             keys = (TableKey(step, name) for step in path)
-            table = next((found for key in keys if (found := self._relations.tables.get(key))), None)
+            table = next(
+                (found for key in keys if (found := self._relations.tables.get(key))), None
+            )
         if table is None:
-            raise ParseError(reason("parse.unknown_table"), "a table that the catalogue does not list")
+            raise ParseError(
+                reason("parse.unknown_table"), "a table that the catalogue does not list"
+            )
         return table
 
     def touch(self, key: TableKey, verb: str = "select") -> TableAccess:

@@ -1,14 +1,14 @@
-"""Writes a statement's tokens again so that no second reader can see another statement in them.
+r"""Writes a statement's tokens again so that no second reader can see another statement in them.
 
-What PostgreSQL's scanner cut (`lexer`) is spelt for the grammar's parser (sqlglot) in a small language
-that both read alike:
+What PostgreSQL's scanner cut (`lexer`) is spelt for the grammar's parser (sqlglot) in a small
+language that both read alike:
 
-- every name is quoted, so no word is a keyword to one reader and a name to the other; only the words
-  of the SELECT/INSERT/UPDATE/DELETE/MERGE grammar stand bare, each where that grammar has it;
+- every name is quoted, so no word is a keyword to one reader and a name to the other; only the
+  words of the SELECT/INSERT/UPDATE/DELETE/MERGE grammar stand bare, each where it has them;
 - every string is `'1'`: nobody needs what it holds, and nothing it holds can move a boundary;
-- every call is marked, `"\\x1flower"(…)`, so that it stays a call with all of its arguments;
-- casts to built-in types, collations, subscripts, named arguments and AT TIME ZONE are taken away or
-  made plain calls: they read nothing beyond their operands. Other types and operators are refused.
+- every call is marked, `"\x1flower"(…)`, so that it stays a call with all of its arguments;
+- casts to built-in types, collations, literal subscripts, names of arguments and AT TIME ZONE are
+  taken away: they read nothing beyond their operands. Other types and operators are refused.
 
 A construct that is misjudged here ends as an unquoted name, an unmarked call or a syntax error, and
 each of those is refused later: a mistake costs a denial, never a reading.
@@ -25,13 +25,81 @@ from sidecar.terms.reasons import reason
 MARK: Final = "\x1f"
 
 # Words of the grammar that PostgreSQL reserves, or that stand for nothing else where they may stand.
-_BARE: Final = frozenset("""
-all and any array as asc between by case cross default delete desc distinct do else end except exists
-false fetch for from full group having ilike in inner insert intersect into is isnull join lateral left
-like limit natural not notnull null offset on only or order outer overlaps returning right
-select set similar some symmetric table tablesample then true union update using values when where
-window with escape merge
-""".split())
+_BARE: Final = frozenset(
+    [
+        "all",
+        "and",
+        "any",
+        "array",
+        "as",
+        "asc",
+        "between",
+        "by",
+        "case",
+        "cross",
+        "default",
+        "delete",
+        "desc",
+        "distinct",
+        "do",
+        "else",
+        "end",
+        "except",
+        "exists",
+        "false",
+        "fetch",
+        "for",
+        "from",
+        "full",
+        "group",
+        "having",
+        "ilike",
+        "in",
+        "inner",
+        "insert",
+        "intersect",
+        "into",
+        "is",
+        "isnull",
+        "join",
+        "lateral",
+        "left",
+        "like",
+        "limit",
+        "natural",
+        "not",
+        "notnull",
+        "null",
+        "offset",
+        "on",
+        "only",
+        "or",
+        "order",
+        "outer",
+        "overlaps",
+        "returning",
+        "right",
+        "select",
+        "set",
+        "similar",
+        "some",
+        "symmetric",
+        "table",
+        "tablesample",
+        "then",
+        "true",
+        "union",
+        "update",
+        "using",
+        "values",
+        "when",
+        "where",
+        "window",
+        "with",
+        "escape",
+        "merge",
+    ]
+)
 # Words of the grammar that are names anywhere else: bare after, or before, one of these.
 _CONTEXT: Final[dict[str, tuple[frozenset[str], frozenset[str]]]] = {
     word: (frozenset(before.split()), frozenset(after.split()))
@@ -81,6 +149,9 @@ _SPECIAL: Final = {
     "operator": "_operator_word", "overriding": "_overriding", "similar": "_similar",
     "using": "_using", **dict.fromkeys(_VALUES, "_value"),
 }  # fmt: skip
+_PREFIX_OPERATORS: Final = frozenset((
+    "+", "-", "~", "@", "@@", "|/", "||/", "!!", "@-@", "#", "?-", "?|",
+))  # fmt: skip
 _NO_TOKEN: Final = Token("none", "")
 
 
@@ -171,9 +242,13 @@ class _Writer:
         if text not in OPERATORS:
             raise _unread("an operator that is not built in")
         if self._operand:
-            self._put("<>" if text == "!=" else text if text in _PLAIN_OPERATORS else "||", operand=False)
+            self._put(
+                "<>" if text == "!=" else text if text in _PLAIN_OPERATORS else "||", operand=False
+            )
+        elif text in _PREFIX_OPERATORS:
+            self._put("-", operand=False)
         else:
-            self._put("+" if text == "+" else "-", operand=False)
+            raise ParseError(reason("parse.syntax"), "an operator without its left side")
 
     # Words of the grammar.
 

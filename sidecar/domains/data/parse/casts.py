@@ -1,7 +1,7 @@
 """Takes casts to built-in types out of a statement's tokens: they read nothing beyond their operand.
 
-`CAST(x AS type)` becomes `(x)`, `x::type` becomes `x`, `type 'text'` becomes the string. A cast to any
-other type is refused: a domain's checks, a type's input function and `regclass` look further.
+`CAST(x AS type)` becomes `(x)`, `x::type` becomes `x`, `type 'text'` becomes the string. A cast to
+any other type is refused: a domain's checks, a type's input function and `regclass` look further.
 """
 
 from typing import Final

@@ -94,7 +94,9 @@ class Changes:
         assert relation.table is not None
         for name in names:
             if name not in relation.row:
-                raise ParseError(reason("parse.unknown_column"), "a column to write that is not listed")
+                raise ParseError(
+                    reason("parse.unknown_column"), "a column to write that is not listed"
+                )
             self._accesses.column(relation.table, name, verb)
 
     def _conflict(self, node: exp.OnConflict, relation: Relation, scope: Scope) -> None:
@@ -213,11 +215,13 @@ class Changes:
         if returning is None:
             return ()
         check(returning, frozenset(("expressions",)))
-        return plain([
-            column
-            for part in returning.expressions
-            for column in self._queries.output(part, item, level)
-        ])
+        return plain(
+            [
+                column
+                for part in returning.expressions
+                for column in self._queries.output(part, item, level)
+            ]
+        )
 
 
 def _with(relation: Relation, others: Item) -> Item:

@@ -1,7 +1,7 @@
 """Reads value expressions: which columns, rows and functions they touch.
 
-Long chains (`a AND b AND …`) are walked with a stack, so their length is not a depth. Queries inside
-expressions go back to whoever reads queries, through `Reader.query`.
+Long chains (`a AND b AND …`) are walked with a stack, so their length is not a depth. Queries
+inside expressions go back to whoever reads queries, through `Reader.query`.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,14 @@ from sidecar.domains.data.parse.access import Accesses
 from sidecar.domains.data.parse.canonical import MARK
 from sidecar.domains.data.parse.nodes import LEAVES, PLAIN, check, name_of, parts, unread
 from sidecar.domains.data.parse.scope import (
-    Column, Relation, Row, Scope, qualified, read_name, read_qualified, read_row,
+    Column,
+    Relation,
+    Row,
+    Scope,
+    qualified,
+    read_name,
+    read_qualified,
+    read_row,
 )  # fmt: skip
 from sidecar.terms.errors import ParseError
 from sidecar.terms.reasons import reason
@@ -116,7 +123,7 @@ class Reader:
                 self.read(argument, scope)
         return name
 
-    def any_call(self, node: object, scope: Scope) -> str:
+    def function(self, node: object, scope: Scope) -> str:
         """Note `f(…)` or `schema.f(…)`; return the function's name."""
         if isinstance(node, exp.Anonymous):
             return self.call(node, scope)
@@ -132,14 +139,16 @@ class Reader:
         """
         check(node, frozenset(("this", "expression")))
         if isinstance(node.expression, exp.Anonymous):
-            self.any_call(node, scope)
+            self.function(node, scope)
             return None
         row = self.read(node.this, scope)
         if isinstance(node.expression, exp.Star):
             check(node.expression, frozenset())
             return row
         if row is None or name_of(node.expression) not in row:
-            raise ParseError(reason("parse.unknown_column"), "a field that its row is not known to have")
+            raise ParseError(
+                reason("parse.unknown_column"), "a field that its row is not known to have"
+            )
         return None
 
     def window(self, node: exp.Window, scope: Scope) -> None:

@@ -9,16 +9,22 @@ from typing import Final
 
 from sqlglot import exp
 
+from sidecar.domains.data.catalogue import TableKey
 from sidecar.domains.data.parse.access import Accesses
 from sidecar.domains.data.parse.canonical import MARK
 from sidecar.domains.data.parse.expression import Reader
 from sidecar.domains.data.parse.functions import NAMED
 from sidecar.domains.data.parse.nodes import check, name_of, unread
 from sidecar.domains.data.parse.scope import (
-    Column, CTEs, Item, Relation, Row, Scope, read_star, renamed,
+    Column,
+    CTEs,
+    Item,
+    Relation,
+    Row,
+    Scope,
+    read_star,
+    renamed,
 )  # fmt: skip
-from sidecar.terms.errors import ParseError
-from sidecar.terms.reasons import reason
 
 _SELECT: Final = frozenset((
     "expressions", "from_", "joins", "where", "group", "having", "windows", "order", "limit", "offset",
@@ -32,6 +38,8 @@ _GROUPS: Final = (exp.Rollup, exp.Cube, exp.GroupingSets, exp.Tuple, exp.Paren)
 _CHANGES: Final = (exp.Insert, exp.Update, exp.Delete, exp.Merge)
 _EXPRESSIONS: Final = frozenset(("expressions",))
 _LOCK: Final = frozenset(("update", "expressions", "wait", "key"))
+
+_VALUES_ALIAS: Final = "_values"
 
 Change = Callable[[exp.Expression, Scope], tuple[Column, ...]]
 From = Callable[[exp.Expression, Scope], Item]
@@ -180,14 +188,14 @@ class Queries:
             if isinstance(part, _GROUPS):
                 check(part, frozenset(("this", "expressions")))
                 pending.extend([part.this] if part.args.get("this") else part.expressions)
-            elif name is None or name not in outputs:
-                self.reader.read(part, level)
-            elif any(relation.named(name) for relation in item.relations):
+            elif (
+                name is None
+                or name not in outputs
+                or any(relation.named(name) for relation in item.relations)
+            ):
                 self.reader.read(part, level)
 
-    def _distinct(
-        self, node: exp.Distinct | None, columns: Sequence[Column], level: Scope
-    ) -> None:
+    def _distinct(self, node: exp.Distinct | None, columns: Sequence[Column], level: Scope) -> None:
         if node is None or node.args.get("on") is None:
             return
         check(node, frozenset(("on",)))
@@ -225,7 +233,7 @@ class Queries:
         if name is None or all(column.name != name for column in columns):
             self.reader.read(node, level)
 
-    def _lock(self, lock: exp.Lock, item: Item, before: dict) -> None:
+    def _lock(self, lock: exp.Lock, item: Item, before: dict[TableKey, None]) -> None:
         """Note FOR UPDATE and its kin as writes: they need the privilege and block other writers."""
         check(lock, _LOCK)
         named = {name_of(table.this) for table in lock.expressions}
@@ -247,6 +255,9 @@ def alias_of(node: exp.Expression) -> tuple[str, list[str]]:
     if not isinstance(alias, exp.TableAlias):
         raise unread()
     check(alias, frozenset(("this", "columns")))
+    if isinstance(node, exp.Values) and alias.name == _VALUES_ALIAS:
+        # The parser's own name for VALUES where a statement gives none.
+        return "", []
     name = name_of(alias.this) if alias.args.get("this") is not None else ""
     return name, [name_of(column) for column in alias.args.get("columns") or ()]
 
@@ -264,7 +275,9 @@ def plain(columns: Sequence[Column]) -> tuple[Column, ...]:
 
 
 def _joined(one: Row, other: Row) -> Row:
-    return one | other if one is not None and other is not None else one if one is not None else other
+    return (
+        one | other if one is not None and other is not None else one if one is not None else other
+    )
 
 
 def _implied(node: object) -> str:
@@ -282,7 +295,10 @@ def _implied(node: object) -> str:
     if isinstance(node, exp.Anonymous):
         name = name_of(node.this).removeprefix(MARK)
         return NAMED.get(name, name)
-    return {exp.Case: "case", exp.Exists: "exists", exp.Array: "array"}.get(type(node), "")
+    for construct, called in ((exp.Case, "case"), (exp.Exists, "exists"), (exp.Array, "array")):
+        if isinstance(node, construct):
+            return called
+    return ""
 
 
 __all__ = ["CTEs", "Queries", "Relation", "alias_of", "bare_name", "plain"]

@@ -140,7 +140,9 @@ def read_name(name: str, scope: Scope, accesses: Accesses) -> Row:
     for level in scope.levels():
         relations = [relation for relation in level.relations if relation.name == name]
         if relations:
-            return frozenset().union(*(read_row(relation, accesses) or () for relation in relations))
+            return frozenset().union(
+                *(read_row(relation, accesses) or () for relation in relations)
+            )
     raise _unknown()
 
 

@@ -16,7 +16,13 @@ from sidecar.domains.data.parse.functions import COLUMNS
 from sidecar.domains.data.parse.nodes import check, name_of, unread
 from sidecar.domains.data.parse.query import Queries, alias_of, plain
 from sidecar.domains.data.parse.scope import (
-    Column, Item, Relation, Scope, read_columns, renamed, table_relation,
+    Column,
+    Item,
+    Relation,
+    Scope,
+    read_columns,
+    renamed,
+    table_relation,
 )  # fmt: skip
 from sidecar.terms.errors import ParseError
 from sidecar.terms.reasons import reason
@@ -85,7 +91,9 @@ class Sources:
             mine = [column for column in left.columns if column.name == name]
             other = [column for column in right.columns if column.name == name]
             if not mine or not other:
-                raise ParseError(reason("parse.unknown_column"), "a column of USING that is not there")
+                raise ParseError(
+                    reason("parse.unknown_column"), "a column of USING that is not there"
+                )
             read_columns([*mine, *other], self._accesses)
             merged.append(Column(name, tuple(base for c in (*mine, *other) for base in c.bases)))
         rest = [c for c in (*left.columns, *right.columns) if c.name not in names]
@@ -128,7 +136,9 @@ class Sources:
             return _one(Relation(name or table, columns))
         return _one(self.base(node, name, names))
 
-    def base(self, node: exp.Table, name: str, names: Sequence[str], verb: str = "select") -> Relation:
+    def base(
+        self, node: exp.Table, name: str, names: Sequence[str], verb: str = "select"
+    ) -> Relation:
         """Return the relation of a table of the catalogue, noting that it is touched."""
         schema = node.args.get("db")
         table = self._accesses.find(name_of(schema) if schema else None, name_of(node.this))
@@ -167,9 +177,7 @@ class Sources:
             raise unread()
         return _one(Relation(name, renamed(plain(columns), names)))
 
-    def _bracketed_join(
-        self, node: exp.Subquery, left: Sequence[Item], outer: Scope
-    ) -> Item:
+    def _bracketed_join(self, node: exp.Subquery, left: Sequence[Item], outer: Scope) -> Item:
         """Read `(a JOIN b …)`; with an alias only that one name is left."""
         check(node, frozenset(("this", "alias", "joins")))
         item = self._item(node.this, left, outer)
@@ -178,15 +186,13 @@ class Sources:
             return item
         return _one(Relation(name, renamed(item.columns, names)))
 
-    def _calls(
-        self, node: exp.Expression, name: str, names: Sequence[str], lateral: Scope
-    ) -> Item:
+    def _calls(self, node: exp.Expression, name: str, names: Sequence[str], lateral: Scope) -> Item:
         """Read `f(…)` or `ROWS FROM (f(…), …)`: the columns are one a call unless known better."""
         nodes = [table.this for table in node.args.get("rows_from") or ()] or [node.this]
         columns: list[Column] = []
         called = ""
         for call in nodes:
-            called = self._queries.reader.any_call(call, lateral)
+            called = self._queries.reader.function(call, lateral)
             given = COLUMNS.get(called) or (name if name and len(nodes) == 1 else called,)
             columns.extend(Column(column) for column in given)
         if node.args.get("ordinality"):

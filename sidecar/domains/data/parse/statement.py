@@ -23,14 +23,52 @@ from sidecar.terms.reasons import reason
 logging.getLogger("sqlglot").disabled = True
 
 _DIALECT: Final = Dialect.get_or_raise("postgres")
-_CHANGES: Final = {exp.Insert: "insert", exp.Update: "update", exp.Delete: "delete", exp.Merge: "merge"}
-_STARTS: Final = frozenset(("select", "insert", "update", "delete", "merge", "with", "values", "table"))
+_CHANGES: Final = {
+    exp.Insert: "insert",
+    exp.Update: "update",
+    exp.Delete: "delete",
+    exp.Merge: "merge",
+}
+_STARTS: Final = frozenset(
+    ("select", "insert", "update", "delete", "merge", "with", "values", "table")
+)
 # Statements of PostgreSQL that are refused as such; any other first word is no statement of its.
-_REFUSED: Final = frozenset("""
-alter analyse analyze call checkpoint cluster comment copy create declare do drop execute explain fetch
-grant import listen load lock move notify prepare reassign refresh reindex repack revoke security
-truncate vacuum wait
-""".split())
+_REFUSED: Final = frozenset(
+    [
+        "alter",
+        "analyse",
+        "analyze",
+        "call",
+        "checkpoint",
+        "cluster",
+        "comment",
+        "copy",
+        "create",
+        "declare",
+        "do",
+        "drop",
+        "execute",
+        "explain",
+        "fetch",
+        "grant",
+        "import",
+        "listen",
+        "load",
+        "lock",
+        "move",
+        "notify",
+        "prepare",
+        "reassign",
+        "refresh",
+        "reindex",
+        "repack",
+        "revoke",
+        "security",
+        "truncate",
+        "vacuum",
+        "wait",
+    ]
+)
 
 
 class Statement(msgspec.Struct, frozen=True):
@@ -109,16 +147,14 @@ def _read(node: exp.Expression, relations: Relations, search_path: tuple[str, ..
     )
 
 
-def _primary_first(
-    node: exp.Expression, kind: str, accesses: Accesses
-) -> tuple[TableAccess, ...]:
+def _primary_first(node: exp.Expression, kind: str, accesses: Accesses) -> tuple[TableAccess, ...]:
     """Return the accesses with the primary first: the table written, or the first table of FROM."""
     tables = list(accesses.tables.values())
     verb = "update" if kind == "merge" else kind
     wanted = _named_table(node, kind)
     for at, access in enumerate(tables):
         if access.verb == verb and (wanted is None or access.key.table == wanted):
-            return (tables[at], *tables[:at], *tables[at + 1 :])
+            return (access, *tables[:at], *tables[at + 1 :])
     return tuple(tables)
 
 
@@ -132,10 +168,16 @@ def _named_table(node: exp.Expression, kind: str) -> str | None:
         target = clause.this if clause is not None else None
     else:
         target = node.this.this if isinstance(node.this, exp.Schema) else node.this
-    if isinstance(target, exp.Table) and isinstance(target.this, exp.Identifier):
-        name: str = target.this.this
-        return name
-    return None
+    if not isinstance(target, exp.Table) or not isinstance(target.this, exp.Identifier):
+        return None
+    name: str = target.this.this
+    is_cte = kind == "select" and not target.args.get("db") and name in _cte_names(node)
+    return None if is_cte else name
+
+
+def _cte_names(node: exp.Expression) -> set[str]:
+    clause = node.args.get("with_")
+    return {cte.alias for cte in clause.expressions} if clause is not None else set()
 
 
 def _limit(node: exp.Expression) -> int | None:

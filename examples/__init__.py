@@ -1,0 +1,1 @@
+"""Runnable stories; each is executed by a test."""

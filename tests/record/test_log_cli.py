@@ -1,0 +1,222 @@
+"""`sidecar log` shows what was recorded, and says by its exit code whether it can be believed."""
+
+import shutil
+from pathlib import Path
+
+import msgspec
+import orjson
+import pytest
+from click.testing import CliRunner, Result
+
+from sidecar.cli.log import command
+from sidecar.record.ledger import Ledger, ledger_paths
+from sidecar.record.read import Reader
+from sidecar.terms.record import SCHEMA, OutcomeRecord
+from tests.record import sample
+from tests.record.sample import admin
+from tests.record.test_write import Paper, recorded, request
+
+
+def run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(command, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+async def state(tmp_path) -> Path:
+    """A ledger of one decision to deny, one to allow, and its outcome."""
+    state = tmp_path / "state"
+    ledger = await sample.written(state, 0)
+    denied = recorded(request({"targets": [{"id": "hr.compensation"}]}), Paper(), message="closed")
+    await ledger.write(denied)
+    allowed = recorded(request({"targets": [{"id": "finance.x\x1b[2J\u202e"}]}), Paper())
+    allowed = msgspec.structs.replace(allowed, id="id-2", outcome="allow", rules=[])
+    await ledger.write(allowed)
+    await ledger.write(
+        OutcomeRecord(SCHEMA, "id-3", "id-2", sample.TIME, "forwarded", "SELECT 5", rows=5)
+    )
+    await ledger.close()
+    return state
+
+
+def test_tail_shows_who_did_what_and_why(state):
+    shown = run("tail", "--state", state)
+
+    assert shown.exit_code == 0
+    first, second, third = shown.output.splitlines()
+    for word in (
+        "deny",
+        "agent:expense-bot for user:alice",
+        "table:hr.compensation",
+        "p/r",
+        "id-1",
+    ):
+        assert word in first
+    assert "allow" in second
+    assert "forwarded" in third
+    assert "outcome of id-2" in third
+
+
+def test_tail_sends_nothing_to_the_terminal_that_it_would_act_upon(state):
+    for shown in (run("tail", "--state", state), run("show", "id-2", "--state", state)):
+        assert "\x1b" not in shown.output
+        assert "\u202e" not in shown.output
+        assert "finance.x\\u001b[2J\\u202e" in shown.output
+
+
+def test_tail_as_json_is_the_ledgers_bytes(state):
+    shown = run("tail", "--state", state, "--json")
+
+    assert shown.output.encode().splitlines() == list(Reader(state / "ledger").new())
+
+
+@pytest.mark.parametrize(
+    ("wanted", "ids"),
+    [
+        (["-n", "1"], ["id-3"]),
+        (["-n", "0"], []),
+        (["--outcome", "deny"], ["id-1"]),
+        (["--outcome", "deny", "-n", "1"], ["id-1"]),
+        (["--subject", "user:alice"], ["id-1", "id-2"]),
+        (["--subject", "user:al"], []),
+        (["--actor", "agent:*"], ["id-1", "id-2"]),
+        (["--resource", "table:hr.*"], ["id-1"]),
+        (["--rule", "r"], ["id-1"]),
+        (["--rule", "p/r"], ["id-1"]),
+        (["--rule", "p/r", "--outcome", "allow"], []),
+    ],
+    ids=lambda value: " ".join(value),
+)
+def test_tail_shows_what_is_asked_for(state, wanted, ids):
+    shown = run("tail", "--state", state, "--json", *wanted)
+
+    assert [orjson.loads(line)["id"] for line in shown.output.splitlines()] == ids
+
+
+async def test_what_is_new_is_read_once_and_half_a_record_not_yet(tmp_path):
+    ledger = await sample.written(tmp_path, 2, sample.settings(segment_bytes_max=500))
+    reader = Reader(tmp_path / "ledger")
+    assert len(list(reader.new())) == 2
+    assert list(reader.new()) == []
+    for number in range(2, 9):
+        await ledger.write(admin(number))
+    assert [orjson.loads(line)["id"] for line in reader.new()] == [f"id-{n}" for n in range(2, 9)]
+    await ledger.close()
+    segment = sample.segments(tmp_path)[-1]
+    data = segment.read_bytes()
+    with segment.open("ab") as file:
+        file.write(data[64:150])
+
+    assert list(reader.new()) == []
+
+
+def test_show_prints_a_decision_and_its_outcomes(state):
+    shown = run("show", "id-2", "--state", state)
+
+    assert shown.exit_code == 0
+    assert "decision id-2" in shown.output
+    assert "outcome id-3" in shown.output
+    assert "SELECT 5" in shown.output
+
+
+def test_show_as_json_has_both(state):
+    shown = orjson.loads(run("show", "id-2", "--state", state, "--json").output)
+
+    assert shown["record"]["id"] == "id-2"
+    assert [linked["id"] for linked in shown["linked"]] == ["id-3"]
+
+
+def test_show_of_what_is_not_there_is_a_usage_error(state):
+    assert run("show", "id-9", "--state", state).exit_code == 2
+
+
+def test_verify_of_an_intact_ledger_exits_0(state):
+    shown = run("verify", state)
+
+    assert shown.exit_code == 0
+    assert shown.output.startswith("intact  3 records")
+    assert run("verify", state / "ledger").exit_code == 0
+    assert run("verify", "--state", state).exit_code == 0
+
+
+def test_verify_of_a_changed_byte_exits_20_and_says_where(state):
+    (segment,) = sample.segments(state)
+    data = bytearray(segment.read_bytes())
+    data[200] ^= 1
+    segment.write_bytes(data)
+
+    shown = run("verify", state)
+    as_json = run("verify", state, "--json")
+
+    assert shown.exit_code == as_json.exit_code == 20
+    assert f"{segment.name}:64: record 0: a record is damaged" in shown.stderr
+    problem = orjson.loads(as_json.stdout)["problem"]
+    assert (problem["file"], problem["offset"], problem["seq"]) == (segment.name, 64, 0)
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        lambda state: shutil.rmtree(state / "ledger"),
+        lambda state: (state / "ledger" / "checkpoint").unlink(),
+        lambda state: [segment.unlink() for segment in sample.segments(state)],
+    ],
+    ids=["folder", "checkpoint", "segments"],
+)
+def test_verify_of_what_was_removed_exits_20(state, attack):
+    attack(state)
+
+    assert run("verify", state).exit_code == 20
+
+
+def test_verify_takes_the_key_that_was_handed_over(state, tmp_path):
+    vkey = run("key", "--state", state).output.strip()
+    shutil.copytree(state / "ledger", tmp_path / "export")
+
+    assert run("verify", tmp_path / "export", "--key", vkey).exit_code == 0
+
+
+async def test_verify_with_another_logs_key_exits_20(state, tmp_path):
+    other = await sample.written(tmp_path / "other", 1)
+    await other.close()
+
+    assert run("verify", state, "--key", other.verifier.text()).exit_code == 20
+
+
+def test_verify_without_any_key_says_so_and_believes_nothing(state, tmp_path):
+    shutil.copytree(state / "ledger", tmp_path / "export")
+
+    shown = run("verify", tmp_path / "export")
+
+    assert shown.exit_code == 2
+    assert "--key" in shown.stderr
+
+
+def test_verify_of_a_malformed_key_is_a_usage_error(state):
+    assert run("verify", state, "--key", "nonsense").exit_code == 2
+
+
+async def test_the_key_is_printed_before_the_first_record_and_stays(tmp_path):
+    state = tmp_path / "state"
+    state.mkdir()
+
+    printed = run("key", "--state", state, "--name", "test").output.strip()
+    ledger = Ledger.open(*ledger_paths(state), sample.settings())
+    await ledger.write(admin(1))
+    await ledger.close()
+
+    assert ledger.verifier.text() == printed
+    assert run("key", "--state", state).output.strip() == printed
+    assert run("verify", state, "--key", printed).exit_code == 0
+
+
+def test_the_state_is_that_of_the_configuration(state):
+    config = state.parent / "sidecar.yaml"
+    config.write_text("state: ./state\nlisteners: {this: {is: not well}}\n")
+
+    assert run("verify", "-c", config).exit_code == 0
+    assert len(run("tail", "--json", "-c", config).output.splitlines()) == 3
+
+
+def test_no_ledger_is_a_usage_error(tmp_path):
+    assert run("tail", "--state", tmp_path).exit_code == 2
+    assert run("verify", tmp_path).exit_code == 2
