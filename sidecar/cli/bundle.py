@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Final
 
 import click
 import msgspec
@@ -15,6 +16,8 @@ from sidecar.policy.match import Filter
 from sidecar.runtime import exits
 from sidecar.runtime.bundles import built, load_bundle
 from sidecar.terms.call import Json
+
+_WIDTH: Final = 240
 
 
 @click.group("bundle")
@@ -72,7 +75,10 @@ def show(bundle: Path, *, as_json: bool) -> None:
     if as_json:
         click.echo(orjson.dumps(_json(found)))
         return
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        # A file has no width; a program that reads it wants one line a rule.
+        console.width = _WIDTH
     console.print(f"{found.name} {found.version}\n{found.digest}", markup=False)
     table = Table("rule", "effect", "layer", "match", "when", "at", box=None, pad_edge=False)
     for rule in _json(found)["rules"]:
@@ -116,7 +122,6 @@ def _matched(*filters: Filter) -> str:
             words = getattr(found, name)
             if words is not None:
                 told.append("|".join(sorted(words)))
-        for name in ("upstreams", "actions", "resources"):
-            if getattr(found, name) is not None:
-                told.append(f"some {name}")
+        patterns = ("upstreams", "actions", "resources")
+        told.extend(f"some {name}" for name in patterns if getattr(found, name) is not None)
     return ", ".join(told) or "everything"

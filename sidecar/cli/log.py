@@ -31,6 +31,8 @@ LEDGER_NOT_INTACT: Final = 20
 CONFIG: Final = Path("sidecar.yaml")
 STATE: Final = Path("state")
 POLL_S: Final = 0.25
+# A line of `tail` is to be read at a glance; `show` has the whole.
+GIST_CHARS_MAX: Final = 200
 _STYLES: Final = {"allow": "green", "modify": "cyan", "deny": "red"}
 _DECIDED: Final = ("outcome", "reason", "time", "listener", "protocol", "phase", "message")
 _TOLD: Final = ("kind", "id", "parent", "schema", "log")
@@ -257,7 +259,8 @@ def _gist(record: dict[str, Any]) -> str:
     if record["kind"] == "outcome":
         return f"outcome of {record['parent']}"
     if record["kind"] != "decision":
-        return orjson.dumps(record.get("detail", {})).decode()
+        detail = orjson.dumps(record.get("detail", {})).decode()
+        return detail if len(detail) <= GIST_CHARS_MAX else f"{detail[:GIST_CHARS_MAX]}…"
     targets, rules = record["targets"], record["rules"]
     first = f"{targets[0]['action']} {targets[0]['resource']}" if targets else record["protocol"]
     more = f" (+{len(targets) - 1})" if len(targets) > 1 else ""

@@ -43,6 +43,8 @@ CAPABILITIES: Final = (
     "urn:ietf:params:authzen:capability:decision-context-reasons",
 )
 _PARTS: Final = ("subject", "action", "resource", "context")
+# Of a rule that spoke; `status` stands only where it did not simply hold: `error`, `satisfied`.
+_SPOKE: Final = ("policy", "id", "effect", "status")
 _REQUIRED: Final = {"subject": ("type", "id"), "action": ("name",), "resource": ("type", "id")}
 
 
@@ -202,9 +204,7 @@ def evaluation_json(decision: Decision) -> dict[str, Json]:
         "outcome": told["outcome"],
         "reason": told["reason"],
         "policy": told["policy"],
-        "rules": [
-            {name: rule[name] for name in ("policy", "id", "effect")} for rule in told["rules"]
-        ],
+        "rules": [{name: rule[name] for name in _SPOKE if name in rule} for rule in told["rules"]],
     }
     if decision.approval is not None:
         context["approval"] = told["approval"]

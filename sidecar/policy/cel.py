@@ -56,6 +56,10 @@ extensions:
 """
 
 
+# The binding raises these; anything else is our own mistake and ends at the edge as a denial.
+_ENGINE_FAILURES = (RuntimeError, TypeError, ValueError, OverflowError)
+
+
 class ExpressionError(Exception):
     """An expression does not compile: 1-based line and column inside it, and why."""
 
@@ -129,7 +133,7 @@ class Expression(msgspec.Struct, frozen=True):
             said = self.program.eval(data=data)
             failed = said.type() == engine.Type.ERROR
             plain = str(said.value()) if failed else said.plain_value()
-        except Exception as error:  # noqa: BLE001 - the binding raises RuntimeError and TypeError alike
+        except _ENGINE_FAILURES as error:
             failed, plain = True, str(error)
         finally:
             _in_hand.reset(token)
@@ -177,7 +181,7 @@ class Compiler:
         _bound(source)
         try:
             program = self._env.compile(source)
-        except Exception as error:  # noqa: BLE001 - the binding raises RuntimeError for every cause
+        except _ENGINE_FAILURES as error:
             raise _compile_error(str(error)) from None
         result = str(program.return_type().name())
         if condition and result not in ("BOOL", "DYN"):

@@ -57,6 +57,7 @@ def _untested(bundle: Bundle) -> Iterator[Finding]:
         rule
         for suite in suites_of(bundle)
         for test in suite.spec.tests
+        if not test.skip
         for expected in test.expected
         for rule in expected.rules or ()
     }

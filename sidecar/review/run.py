@@ -1,11 +1,13 @@
 """Run suites over a bundle: the same parse, decide and enforce as in production, no ledger."""
 
 import asyncio
+from collections.abc import Iterator
 
 import msgspec
 
 from sidecar import flow
 from sidecar.decide import explain
+from sidecar.decide.pdp import REVOKED
 from sidecar.decide.target import Judged
 from sidecar.policy.bundle import Bundle
 from sidecar.review.second import SecondOpinion
@@ -81,16 +83,33 @@ def run_suites(bundle: Bundle, *, only: str | None = None) -> Outcome:
 
 def suites_of(bundle: Bundle) -> list[Suite]:
     """Return every suite of the bundle; PolicyError has the problems of all of them."""
+    known = {rule.key for rule in bundle.rules} | {f"{REVOKED.policy}/{REVOKED.id}"}
     problems: list[str] = []
     found: list[Suite] = []
     for document, metadata in bundle.tests:
         try:
-            found.append(read_suite(document, metadata.name))
+            suite = read_suite(document, metadata.name)
         except PolicyError as error:
             problems.extend(error.problems)
+        else:
+            found.append(suite)
+            problems.extend(_unknown_rules(suite, known))
     if problems:
         raise PolicyError(*problems)
     return found
+
+
+def _unknown_rules(suite: Suite, known: set[str]) -> Iterator[str]:
+    """Yield a problem for each rule that the bundle does not have: it would be silent for ever."""
+    for index, test in enumerate(suite.spec.tests):
+        for number, expected in enumerate(test.expected):
+            where = suite.document.where("spec", "tests", index, "expected", number)
+            named = (*(expected.rules or ()), *(expected.silent or ()))
+            yield from (
+                f"{where}: `{rule}` is no rule of this bundle"
+                for rule in named
+                if rule not in known
+            )
 
 
 def _run_test(
@@ -169,6 +188,9 @@ def _differences(expected: Expected, decision: Decision) -> tuple[str, ...]:
     pairs: list[tuple[str, object, object]] = [("outcome", expected.outcome, decision.outcome)]
     if expected.reason is not None:
         pairs.append(("reason", expected.reason, decision.reason))
+    elif decision.reason == "parse.envelope":
+        # A slip of the pen is denied as well, and would pass wherever a denial is expected.
+        pairs.append(("reason", "a call of its protocol's shape", decision.reason))
     if expected.message is not None:
         pairs.append(("message", expected.message, decision.message))
     if expected.errors is not None:
@@ -182,6 +204,9 @@ def _differences(expected: Expected, decision: Decision) -> tuple[str, ...]:
         told.append(
             f"rules: {', '.join(silent)} did not speak; spoke: {', '.join(sorted(spoke)) or 'none'}"
         )
+    loud = [rule for rule in expected.silent or () if rule in spoke]
+    if loud:
+        told.append(f"silent: {', '.join(loud)} spoke")
     return tuple(told)
 
 

@@ -63,7 +63,10 @@ class Input(Written, frozen=True):
 
 
 class Expected(Written, frozen=True):
-    """What the named cells come to; only what is written here is compared."""
+    """What the named cells come to; only what is written here is compared.
+
+    `rules` must speak (hold or err), `silent` must not; rules are named `policy/rule`.
+    """
 
     outcome: Literal["allow", "modify", "step_up", "defer", "deny"]
     principal: str | None = None
@@ -72,6 +75,7 @@ class Expected(Written, frozen=True):
     requests: list[str] | None = None
     reason: str | None = None
     rules: list[str] | None = None
+    silent: list[str] | None = None
     obligations: list[str] | None = None
     message: str | None = None
     errors: int | None = None
@@ -112,32 +116,49 @@ def read_suite(document: Document, name: str) -> Suite:
     """Return the suite of a Test document.
 
     Raises:
-        PolicyError: Unknown fields, unknown names, cells expected that no test sends.
+        PolicyError: Unknown fields, unknown names, and what would pass whatever the policies say:
+            a matrix without cells, an expectation that no cell is left for.
     """
     spec = read(document, ("spec",), SuiteSpec)
     problems: list[str] = []
     for index, test in enumerate(spec.tests):
-        where: Where = ("spec", "tests", index)
-        sent, at = test.input, (*where, "input")
-        problems += _unknown(document, (*at, "principals"), sent.principals, spec.principals)
-        problems += _unknown(document, (*at, "requests"), sent.requests, spec.requests)
-        for number, expected in enumerate(test.expected):
-            place = (*where, "expected", number)
-            problems += _expected_problems(document, place, expected, sent)
+        problems += _input_problems(document, ("spec", "tests", index, "input"), test.input, spec)
+        problems += _expected_problems(document, ("spec", "tests", index, "expected"), test)
     if problems:
         raise PolicyError(*problems)
     return Suite(name, document, spec)
 
 
-def _expected_problems(
-    document: Document, where: Where, expected: Expected, sent: Input
-) -> list[str]:
-    principals = named(expected.principal, expected.principals)
-    requests = named(expected.request, expected.requests)
-    return [
-        *_unknown(document, where, principals, sent.principals),
-        *_unknown(document, where, requests, sent.requests),
+def _input_problems(document: Document, at: Where, sent: Input, spec: SuiteSpec) -> list[str]:
+    problems = [
+        *_unknown(document, (*at, "principals"), sent.principals, spec.principals),
+        *_unknown(document, (*at, "requests"), sent.requests, spec.requests),
     ]
+    for field, names in (("principals", sent.principals), ("requests", sent.requests)):
+        if not names:
+            problems.append(f"{document.where(*at, field)}: names none, so the test has no cells")
+    return problems
+
+
+def _expected_problems(document: Document, at: Where, test: TestDoc) -> list[str]:
+    sent, problems = test.input, []
+    met = {
+        id(expectation(test, principal, request))
+        for principal in sent.principals
+        for request in sent.requests
+    }
+    for number, expected in enumerate(test.expected):
+        where = (*at, number)
+        unknown = [
+            *_unknown(
+                document, where, named(expected.principal, expected.principals), sent.principals
+            ),
+            *_unknown(document, where, named(expected.request, expected.requests), sent.requests),
+        ]
+        if not unknown and met and id(expected) not in met:
+            unknown = [f"{document.where(*where)}: every cell that it names was named before"]
+        problems += unknown
+    return problems
 
 
 def named(one: str | None, several: list[str] | None) -> list[str]:

@@ -53,8 +53,8 @@ class Metrics:
             registry=registry,
         )
         self._answers = Counter(
-            "sidecar_ask_answers",
-            "Decisions answered by the ask listener.",
+            "sidecar_answers",
+            "Decisions answered, by listener.",
             ("listener", "protocol", "outcome"),
             registry=registry,
         )
@@ -101,7 +101,7 @@ class Metrics:
         self._refused.labels(listener, code, source).inc()
 
     def decided(self, listener: str, protocol: str, decision: Decision) -> None:
-        """Count a decision that the ask listener answered."""
+        """Count a decision that a listener answered."""
         self._answers.labels(listener, _among(protocol, PROTOCOLS), decision.outcome).inc()
 
     def activated(self, bundle: Bundle) -> None:

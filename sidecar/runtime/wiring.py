@@ -110,7 +110,10 @@ def listener_of(listener: Listener, config: Config, parts: Parts) -> Serving:
             return AskListener(settings, parts.path, parts.workloads, parts.metrics, parts.health)
         case HttpDoc():
             return HttpProxy(
-                _http(doc.name, doc.upstream, config), parts.path, parts.workloads.bearer_identity
+                _http(doc.name, doc.upstream, config),
+                parts.path,
+                parts.workloads.bearer_identity,
+                parts.metrics,
             )
         case PostgresDoc():
             return PostgresListener(

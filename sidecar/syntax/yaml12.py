@@ -49,8 +49,14 @@ class Document(msgspec.Struct, frozen=True):
         return f"{self.name}:{line}:{column}"
 
 
-def load_documents(name: str, data: bytes) -> list[Document]:
+def load_documents(name: str, data: bytes, *, keys_as_text: bool = False) -> list[Document]:
     """Return every document of a YAML file; an empty document is left out.
+
+    Args:
+        name: Of the file, for positions.
+        data: Its bytes.
+        keys_as_text: Read a plain `200:` as the key `"200"`, as OpenAPI documents write it;
+            everywhere else a key that is not a string is refused.
 
     Raises:
         PolicyError: With `file:line:column` of the first thing that cannot be read.
@@ -70,7 +76,7 @@ def load_documents(name: str, data: bytes) -> list[Document]:
         raise PolicyError(f"{name}:1:1: {' '.join(str(error).split())}") from None
     except RecursionError:
         raise PolicyError(f"{name}:1:1: nested deeper than {YAML_DEPTH_MAX}") from None
-    documents = (_Reader(name).document(node) for node in nodes)
+    documents = (_Reader(name, keys_as_text=keys_as_text).document(node) for node in nodes)
     return [document for document in documents if document is not None]
 
 
@@ -119,8 +125,9 @@ def _cause(error: yaml.MarkedYAMLError) -> str:
 class _Reader:
     """Turns one node tree into values and positions."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, keys_as_text: bool) -> None:
         self.name = name
+        self.keys_as_text = keys_as_text
         self.positions: dict[tuple[Step, ...], tuple[int, int]] = {}
 
     def document(self, node: yaml.Node) -> Document | None:
@@ -149,7 +156,8 @@ class _Reader:
     def _key(self, node: yaml.Node) -> str:
         if not isinstance(node, yaml.ScalarNode):
             raise self._problem(node, "a key is a string")
-        if not node.style and (node.value == "<<" or not isinstance(self._plain(node), str)):
+        plain = node.value if node.style or self.keys_as_text else self._plain(node)
+        if not isinstance(plain, str) or (node.value == "<<" and not node.style):
             raise self._problem(node, f"key `{node.value}` is not a string; quote it")
         text: str = node.value
         return text

@@ -144,6 +144,8 @@ def decision_json(decision: Decision) -> dict[str, Json]:
         if body[optional] is None:
             del body[optional]
     for target in body["targets"]:
+        # The promised shape names rules by id; which policy each is of stands in `rules`.
+        target["rules"] = [rule.partition("/")[2] for rule in target["rules"]]
         if target["at"] is None:
             del target["at"]
     for rule in body["rules"]:

@@ -15,6 +15,7 @@ from sidecar.facts.identity import (
     Workload,
     Workloads,
     asserted_identity,
+    party_problem,
 )
 from sidecar.facts.keys import issue, key_digest
 from sidecar.facts.scram import Verifier
@@ -179,3 +180,38 @@ def test_no_type_or_id_passes_for_another(kind, name):
     may = MayAssert(subjects=("ab:u*",))
 
     assert may.subject(Party(kind, name)) == (kind == "ab" and name.startswith("u"))
+
+
+def test_the_listeners_own_questions_are_answered_from_the_entry():
+    key = issued()
+    entry = {
+        "id": "bot",
+        "key": key.key,
+        "scram": key.scram,
+        "actor": {"type": "agent", "id": "bot"},
+        "subject": {"type": "user", "id": "alice"},
+    }
+    workloads = Workloads([msgspec.convert(entry, Workload)])
+
+    by_key, by_scram = workloads.bearer_identity(key.text), workloads.identity_of("bot")
+
+    assert by_key is not None
+    assert (by_key.verified, by_scram.verified) == ("key", "scram")
+    assert by_key.subject == by_scram.subject == Party("user", "alice")
+    assert by_key.actors == by_scram.actors == (Party("agent", "bot"),)
+    assert workloads.bearer_identity("swk_other") is None
+    assert (workloads.scram_verifier("bot"), workloads.scram_verifier("no")) == (key.scram, None)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "told"),
+    [
+        ("user", "a" * 1025, "too long"),
+        ("u" * 129, "a", "too long"),
+        ("us er", "a", "without `:` and spaces"),
+        ("us\u202eer", "a", "without `:` and spaces"),
+        ("user", "a\x85b", "control character"),
+    ],
+)
+def test_a_party_that_cannot_stand_in_a_record_is_refused(kind, name, told):
+    assert told in (party_problem(Party(kind, name)) or "")

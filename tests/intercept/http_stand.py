@@ -96,8 +96,9 @@ class Upstream:
         self.bodies.append(await request.read())
         if request.path == "/events":
             return await self._events(request)
-        if request.path == "/broken":
-            response = web.StreamResponse(headers={"Content-Length": "9"})
+        if request.path.startswith("/broken/"):
+            length = {"Content-Length": "9"} if request.path == "/broken/length" else {}
+            response = web.StreamResponse(headers=length)
             await response.prepare(request)
             await response.write(b"half")
             request.transport.abort()

@@ -12,8 +12,10 @@ from sidecar.cli.log import command
 from sidecar.record.ledger import Ledger, ledger_paths
 from sidecar.record.read import Reader
 from sidecar.terms.record import SCHEMA, OutcomeRecord
+from sidecar.terms.words import CallId
 from tests.record import sample
 from tests.record.sample import admin
+from tests.record.test_recovery import all_segments_gone
 from tests.record.test_write import Paper, recorded, request
 
 
@@ -22,17 +24,19 @@ def run(*arguments: str | Path) -> Result:
 
 
 @pytest.fixture
-async def state(tmp_path) -> Path:
+async def state(tmp_path: Path) -> Path:
     """A ledger of one decision to deny, one to allow, and its outcome."""
     state = tmp_path / "state"
     ledger = await sample.written(state, 0)
     denied = recorded(request({"targets": [{"id": "hr.compensation"}]}), Paper(), message="closed")
     await ledger.write(denied)
     allowed = recorded(request({"targets": [{"id": "finance.x\x1b[2J\u202e"}]}), Paper())
-    allowed = msgspec.structs.replace(allowed, id="id-2", outcome="allow", rules=[])
+    allowed = msgspec.structs.replace(allowed, id=CallId("id-2"), outcome="allow", rules=[])
     await ledger.write(allowed)
     await ledger.write(
-        OutcomeRecord(SCHEMA, "id-3", "id-2", sample.TIME, "forwarded", "SELECT 5", rows=5)
+        OutcomeRecord(
+            SCHEMA, CallId("id-3"), CallId("id-2"), sample.TIME, "forwarded", "SELECT 5", rows=5
+        )
     )
     await ledger.close()
     return state
@@ -84,7 +88,7 @@ def test_tail_as_json_is_the_ledgers_bytes(state):
         (["--rule", "p/r"], ["id-1"]),
         (["--rule", "p/r", "--outcome", "allow"], []),
     ],
-    ids=lambda value: " ".join(value),
+    ids=" ".join,
 )
 def test_tail_shows_what_is_asked_for(state, wanted, ids):
     shown = run("tail", "--state", state, "--json", *wanted)
@@ -107,6 +111,15 @@ async def test_what_is_new_is_read_once_and_half_a_record_not_yet(tmp_path):
         file.write(data[64:150])
 
     assert list(reader.new()) == []
+
+
+async def test_a_long_detail_is_cut_in_a_line_and_whole_in_show(tmp_path):
+    ledger = await sample.written(tmp_path, 0)
+    await ledger.write(admin(1, text="x" * 5000))
+    await ledger.close()
+
+    assert len(run("tail", "--state", tmp_path).output) < 400
+    assert "x" * 5000 in run("show", "id-1", "--state", tmp_path).output
 
 
 def test_show_prints_a_decision_and_its_outcomes(state):
@@ -158,7 +171,7 @@ def test_verify_of_a_changed_byte_exits_20_and_says_where(state):
     [
         lambda state: shutil.rmtree(state / "ledger"),
         lambda state: (state / "ledger" / "checkpoint").unlink(),
-        lambda state: [segment.unlink() for segment in sample.segments(state)],
+        all_segments_gone,
     ],
     ids=["folder", "checkpoint", "segments"],
 )

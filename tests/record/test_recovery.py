@@ -15,7 +15,7 @@ from tests.record.sample import admin
 
 
 @pytest.fixture
-async def unsigned(tmp_path) -> Path:
+async def unsigned(tmp_path: Path) -> Path:
     """A ledger of six records of which, as after a crash, the last checkpoint knows none."""
     state = tmp_path / "unsigned"
     ledger = await sample.written(state, 0)
@@ -32,7 +32,7 @@ async def unsigned(tmp_path) -> Path:
 
 
 @pytest.fixture
-async def signed(tmp_path) -> Path:
+async def signed(tmp_path: Path) -> Path:
     """A ledger of twelve records in several segments, closed as it should be."""
     state = tmp_path / "signed"
     await sample.closed(state, 12, sample.settings(segment_bytes_max=700))

@@ -1,5 +1,6 @@
 """Verification finds a change of any byte, and says where."""
 
+import itertools
 import os
 import random
 import shutil
@@ -73,7 +74,7 @@ async def rewritten(state: Path, change) -> Report:
     segment = sample.segments(state)[0]
     data = segment.read_bytes()
     borders = ends(data)
-    records = [data[a + 8 : b] for a, b in zip(borders, borders[1:], strict=False)]
+    records = [data[a + 8 : b] for a, b in itertools.pairwise(borders)]
     changed = change(records)
     segment.write_bytes(data[:HEADER_BYTES] + b"".join(map(framed, changed)))
     return judged(state)

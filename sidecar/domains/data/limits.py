@@ -10,5 +10,12 @@ NESTING_MAX: Final = 48
 NAME_BYTES_MAX: Final = 63
 # Statements of one application are few; each entry is some kilobytes.
 CACHE_ENTRIES_MAX: Final = 4096
+# Longer statements, and those that touch more, are read anew each time: a cache is bounded in bytes.
+CACHED_CHARS_MAX: Final = 4096
+CACHED_TARGETS_MAX: Final = 256
+# FROM items of one statement: names are looked for in each of them.
+RELATIONS_MAX: Final = 128
+# PostgreSQL's own limit for a select list; `SELECT *, * FROM (SELECT *, * …` doubles at each level.
+COLUMNS_MAX: Final = 1664
 # `catalog` of a dry run, not of the wire.
 PAYLOAD_TABLES_MAX: Final = 20_000

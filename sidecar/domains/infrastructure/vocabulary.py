@@ -50,7 +50,7 @@ _TERRAFORM: Final = (
     Word("resource.properties.module", "string", "module address, `\"\"` for the root"),
     Word("resource.properties.mode", "string", "`managed` or `data`"),
     Word("resource.properties.before", "dyn", "values, sensitive ones replaced", sensitive=True),
-    Word("resource.properties.after", "dyn", "as `before`; unknown ones are absent", sensitive=True),
+    Word("resource.properties.after", "dyn", "as `before`; unknown are absent", sensitive=True),
     Word("resource.properties.unknown_paths", "list(string)", "what is known only after the apply"),
     Word("resource.properties.reason", "string", "Terraform's; absent without one"),
     Word("resource.properties.provisioners", "list(string)", "types of the provisioners that run"),

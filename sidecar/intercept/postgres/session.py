@@ -220,10 +220,12 @@ class Session:
                 return self._parse(*wire.parse_parts(body))
             case b"B":
                 portal, name = wire.bind_parts(body)
-                found = self._pipeline.statements.candidates(name)
+                found = self._pipeline.statements.candidates(name, self._pipeline.segment)
                 return self._use(frame, Expected(b"B", portal, statements=found), NO_STATEMENT)
             case b"E":
-                found = self._pipeline.portals.candidates(wire.execute_portal(body))
+                found = self._pipeline.portals.candidates(
+                    wire.execute_portal(body), self._pipeline.segment
+                )
                 return self._use(frame, Expected(b"E", statements=found), NO_PORTAL)
             case b"F":
                 return self._function_call()

@@ -1,4 +1,4 @@
-"""Make the request that botocore's own serialisers would send for an operation, without its network."""
+"""Make the request that botocore's own serialisers would send for an operation."""
 
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -10,6 +10,15 @@ from botocore.serialize import create_serializer
 CREDENTIAL = "AWS4-HMAC-SHA256 Credential=AKID/20260101/eu-west-1/{}/aws4_request"
 DEPTH_MAX = 6
 TEXT = "abc123"
+SCALARS = {
+    "boolean": True,
+    "integer": 1,
+    "long": 1,
+    "float": 1.0,
+    "double": 1.0,
+    "timestamp": "2026-01-01T00:00:00Z",
+    "blob": b"x",
+}
 
 
 def service_model(name: str) -> ServiceModel:
@@ -20,7 +29,7 @@ def service_model(name: str) -> ServiceModel:
 
 
 def minimal(shape: Shape, depth: int = 0) -> Any:
-    """Return the least that a shape takes: required members, one element where there must be one."""
+    """Return the least that a shape takes: required members, and one element of each list."""
     if depth > DEPTH_MAX:
         return {}
     match shape.type_name:
@@ -32,24 +41,14 @@ def minimal(shape: Shape, depth: int = 0) -> Any:
             return [minimal(shape.member, depth + 1)]
         case "map":
             return {TEXT: minimal(shape.value, depth + 1)}
-        case "boolean":
-            return True
-        case "integer" | "long":
-            return max(1, int(shape.metadata.get("min", 1)))
-        case "float" | "double":
-            return 1.0
-        case "timestamp":
-            return "2026-01-01T00:00:00Z"
-        case "blob":
-            return b"x"
         case _:
-            return _text(shape)
+            return _scalar(shape)
 
 
-def _text(shape: Shape) -> str:
+def _scalar(shape: Shape) -> Any:
     if shape.metadata.get("enum"):
         return str(shape.metadata["enum"][0])
-    return TEXT
+    return SCALARS.get(shape.type_name, TEXT)
 
 
 def protocol_of(model: ServiceModel) -> str:
@@ -58,10 +57,12 @@ def protocol_of(model: ServiceModel) -> str:
     return str(next(name for name in offered if name != "smithy-rpc-v2-cbor"))
 
 
-def request_of(model: ServiceModel, operation: str, base: str) -> dict[str, Any]:
-    """Return the `call` object of a request with minimal parameters."""
+def request_of(
+    model: ServiceModel, operation: str, base: str, meant: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return the `call` object of a request with minimal parameters, `meant` in their place."""
     shape = model.operation_model(operation).input_shape
-    params = minimal(shape) if shape is not None else {}
+    params = {**minimal(shape), **(meant or {})} if shape is not None else {}
     serializer = create_serializer(protocol_of(model), include_validation=False)
     made = serializer.serialize_to_request(params, model.operation_model(operation))
     headers = {"Authorization": CREDENTIAL.format(model.signing_name)}
@@ -79,8 +80,8 @@ def request_of(model: ServiceModel, operation: str, base: str) -> dict[str, Any]
 
 def _query(pairs: Any) -> str:
     items = pairs.items() if isinstance(pairs, dict) else pairs
-    parts = []
-    for key, value in items:
-        for single in value if isinstance(value, list) else [value]:
-            parts.append(f"{quote(str(key), safe='')}={quote(str(single), safe='')}")
-    return "&".join(parts)
+    return "&".join(
+        f"{quote(str(key), safe='')}={quote(str(single), safe='')}"
+        for key, value in items
+        for single in (value if isinstance(value, list) else [value])
+    )

@@ -139,7 +139,9 @@ def workloads() -> Workloads:
 class Stand:
     """One listener and what a test needs to look at it."""
 
-    def __init__(self, server: LocalPostgres) -> None:
+    def __init__(
+        self, server: LocalPostgres, port: int | None = None, password: str = "erp-secret"
+    ) -> None:
         self.server = server
         self.ledger = PaperLedger()
         self.revoked = Revoked()
@@ -152,10 +154,10 @@ class Stand:
                 name="erp",
                 upstream="erp",
                 host=server.host,
-                port=server.port,
+                port=port or server.port,
                 database="postgres",
                 user="erp",
-                password="erp-secret",
+                password=password,
             ),
             self._path(),
             workloads(),

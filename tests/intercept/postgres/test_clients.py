@@ -119,7 +119,7 @@ async def test_psycopg_prepares_and_uses_under_one_decision(stand):
         for number in range(1, 6):
             asked = "SELECT amount FROM finance.expenses WHERE id = %s"
             cursor = await connection.execute(asked, (number,), prepare=True)
-            assert (await cursor.fetchone())[0] == number * 10
+            assert await cursor.fetchall() == [(number * 10,)]
 
     assert len(stand.ledger.decisions) == 1
     outcomes = await stand.outcomes(5)

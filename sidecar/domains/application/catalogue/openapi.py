@@ -35,7 +35,7 @@ def read_openapi(name: str, data: bytes, problems: list[str]) -> list[Route]:
 
 def _document(name: str, data: bytes) -> Document:
     if not name.endswith(".json"):
-        documents = load_documents(name, data)
+        documents = load_documents(name, data, keys_as_text=True)
         if len(documents) != 1:
             raise PolicyError(f"{name}:1:1: expected one document, found {len(documents)}")
         return documents[0]

@@ -23,11 +23,15 @@ from sidecar.domains.data.catalogue import (
     TableKey,
     payload_relations,
 )  # fmt: skip
-from sidecar.domains.data.limits import CACHE_ENTRIES_MAX
+from sidecar.domains.data.limits import (
+    CACHE_ENTRIES_MAX,
+    CACHED_CHARS_MAX,
+    CACHED_TARGETS_MAX,
+)
 from sidecar.domains.data.parse.access import CLASSES, TableAccess
-from sidecar.domains.data.parse.lexer import statements, tokens
-from sidecar.domains.data.parse.session import session_verb
 from sidecar.domains.data.parse.statement import Statement, read_statement
+from sidecar.domains.data.parse.text.lexer import statements, tokens
+from sidecar.domains.data.parse.text.session import session_verb
 from sidecar.terms.call import Call, Json
 from sidecar.terms.errors import ParseError
 from sidecar.terms.reasons import reason
@@ -53,7 +57,7 @@ def parse(call: Call, catalogue: DataCatalogue) -> Parsed:
     payload = call.payload
     text = _checked(payload)
     relations = catalogue.relations(call.upstream)
-    if "catalog" in payload:
+    if payload.get("catalog") is not None:
         relations = payload_relations(payload["catalog"], relations)
     search_path = _search_path(payload, relations)
     key = (text, relations.identity, search_path, call.upstream)
@@ -61,8 +65,9 @@ def parse(call: Call, catalogue: DataCatalogue) -> Parsed:
         parsed = _cache.get(key)
     if parsed is None:
         parsed = _analysed(text, relations, search_path, call.upstream)
-        with _cache_lock:
-            _cache[key] = parsed
+        if len(text) <= CACHED_CHARS_MAX and len(parsed.targets) <= CACHED_TARGETS_MAX:
+            with _cache_lock:
+                _cache[key] = parsed
     if payload.get("params") is None:
         return parsed
     native = {**parsed.native, "params": payload["params"]}

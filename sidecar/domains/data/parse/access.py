@@ -5,7 +5,8 @@ from typing import Final
 import msgspec
 
 from sidecar.domains.data.catalogue import Function, Relations, Table, TableKey
-from sidecar.domains.data.parse.functions import ALLOWED
+from sidecar.domains.data.limits import RELATIONS_MAX
+from sidecar.domains.data.parse.text.functions import ALLOWED
 from sidecar.terms.errors import ParseError
 from sidecar.terms.reasons import reason
 from sidecar.terms.words import ActionClass
@@ -38,6 +39,17 @@ class Accesses:
         self.touched: dict[TableKey, None] = {}
         self.verbs: dict[str, None] = {}
         self.functions: dict[str, None] = {}
+        # A call stands in FROM: how many columns it has, and their names, depends on its types.
+        self.has_calls = False
+        self._relation_count = 0
+
+    def count_relation(self) -> None:
+        """Count a FROM item, of which a statement has a bounded number."""
+        self._relation_count += 1
+        if self._relation_count > RELATIONS_MAX:
+            raise ParseError(
+                reason("parse.too_large"), f"more than {RELATIONS_MAX} relations in a statement"
+            )
 
     def find(self, schema: str | None, name: str) -> Table:
         """Return the table that a name stands for.

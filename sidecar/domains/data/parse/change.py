@@ -88,7 +88,9 @@ class Changes:
         assert relation.table is not None
         names = tuple(column.name for column in relation.columns)
         if not is_default:
-            self._accesses.star(relation.table, names[:width] if width else names, "insert")
+            # A call in FROM may have more columns than are known.
+            is_known = width and not self._accesses.has_calls
+            self._accesses.star(relation.table, names[:width] if is_known else names, "insert")
 
     def _write(self, relation: Relation, names: Sequence[str], verb: str) -> None:
         assert relation.table is not None
@@ -215,13 +217,7 @@ class Changes:
         if returning is None:
             return ()
         check(returning, frozenset(("expressions",)))
-        return plain(
-            [
-                column
-                for part in returning.expressions
-                for column in self._queries.output(part, item, level)
-            ]
-        )
+        return plain(self._queries.outputs(returning.expressions, item, level))
 
 
 def _with(relation: Relation, others: Item) -> Item:

@@ -3,8 +3,8 @@
 from typing import Final
 
 from sidecar.domains.data.catalogue import DataCatalogue, TableKey
-from sidecar.domains.data.parse.lexer import Token, statements, tokens
 from sidecar.domains.data.parse.statement import check_grammar, read_statement
+from sidecar.domains.data.parse.text.lexer import Token, statements, tokens
 from sidecar.terms.call import Json
 from sidecar.terms.errors import ParseError
 
@@ -17,7 +17,7 @@ def condition_problem(where: str, on: Json, catalogue: DataCatalogue) -> str | N
 
     Args:
         where: The condition; every hole stands for one value.
-        on: `table:schema.table` that it filters; its columns are looked for only where that is known.
+        on: `table:schema.table` that it filters; without it no column is looked for.
         catalogue: Where the table and its columns are found.
     """
     try:

@@ -10,7 +10,6 @@ from typing import Final
 from sqlglot import exp
 
 from sidecar.domains.data.parse.access import Accesses
-from sidecar.domains.data.parse.canonical import MARK
 from sidecar.domains.data.parse.nodes import LEAVES, PLAIN, check, name_of, parts, unread
 from sidecar.domains.data.parse.scope import (
     Column,
@@ -22,6 +21,7 @@ from sidecar.domains.data.parse.scope import (
     read_qualified,
     read_row,
 )  # fmt: skip
+from sidecar.domains.data.parse.text.canonical import MARK
 from sidecar.terms.errors import ParseError
 from sidecar.terms.reasons import reason
 
@@ -124,7 +124,12 @@ class Reader:
         return name
 
     def function(self, node: object, scope: Scope) -> str:
-        """Note `f(…)` or `schema.f(…)`; return the function's name."""
+        """Note `f(…)` or `schema.f(…)`, in FROM too; return the function's name."""
+        if isinstance(node, exp.Table):
+            if node.args.get("catalog") is not None or not isinstance(node.this, exp.Anonymous):
+                raise unread()
+            schema = node.args.get("db")
+            return self.call(node.this, scope, None if schema is None else name_of(schema))
         if isinstance(node, exp.Anonymous):
             return self.call(node, scope)
         if not isinstance(node, exp.Dot) or not isinstance(node.expression, exp.Anonymous):

@@ -46,7 +46,7 @@ LEAVES: Final = frozenset((exp.Boolean, exp.Literal, exp.Null, exp.Parameter))
 def parts(node: exp.Expression, allowed: frozenset[str]) -> Iterator[exp.Expression]:
     """Yield the nodes directly below, having seen that only arguments in `allowed` are set."""
     for name, value in node.args.items():
-        if value is None or value is False or value == [] or value == "":
+        if value is None or value is False or value in ([], ""):
             continue
         if name not in allowed:
             raise unread()

@@ -10,25 +10,26 @@ from typing import Final
 from sqlglot import exp
 
 from sidecar.domains.data.catalogue import TableKey
+from sidecar.domains.data.limits import COLUMNS_MAX
 from sidecar.domains.data.parse.access import Accesses
-from sidecar.domains.data.parse.canonical import MARK
 from sidecar.domains.data.parse.expression import Reader
-from sidecar.domains.data.parse.functions import NAMED
 from sidecar.domains.data.parse.nodes import check, name_of, unread
 from sidecar.domains.data.parse.scope import (
     Column,
-    CTEs,
     Item,
-    Relation,
     Row,
     Scope,
     read_star,
     renamed,
 )  # fmt: skip
+from sidecar.domains.data.parse.text.canonical import MARK
+from sidecar.domains.data.parse.text.functions import OTHERWISE_NAMED
+from sidecar.terms.errors import ParseError
+from sidecar.terms.reasons import reason
 
 _SELECT: Final = frozenset((
-    "expressions", "from_", "joins", "where", "group", "having", "windows", "order", "limit", "offset",
-    "distinct", "with_", "locks",
+    "expressions", "from_", "joins", "where", "group", "having", "windows", "order", "limit",
+    "offset", "distinct", "with_", "locks",
 ))  # fmt: skip
 _SET_OPERATION: Final = frozenset(
     ("this", "expression", "distinct", "with_", "order", "limit", "offset")
@@ -39,6 +40,7 @@ _CHANGES: Final = (exp.Insert, exp.Update, exp.Delete, exp.Merge)
 _EXPRESSIONS: Final = frozenset(("expressions",))
 _LOCK: Final = frozenset(("update", "expressions", "wait", "key"))
 
+_IMPLIED: Final = ((exp.Exists, "exists"), (exp.Array, "array"))
 _VALUES_ALIAS: Final = "_values"
 
 Change = Callable[[exp.Expression, Scope], tuple[Column, ...]]
@@ -141,9 +143,7 @@ class Queries:
         level = outer.below(item.relations)
         for lock in node.args.get("locks") or ():
             self._lock(lock, item, before)
-        columns = tuple(
-            column for part in node.expressions for column in self.output(part, item, level)
-        )
+        columns = self.outputs(node.expressions, item, level)
         for clause in ("where", "having"):
             if node.args.get(clause) is not None:
                 check(node.args[clause], frozenset(("this",)))
@@ -155,7 +155,18 @@ class Queries:
         self._tail(node, level, columns)
         return columns
 
-    def output(self, node: exp.Expression, item: Item, level: Scope) -> tuple[Column, ...]:
+    def outputs(
+        self, nodes: Sequence[exp.Expression], item: Item, level: Scope
+    ) -> tuple[Column, ...]:
+        """Note what a select list or RETURNING reads; return the columns it gives."""
+        columns: list[Column] = []
+        for node in nodes:
+            columns.extend(self._output(node, item, level))
+            if len(columns) > COLUMNS_MAX:
+                raise ParseError(reason("parse.too_large"), f"more than {COLUMNS_MAX} columns")
+        return tuple(columns)
+
+    def _output(self, node: exp.Expression, item: Item, level: Scope) -> tuple[Column, ...]:
         """Note what one item of the select list reads; return the columns it gives."""
         if isinstance(node, exp.Star):
             check(node, frozenset())
@@ -234,7 +245,7 @@ class Queries:
             self.reader.read(node, level)
 
     def _lock(self, lock: exp.Lock, item: Item, before: dict[TableKey, None]) -> None:
-        """Note FOR UPDATE and its kin as writes: they need the privilege and block other writers."""
+        """Note FOR UPDATE and its kin as writes: they need that privilege and block writers."""
         check(lock, _LOCK)
         named = {name_of(table.this) for table in lock.expressions}
         chosen = [r for r in item.relations if not named or r.name in named]
@@ -248,7 +259,7 @@ class Queries:
 
 
 def alias_of(node: exp.Expression) -> tuple[str, list[str]]:
-    """Return the alias of a relation and of its first columns; an empty name where there is none."""
+    """Return the alias of a relation and those of its columns; an empty name for none."""
     alias = node.args.get("alias")
     if alias is None:
         return "", []
@@ -282,7 +293,7 @@ def _joined(one: Row, other: Row) -> Row:
 
 def _implied(node: object) -> str:
     """Return the name that PostgreSQL gives an output column without an alias, empty if unsure."""
-    while isinstance(node, exp.Paren):
+    while isinstance(node, exp.Paren | exp.Window | exp.Filter | exp.WithinGroup):
         node = node.this
     if isinstance(node, exp.Dot):
         node = node.expression
@@ -290,15 +301,7 @@ def _implied(node: object) -> str:
         node = node.this
     if isinstance(node, exp.Identifier):
         return name_of(node)
-    while isinstance(node, exp.Window | exp.Filter | exp.WithinGroup):
-        node = node.this
     if isinstance(node, exp.Anonymous):
         name = name_of(node.this).removeprefix(MARK)
-        return NAMED.get(name, name)
-    for construct, called in ((exp.Case, "case"), (exp.Exists, "exists"), (exp.Array, "array")):
-        if isinstance(node, construct):
-            return called
-    return ""
-
-
-__all__ = ["CTEs", "Queries", "Relation", "alias_of", "bare_name", "plain"]
+        return "" if name in OTHERWISE_NAMED else name
+    return next((name for kind, name in _IMPLIED if isinstance(node, kind)), "")

@@ -1,9 +1,9 @@
 """What names stand for at one place in a statement.
 
-A scope is one query level: the relations of its FROM, and the level around it. PostgreSQL's order is
-kept: a bare name is a column of the nearest level that has one, and only if no level has, the whole
-row of a relation of that name. Where two relations of one level fit, both count as read: a superset
-is safe, and PostgreSQL refuses the ambiguous ones itself.
+A scope is one query level: the relations of its FROM, and the level around it. PostgreSQL's order
+is kept: a bare name is a column of the nearest level that has one, and only if no level has, the
+whole row of a relation of that name. Where two relations of one level fit, both count as read: a
+superset is safe, and PostgreSQL refuses the ambiguous ones itself.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,11 +20,13 @@ Row = frozenset[str] | None
 
 
 class Column(msgspec.Struct, frozen=True):
-    """A column of a relation: its name here, the table columns it reads, its own columns if composite."""
+    """A column of a relation: its name here, what it reads, its own columns if composite."""
 
     name: str
     bases: tuple[tuple[TableKey, str], ...] = ()
     row: Row = None
+    # Not so for a call's columns in FROM, whose names depend on its types.
+    is_sure: bool = True
 
 
 class Relation(msgspec.Struct, frozen=True):
@@ -103,7 +105,7 @@ def renamed(columns: Sequence[Column], names: Sequence[str]) -> tuple[Column, ..
     if len(names) > len(columns):
         raise ParseError(reason("parse.unknown_column"), "more column aliases than columns")
     return tuple(
-        msgspec.structs.replace(column, name=names[i]) if i < len(names) else column
+        msgspec.structs.replace(column, name=names[i], is_sure=True) if i < len(names) else column
         for i, column in enumerate(columns)
     )
 
@@ -132,11 +134,15 @@ def read_row(relation: Relation, accesses: Accesses) -> Row:
 
 def read_name(name: str, scope: Scope, accesses: Accesses) -> Row:
     """Note what a bare name reads; return its columns if it is a composite value."""
+    unsure: list[Column] = []
     for level in scope.levels():
         found = [column for relation in level.relations for column in relation.named(name)]
-        if found:
-            read_columns(found, accesses)
+        read_columns(found, accesses)
+        if any(column.is_sure for column in found):
             return _row_of(found)
+        unsure += found
+    if unsure:
+        return None
     for level in scope.levels():
         relations = [relation for relation in level.relations if relation.name == name]
         if relations:

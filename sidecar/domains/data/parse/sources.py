@@ -12,7 +12,6 @@ from typing import Final
 from sqlglot import exp
 
 from sidecar.domains.data.parse.access import Accesses
-from sidecar.domains.data.parse.functions import COLUMNS
 from sidecar.domains.data.parse.nodes import check, name_of, unread
 from sidecar.domains.data.parse.query import Queries, alias_of, plain
 from sidecar.domains.data.parse.scope import (
@@ -24,6 +23,7 @@ from sidecar.domains.data.parse.scope import (
     renamed,
     table_relation,
 )  # fmt: skip
+from sidecar.domains.data.parse.text.functions import COLUMNS
 from sidecar.terms.errors import ParseError
 from sidecar.terms.reasons import reason
 
@@ -80,9 +80,17 @@ class Sources:
             self._queries.reader.read(join.args["on"], outer.below(both))
         names = [name_of(name) for name in join.args.get("using") or ()]
         if words[2] == "NATURAL":
+            self._check_natural((*left.columns, *right.columns))
             mine = {column.name for column in right.columns}
             names = [c.name for c in left.columns if c.name and c.name in mine]
         return Item(both, self._merged(left, right, names))
+
+    def _check_natural(self, columns: Sequence[Column]) -> None:
+        """Refuse NATURAL where a column's name is not known for sure: it may be one that joins."""
+        if self._accesses.has_calls or any(not column.name for column in columns):
+            raise ParseError(
+                reason("parse.ambiguous"), "NATURAL beside columns whose names are not known"
+            )
 
     def _merged(self, left: Item, right: Item, names: Sequence[str]) -> tuple[Column, ...]:
         """Return the columns of a join: those that USING merges first, then the rest in order."""
@@ -110,7 +118,8 @@ class Sources:
         return item
 
     def _bare_item(self, node: exp.Expression, left: Sequence[Item], outer: Scope) -> Item:
-        lateral = outer.below(_beside(left).relations)
+        self._accesses.count_relation()
+        lateral = outer.below([relation for item in left for relation in item.relations])
         if isinstance(node, exp.Table):
             return self._table(node, outer, lateral)
         if isinstance(node, exp.Lateral):
@@ -188,17 +197,20 @@ class Sources:
 
     def _calls(self, node: exp.Expression, name: str, names: Sequence[str], lateral: Scope) -> Item:
         """Read `f(…)` or `ROWS FROM (f(…), …)`: the columns are one a call unless known better."""
-        nodes = [table.this for table in node.args.get("rows_from") or ()] or [node.this]
+        nodes = node.args.get("rows_from") or [node if isinstance(node, exp.Table) else node.this]
         columns: list[Column] = []
         called = ""
         for call in nodes:
+            if call is not node and isinstance(call, exp.Table):
+                check(call, frozenset(("this", "db")))
             called = self._queries.reader.function(call, lateral)
             given = COLUMNS.get(called) or (name if name and len(nodes) == 1 else called,)
-            columns.extend(Column(column) for column in given)
+            columns.extend(Column(column, is_sure=False) for column in given)
+        self._accesses.has_calls = True
         if node.args.get("ordinality"):
             columns.append(Column("ordinality"))
         # More aliases than columns: a call of several columns; the aliases are its columns.
-        columns.extend(Column("") for _ in range(len(names) - len(columns)))
+        columns.extend(Column("", is_sure=False) for _ in range(len(names) - len(columns)))
         return _one(Relation(name or called, renamed(columns, names)))
 
 

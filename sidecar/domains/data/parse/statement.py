@@ -10,12 +10,12 @@ from sqlglot.errors import SqlglotError
 
 from sidecar.domains.data.catalogue import Relations, TableKey
 from sidecar.domains.data.parse.access import Accesses, TableAccess
-from sidecar.domains.data.parse.canonical import canonical
 from sidecar.domains.data.parse.change import Changes
-from sidecar.domains.data.parse.lexer import Token
 from sidecar.domains.data.parse.query import Queries
 from sidecar.domains.data.parse.scope import Scope
 from sidecar.domains.data.parse.sources import Sources
+from sidecar.domains.data.parse.text.canonical import canonical
+from sidecar.domains.data.parse.text.lexer import Token
 from sidecar.terms.errors import ParseError
 from sidecar.terms.reasons import reason
 
@@ -33,42 +33,12 @@ _STARTS: Final = frozenset(
     ("select", "insert", "update", "delete", "merge", "with", "values", "table")
 )
 # Statements of PostgreSQL that are refused as such; any other first word is no statement of its.
-_REFUSED: Final = frozenset(
-    [
-        "alter",
-        "analyse",
-        "analyze",
-        "call",
-        "checkpoint",
-        "cluster",
-        "comment",
-        "copy",
-        "create",
-        "declare",
-        "do",
-        "drop",
-        "execute",
-        "explain",
-        "fetch",
-        "grant",
-        "import",
-        "listen",
-        "load",
-        "lock",
-        "move",
-        "notify",
-        "prepare",
-        "reassign",
-        "refresh",
-        "reindex",
-        "repack",
-        "revoke",
-        "security",
-        "truncate",
-        "vacuum",
-        "wait",
-    ]
-)
+_REFUSED_WORDS: Final = """
+alter analyse analyze call checkpoint cluster comment copy create declare do drop execute
+explain fetch grant import listen load lock move notify prepare reassign refresh reindex repack
+revoke security truncate vacuum wait
+"""
+_REFUSED: Final = frozenset(_REFUSED_WORDS.split())
 
 
 class Statement(msgspec.Struct, frozen=True):
@@ -159,7 +129,7 @@ def _primary_first(node: exp.Expression, kind: str, accesses: Accesses) -> tuple
 
 
 def _named_table(node: exp.Expression, kind: str) -> str | None:
-    """Return the name of the table written or of the first in FROM; None where a subquery stands."""
+    """Return the name of the table written or first in FROM; None where it is no table."""
     target: object = node
     if kind == "select":
         while isinstance(target, exp.SetOperation | exp.Subquery):

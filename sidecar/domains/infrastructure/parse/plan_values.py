@@ -11,7 +11,6 @@ Source: developer.hashicorp.com/terraform/internals/json-format, change represen
 from typing import Final
 
 from sidecar.domains.infrastructure.parse.payload import refuse
-from sidecar.syntax.limits import JSON_DEPTH_MAX
 from sidecar.terms.call import Json
 
 SENSITIVE: Final = "(sensitive)"
@@ -27,7 +26,6 @@ def known(value: Json, unknown: Json) -> tuple[bool, Json, list[str]]:
 
 
 def _known(value: Json, unknown: Json, path: str, paths: list[str]) -> Json:
-    _bounded(path)
     if unknown is True:
         paths.append(path or ".")
         return _GONE
@@ -90,9 +88,3 @@ def masked(value: Json, sensitive: Json) -> Json:
         return value
     # The marks do not fit the value: nothing says which part of it is safe to show.
     return SENSITIVE
-
-
-def _bounded(path: str) -> None:
-    # INVARIANT: JSON is at most JSON_DEPTH_MAX deep, so a path has at most as many steps.
-    if path.count(".") + path.count("[") > 16 * JSON_DEPTH_MAX:
-        raise refuse("parse.too_large", "values nested too deeply")

@@ -54,13 +54,15 @@ class Pipeline:
     """The queue of what is not answered, and what the answers say.
 
     `status` is the last ReadyForQuery's (`I` idle, `T` in a transaction, `E` in a failed one) and
-    `readies` counts them. `syncs` are the Syncs and Queries not answered: each ends with one.
+    `readies` counts them. `segment` counts the Syncs that were sent; `syncs` are the Syncs and
+    Queries that are not answered: each ends with a ReadyForQuery of its own.
     `touched` are the decisions of which there is something to tell.
     """
 
     status: str = "I"
     syncs: int = 0
     readies: int = 0
+    segment: int = 0
     is_fatal: bool = False
     statements: Names = field(default_factory=Names)
     portals: Names = field(default_factory=Names)
@@ -77,6 +79,7 @@ class Pipeline:
         """Note a message that goes upstream, unless the server will discard it unanswered."""
         if expected.kind == b"S":
             self._skipping = False
+            self.segment += 1
         if self._skipping:
             self._discard(expected)
             return
@@ -135,9 +138,9 @@ class Pipeline:
 
     def _propose(self, expected: Expected) -> None:
         if expected.kind == b"P" and expected.statements:
-            self.statements.propose(expected.name, expected.statements)
+            self.statements.propose(expected.name, expected.statements, self.segment)
         elif expected.kind == b"B":
-            self.portals.propose(expected.name, expected.statements)
+            self.portals.propose(expected.name, expected.statements, self.segment)
 
     def _confirmed(self, head: Expected) -> None:
         if head.kind == b"P":

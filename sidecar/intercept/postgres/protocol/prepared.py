@@ -11,7 +11,7 @@ one use to the next leave no lease at all.
 """
 
 import hmac
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -75,23 +75,30 @@ class Names:
     """Names of statements or of portals; a portal stands for what its statement's name did."""
 
     _held: OrderedDict[bytes, Statements] = field(default_factory=OrderedDict)
-    _proposed: dict[bytes, list[Statements]] = field(default_factory=dict)
+    _proposed: dict[bytes, deque[tuple[int, Statements]]] = field(default_factory=dict)
 
-    def candidates(self, name: bytes) -> Statements:
-        """Return every statement that the server may know by `name`."""
+    def candidates(self, name: bytes, segment: int) -> Statements:
+        """Return every statement that the server may know by `name` when it comes to `segment`.
+
+        A segment is what lies between two Syncs. Where the name was proposed in this one, either
+        the server takes it or it discards the rest of the segment, so nothing else is meant.
+        """
+        proposed = self._proposed.get(name)
+        if proposed and proposed[-1][0] == segment:
+            return proposed[-1][1]
         found = self._held.get(name, ())
-        for proposed in self._proposed.get(name, ()):
-            found += tuple(one for one in proposed if one not in found)
+        for _, statements in proposed or ():
+            found += tuple(one for one in statements if one not in found)
         return found
 
-    def propose(self, name: bytes, statements: Statements) -> None:
+    def propose(self, name: bytes, statements: Statements, segment: int) -> None:
         """Note that the server was asked to take `name` for `statements`."""
-        self._proposed.setdefault(name, []).append(statements)
+        self._proposed.setdefault(name, deque()).append((segment, statements))
 
     def settle(self, name: bytes, *, confirmed: bool) -> Statements:
         """Note the server's answer to the oldest proposal of a name; return what it displaces."""
         waiting = self._proposed[name]
-        oldest = waiting.pop(0)
+        _, oldest = waiting.popleft()
         if not waiting:
             del self._proposed[name]
         if not confirmed:

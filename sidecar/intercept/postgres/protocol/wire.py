@@ -101,7 +101,7 @@ def cstring(text: bytes) -> bytes:
 
 def statement_text(body: bytes) -> bytes:
     """Return the text of a Query. Raises ProtocolError unless it is one string and nothing more."""
-    if body.find(b"\0") != len(body) - 1:
+    if not body or body.find(b"\0") != len(body) - 1:
         raise ProtocolError("a Query that is not one string")
     return body[:-1]
 

@@ -90,10 +90,11 @@ def _targets(service: str, name: str, found: Found, wire: Wire) -> list[Target]:
 
 def _find(wire: Wire, host: Host) -> Found:
     """Return the one operation that the request is, over all services of its scope."""
-    kind = rpc.content_type(wire)
-    if "smithy-protocol" in wire.headers or kind.startswith("application/cbor"):
-        raise refuse("parse.unsupported", "the CBOR protocol is not read")
     known = candidates(wire.service)
+    speaks_cbor = any("smithy-rpc-v2-cbor" in candidate.protocols for candidate in known)
+    is_cbor = speaks_cbor and rpc.content_type(wire) == "application/cbor"
+    if "smithy-protocol" in wire.headers or is_cbor:
+        raise refuse("parse.unsupported", "the CBOR protocol is not read")
     if not known:
         raise refuse("parse.unknown_operation", "signed for a service that is not known")
     found: list[tuple[Candidate, Found]] = []
@@ -186,7 +187,9 @@ def _of_s3(loaded: Model, wire: Wire, host: Host) -> Found:
 
 def _unread_payload(operation: Operation, wire: Wire) -> tuple[str, ...]:
     """Return what of a body stays unread: a document does, an object's bytes are no parameter."""
-    if wire.body and operation.payload and operation.payload_kind != "blob":
+    # The body of DeleteObjects is read whole: it is the targets.
+    unread = operation.payload_kind not in ("", "blob") and operation.name != "DeleteObjects"
+    if wire.body and unread:
         return (f"request.aws.params.{operation.payload}",)
     return ()
 

@@ -70,6 +70,9 @@ _OPERATIONS: Final[dict[str, ActionClass]] = {
         (
             "kms:CreateGrant", "kms:PutKeyPolicy", "kms:RetireGrant", "kms:RevokeGrant",
             "s3:PutBucketReplication", "lambda:AddPermission", "lambda:RemovePermission",
+            # They share a disk with another account, or hand out a private key.
+            "ec2:ModifySnapshotAttribute", "ec2:ModifyImageAttribute", "ec2:CreateKeyPair",
+            "rds:ModifyDBSnapshotAttribute", "rds:ModifyDBClusterSnapshotAttribute",
         ),
         "admin",
     ),
@@ -89,9 +92,17 @@ _OPERATIONS: Final[dict[str, ActionClass]] = {
     "kms:Encrypt": "write",
     # It hides what it hands out from everybody else, and moves no data otherwise.
     "sqs:ReceiveMessage": "read",
-    "ssm:SendCommand": "execute",
-    "ssm:SendAutomationSignal": "execute",
-    "ec2:RunInstances": "execute",
+    # They run what the caller brings, or open a shell.
+    **dict.fromkeys(
+        (
+            "ssm:SendCommand", "ssm:SendAutomationSignal", "ssm:CreateAssociation",
+            "ssm:UpdateAssociation", "ec2:RunInstances", "ec2-instance-connect:SendSSHPublicKey",
+            "ec2-instance-connect:SendSerialConsoleSSHPublicKey", "cloudformation:CreateStack",
+            "cloudformation:UpdateStack", "cloudformation:CreateStackSet",
+            "cloudformation:UpdateStackSet",
+        ),
+        "execute",
+    ),
     "s3:AbortMultipartUpload": "delete",
 }  # fmt: skip
 

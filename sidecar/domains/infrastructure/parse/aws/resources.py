@@ -183,7 +183,7 @@ def _short(kind: str, arn: re.Match[str], region: str) -> str:
 
 
 def _function(value: str, region: str) -> Resource:
-    """Return a function by `name`, `account:function:name` or ARN, each with or without qualifier."""
+    """Return a function by `name`, `account:function:name` or ARN, qualified or not."""
     arn = _ARN.match(value)
     if arn is not None and (arn.group(2) != "lambda" or arn.group(3) != region):
         return Resource("aws/lambda/function", path_component(value))

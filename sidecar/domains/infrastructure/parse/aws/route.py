@@ -89,7 +89,7 @@ def _walk(node: Node, path: tuple[str, ...], at: int, method: str) -> list[Opera
 
 
 def _greedy(operations: list[Operation], path: tuple[str, ...], at: int) -> list[Operation]:
-    """Return the operations whose greedy label stands at `at`, those with the longest tail alone."""
+    """Return the operations whose greedy label stands at `at`, the longest tail first."""
     fitting: dict[int, list[Operation]] = {}
     for operation in operations:
         tail = operation.template[at + 1 :]

@@ -207,6 +207,9 @@ def _read_deletes(wire: Wire) -> list[dict[str, str]]:
     parser.XmlDeclHandler = _declaration
     parser.StartDoctypeDeclHandler = _doctype
     parser.ProcessingInstructionHandler = _instruction
+    # Readers differ on the text around a comment or a section inside an element.
+    parser.CommentHandler = _instruction
+    parser.StartCdataSectionHandler = _instruction
     try:
         parser.Parse(wire.body, True)  # noqa: FBT003 (expat takes it by position only)
     except expat.ExpatError:
@@ -225,4 +228,4 @@ def _doctype(*_declared: object) -> None:
 
 
 def _instruction(*_said: object) -> None:
-    raise refuse("parse.unsupported", "XML with a processing instruction")
+    raise refuse("parse.unsupported", "XML with an instruction, a comment or a section")

@@ -32,6 +32,7 @@ _VISIBLE: Final = re.compile(r"[!-~]+\Z")
 _SCOPE: Final = re.compile(
     r"[A-Za-z0-9_.-]{1,128}/[0-9]{8}/([a-z0-9-]{1,64})/([A-Za-z0-9.-]{1,64})/aws4_request\Z"
 )
+_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 _ALGORITHM: Final = "AWS4-HMAC-SHA256"
 _SIGNED: Final = frozenset(("Credential", "SignedHeaders", "Signature"))
 # Any other `X-Amz-*` in a query is a header that the client hoisted there, `x-amz-copy-source`
@@ -112,6 +113,9 @@ def _headers(headers: Json) -> dict[str, str]:
         single = value[0] if isinstance(value, list) and len(value) == 1 else value
         if not isinstance(single, str) or name.lower() in found:
             raise refuse("parse.header", "a header is a text and stands once")
+        # A server that trims the name would see a header that we do not.
+        if not _TOKEN.match(name):
+            raise refuse("parse.header", "a header's name is a token")
         if len(single) > HEADER_BYTES_MAX or has_control(single.replace("\t", " ")):
             raise refuse("parse.header", "a header that is too long or holds control characters")
         found[name.lower()] = single.strip()

@@ -1,4 +1,4 @@
-"""Takes casts to built-in types out of a statement's tokens: they read nothing beyond their operand.
+"""Takes casts to built-in types out of the tokens: they read nothing beyond their operand.
 
 `CAST(x AS type)` becomes `(x)`, `x::type` becomes `x`, `type 'text'` becomes the string. A cast to
 any other type is refused: a domain's checks, a type's input function and `regclass` look further.
@@ -6,8 +6,8 @@ any other type is refused: a domain's checks, a type's input function and `regcl
 
 from typing import Final
 
-from sidecar.domains.data.parse.functions import TYPES
-from sidecar.domains.data.parse.lexer import Token
+from sidecar.domains.data.parse.text.functions import TYPES
+from sidecar.domains.data.parse.text.lexer import Token
 from sidecar.terms.errors import ParseError
 from sidecar.terms.reasons import reason
 
@@ -51,12 +51,12 @@ def without_casts(statement: list[Token]) -> list[Token]:
         return statement
     closing = closers(statement)
     dropped = bytearray(len(statement))
-    for at, token in enumerate(statement):
-        if token == ("punct", "::") and _names_partition(statement, at):
+    for at, piece in enumerate(statement):
+        if piece == ("punct", "::") and _names_partition(statement, at):
             _drop(dropped, at, at + 2)
-        elif token == ("punct", "::"):
+        elif piece == ("punct", "::"):
             _drop(dropped, at, _type_end(statement, at + 1, closing))
-        elif token.kind == "word" and (at == 0 or statement[at - 1] not in _NOT_BEFORE_TYPE):
+        elif piece.kind == "word" and (at == 0 or statement[at - 1] not in _NOT_BEFORE_TYPE):
             _drop_word(statement, at, closing, dropped)
     return [token for at, token in enumerate(statement) if not dropped[at]]
 
@@ -89,7 +89,7 @@ def _drop_word(
 
 
 def _names_partition(statement: list[Token], at: int) -> bool:
-    """Return whether the cast is `tableoid::regclass`, which names the partition a row came from."""
+    """Return whether the cast is `tableoid::regclass`: it names the partition of a row."""
     return statement[at - 1] == ("word", "tableoid") and statement[at + 1 : at + 2] == [
         Token("word", "regclass")
     ]

@@ -4,19 +4,20 @@ They are read by an exact grammar over tokens, never by what a SQL parser makes 
 parsers read `DISCARD ALL` or `SAVEPOINT a` as an expression. A statement that begins like one of
 these and does not fit is refused.
 
-Of RESET and DISCARD: both return settings to what they were when the session began. Nothing that may
-not be SET can have changed since, so `RESET ALL` and `DISCARD ALL` pass; a single setting may be
-reset if it may be set. A listener that pins a setting does so in the startup message, not by SET.
+Of RESET and DISCARD: both return settings to what they were when the session began. Nothing that
+may not be SET can have changed since, so `RESET ALL` and `DISCARD ALL` pass; a single setting may
+be reset if it may be set. A listener that pins a setting does so in the startup message, not by
+SET.
 """
 
 import re
 from typing import Final
 
-from sidecar.domains.data.parse.lexer import Token
+from sidecar.domains.data.parse.text.lexer import Token
 from sidecar.terms.errors import ParseError
 from sidecar.terms.reasons import reason
 
-# Settings that change how answers look or how long they may take, never what a name or a string means.
+# They change how answers look or how long they may take, never what a name or a string means.
 HARMLESS: Final = frozenset({
     "application_name", "bytea_output", "client_min_messages", "datestyle", "extra_float_digits",
     "idle_in_transaction_session_timeout", "intervalstyle", "lock_timeout", "statement_timeout",
@@ -79,7 +80,7 @@ def session_verb(statement: list[Token]) -> str | None:
 
 
 def _matches(rule: re.Pattern[str], statement: list[Token]) -> bool:
-    """Return whether the statement fits, its last word being either a word of the rule or a name."""
+    """Return whether the statement fits, its last word being the rule's or a name."""
     spelt = [_spelt(token) for token in statement]
     if rule.match(" ".join(spelt)):
         return True

@@ -16,112 +16,15 @@ each of those is refused later: a mistake costs a denial, never a reading.
 
 from typing import Final
 
-from sidecar.domains.data.parse.casts import closers, without_casts
-from sidecar.domains.data.parse.functions import OPERATORS
-from sidecar.domains.data.parse.lexer import Token
+from sidecar.domains.data.parse.text.casts import closers, without_casts
+from sidecar.domains.data.parse.text.functions import OPERATORS
+from sidecar.domains.data.parse.text.grammar import BARE, is_word_of_grammar
+from sidecar.domains.data.parse.text.lexer import Token
 from sidecar.terms.errors import ParseError
 from sidecar.terms.reasons import reason
 
 MARK: Final = "\x1f"
 
-# Words of the grammar that PostgreSQL reserves, or that stand for nothing else where they may stand.
-_BARE: Final = frozenset(
-    [
-        "all",
-        "and",
-        "any",
-        "array",
-        "as",
-        "asc",
-        "between",
-        "by",
-        "case",
-        "cross",
-        "default",
-        "delete",
-        "desc",
-        "distinct",
-        "do",
-        "else",
-        "end",
-        "except",
-        "exists",
-        "false",
-        "fetch",
-        "for",
-        "from",
-        "full",
-        "group",
-        "having",
-        "ilike",
-        "in",
-        "inner",
-        "insert",
-        "intersect",
-        "into",
-        "is",
-        "isnull",
-        "join",
-        "lateral",
-        "left",
-        "like",
-        "limit",
-        "natural",
-        "not",
-        "notnull",
-        "null",
-        "offset",
-        "on",
-        "only",
-        "or",
-        "order",
-        "outer",
-        "overlaps",
-        "returning",
-        "right",
-        "select",
-        "set",
-        "similar",
-        "some",
-        "symmetric",
-        "table",
-        "tablesample",
-        "then",
-        "true",
-        "union",
-        "update",
-        "using",
-        "values",
-        "when",
-        "where",
-        "window",
-        "with",
-        "escape",
-        "merge",
-    ]
-)
-# Words of the grammar that are names anywhere else: bare after, or before, one of these.
-_CONTEXT: Final[dict[str, tuple[frozenset[str], frozenset[str]]]] = {
-    word: (frozenset(before.split()), frozenset(after.split()))
-    for word, before, after in (
-        ("bernoulli", "tablesample", ""), ("conflict", "on", ""), ("constraint", "conflict", ""),
-        ("cube", "by , (", ""), ("current", "", "row"), ("exclude", "row following preceding", ""),
-        ("first", "nulls fetch", ""), ("following", "unbounded number string ) param", ""),
-        ("grouping", "", "sets"), ("groups", "", "between unbounded current"),
-        ("key", "no for", ""), ("last", "nulls", ""), ("locked", "skip", ""),
-        ("matched", "when not", ""), ("materialized", "as not", ""), ("next", "fetch", ""),
-        ("no", "for exclude", ""), ("nothing", "do", ""), ("nowait", "", ""),
-        ("nulls", "", "first last"), ("of", "update share", ""), ("ordinality", "with", ""),
-        ("others", "no", ""), ("partition", "", "by"),
-        ("preceding", "unbounded number string ) param", ""),
-        ("range", "", "between unbounded current number string param"), ("recursive", "with", ""), ("repeatable", ")", ""),
-        ("rollup", "by , (", ""), ("row", "current first next", "only with"),
-        ("rows", "number param ) first next", "between unbounded current from number"),
-        ("sets", "grouping", ""), ("share", "for key", ""), ("skip", "", "locked"),
-        ("system", "tablesample", ""), ("ties", "with exclude", ""), ("unbounded", "", "preceding following"),
-        ("unknown", "is not", ""), ("within", "", "group"), ("over", ")", ""), ("filter", ")", ""),
-    )
-}  # fmt: skip
 # Calls of the grammar's own whose brackets hold words instead of commas.
 _WORDY: Final[dict[str, dict[str, str]]] = {
     "extract": {"from": ","},
@@ -138,7 +41,7 @@ _VALUES: Final = frozenset((
 ))  # fmt: skip
 _OPERAND_WORDS: Final = frozenset(("null", "true", "false", "end"))
 # Words that a string may follow; after any other word it is a cast to a type of that name.
-_BEFORE_STRING: Final = _BARE | {
+_BEFORE_STRING: Final = BARE | {
     "zone", "range", "both", "leading", "trailing", "placing",
 }  # fmt: skip
 _FUNCTION_WORDS: Final = frozenset(("left", "right"))
@@ -147,7 +50,8 @@ _SPECIAL: Final = {
     "array": "_array", "at": "_at_time_zone", "by": "_by", "collate": "_collate", "limit": "_limit",
     "only": "_only",
     "operator": "_operator_word", "overriding": "_overriding", "similar": "_similar",
-    "using": "_using", **dict.fromkeys(_VALUES, "_value"),
+    "using": "_using",
+    "variadic": "_variadic", **dict.fromkeys(_VALUES, "_value"),
 }  # fmt: skip
 _PREFIX_OPERATORS: Final = frozenset((
     "+", "-", "~", "@", "@@", "|/", "||/", "!!", "@-@", "#", "?-", "?|",
@@ -260,7 +164,7 @@ class _Writer:
             return True
         if text in _FUNCTION_WORDS and after == ("punct", "("):
             return False
-        if text in _BARE or _in_context(text, before, after):
+        if is_word_of_grammar(text, before, after):
             self._put(text, operand=text in _OPERAND_WORDS)
             return True
         return False
@@ -281,7 +185,7 @@ class _Writer:
         return True
 
     def _name(self, text: str) -> None:
-        """Write a name; a name before a bracket is a call unless the grammar lists columns there."""
+        """Write a name; before a bracket it is a call unless the grammar lists columns there."""
         after = self._peek()
         if after.kind == "op" and after.text == "=>":
             # A named argument: the value alone is read.
@@ -297,19 +201,22 @@ class _Writer:
 
     def _call(self, text: str) -> None:
         self._put(_quote(MARK + text), operand=True)
+        if self._peek(-1).kind == "word" and self._peek(-2) != ("punct", "."):
+            self._open_construct(text)
+
+    def _open_construct(self, text: str) -> None:
+        """Begin a construct that has words inside; a quoted or qualified name is a plain call."""
         words = _WORDY.get(text, {})
         if words or text in _LABELLED:
             self._inside.append((self._closer[self._at], words, text))
-        if text == "extract" and self._peek().kind == "word":
+        if text == "extract" and self._peek(2) == ("word", "from"):
             # The field is no column.
             self._put("( '1'", operand=True, taken=2)
         elif text == "xmlelement" and self._peek() == ("word", "name"):
             self._put("( '1'", operand=True, taken=3)
-        elif self._peek() == ("word", "variadic"):
-            self._put("(", operand=False, taken=2)
 
     def _lists_columns(self) -> bool:
-        """Return whether the bracket behind this name lists columns: `t(a)`, `AS t(a)`, `INTO t(a)`."""
+        """Return whether the bracket behind this name lists columns: `AS t(a)`, `INTO t(a)`."""
         start = self._at
         while start >= 2 and self._tokens[start - 1] == ("punct", "."):
             start -= 2
@@ -336,7 +243,7 @@ class _Writer:
             self._put("(", operand=False)
         elif all(token.kind in ("number", "param") or token.text in (":", "-") for token in inside):
             self._put("", operand=True, taken=closer - self._at + 1)
-        elif any(token == ("punct", ":") for token in inside):
+        elif Token("punct", ":") in inside:
             raise _unread("a slice with computed bounds")
         else:
             self._closing[closer] = ")"
@@ -412,6 +319,12 @@ class _Writer:
         self._put("", operand=False, taken=3)
         return True
 
+    def _variadic(self, before: Token, _after: Token) -> bool:
+        if before.kind != "punct":
+            return False
+        self._put("", operand=False)
+        return True
+
     def _limit(self, _before: Token, after: Token) -> bool:
         if after != ("word", "all"):
             return False
@@ -437,15 +350,6 @@ def _enclosing(statement: list[Token]) -> list[int]:
         if at in closing:
             around.append(closing[at])
     return found
-
-
-def _in_context(text: str, before: Token, after: Token) -> bool:
-    context = _CONTEXT.get(text)
-    if context is None:
-        return text == "nowait"
-    befores = {before.kind, before.text if before.kind != "quoted" else ""}
-    afters = {after.kind, after.text if after.kind != "quoted" else ""}
-    return bool(befores & context[0] or afters & context[1])
 
 
 def _quote(name: str) -> str:

@@ -4,145 +4,32 @@ What can be wrong with a value is said where it stands: shapes by msgspec, meani
 Secrets are never in this file: it names the files that hold them.
 """
 
-import ipaddress
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 
 from sidecar.facts.identity import Workload, Workloads
-from sidecar.policy.documents import Written, read
-from sidecar.runtime.limits import CONFIG_BYTES_MAX, SECRET_BYTES_MAX, UNIX_PATH_BYTES_MAX
+from sidecar.policy.documents import read
+from sidecar.runtime.config.address import Address, Tcp, Unix, read_address
+from sidecar.runtime.config.document import (
+    AskDoc,
+    ConfigDoc,
+    CredentialDoc,
+    HttpDoc,
+    ListenerDoc,
+    PostgresDoc,
+    UpstreamDoc,
+)
+from sidecar.runtime.limits import CONFIG_BYTES_MAX, SECRET_BYTES_MAX
 from sidecar.syntax.yaml12 import Document, Step, load_documents
 from sidecar.terms.errors import ConfigError, PolicyError
 
 DEFAULT_FILE: Final = "sidecar.yaml"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
-
-
-class LedgerDoc(Written, frozen=True):
-    """How records become durable, and the name that stands in the log's origin.
-
-    Args:
-        durability: `strict`: an answer waits until its record is on the disk.
-        name: The part of the origin that you choose; a random epoch is joined to it.
-    """
-
-    durability: Literal["strict", "group"] = "strict"
-    name: str = "doorward"
-
-
-class SecretDoc(Written, frozen=True):
-    """Where a secret stands: a file with nothing but it."""
-
-    file: str
-
-
-class CredentialDoc(Written, frozen=True):
-    """What the sidecar shows to an upstream: `{file}` alone, or `{user, password: {file}}`."""
-
-    file: str | None = None
-    user: str | None = None
-    password: SecretDoc | None = None
-
-    def __post_init__(self) -> None:
-        """Refuse a half of each."""
-        alone = self.file is not None and self.user is None and self.password is None
-        paired = self.file is None and self.user is not None and self.password is not None
-        if not (alone or paired):
-            raise ValueError("a credential is `{file}` or `{user, password: {file}}`")
-
-
-class UpstreamDoc(Written, frozen=True):
-    """What stands behind a listener. `name` is what policies see; the listener's when absent."""
-
-    url: str
-    name: str | None = None
-    credential: CredentialDoc | None = None
-
-
-class _ListenerDoc(Written, frozen=True, tag_field="protocol"):
-    """What every listener has. `insecure_bind` opens it to other machines, without TLS."""
-
-    name: str
-    bind: str | list[str]
-    insecure_bind: bool = False
-
-    @property
-    def binds(self) -> list[str]:
-        """Return the addresses as a list."""
-        return [self.bind] if isinstance(self.bind, str) else self.bind
-
-
-class AskDoc(_ListenerDoc, frozen=True, tag="ask"):
-    """Decisions for apps that enforce them themselves: `/v1/decide` and AuthZEN."""
-
-
-class HttpDoc(_ListenerDoc, frozen=True, tag="http", kw_only=True):
-    """A reverse proxy in front of one HTTP upstream."""
-
-    upstream: UpstreamDoc
-
-
-class PostgresDoc(_ListenerDoc, frozen=True, tag="postgres", kw_only=True):
-    """A wire proxy in front of one PostgreSQL database."""
-
-    upstream: UpstreamDoc
-
-
-ListenerDoc = AskDoc | HttpDoc | PostgresDoc
-
-
-class FactsDoc(Written, frozen=True):
-    """Where facts come from: `entities` is a file `{type: {id: {property: value}}}`."""
-
-    entities: str | None = None
-
-
-class ConfigDoc(Written, frozen=True):
-    """`sidecar.yaml` as written; paths are relative to the file.
-
-    Args:
-        bundle: A bundle's folder, or the archive that `sidecar bundle build` made of it.
-        listeners: Where calls come in.
-        state: Ledger, keys and every bundle that was active; of mode 0700.
-        workloads: Who may call, by the key that `sidecar key issue` printed.
-        uids: Unix users that may call on a Unix socket, each as `service:uid-<n>`.
-        public_url: Under which AuthZEN clients know this decision point.
-    """
-
-    bundle: str
-    listeners: list[ListenerDoc]
-    state: str = "./state"
-    ledger: LedgerDoc = LedgerDoc()
-    workloads: tuple[Workload, ...] = ()
-    uids: tuple[int, ...] = ()
-    public_url: str | None = None
-    facts: FactsDoc = FactsDoc()
-
-
-class Tcp(msgspec.Struct, frozen=True):
-    """A TCP address; port 0 is chosen by the system."""
-
-    host: str
-    port: int
-
-    @property
-    def is_loopback(self) -> bool:
-        """Return whether only this machine reaches it."""
-        return ipaddress.ip_address(self.host).is_loopback
-
-
-class Unix(msgspec.Struct, frozen=True):
-    """A Unix socket's path."""
-
-    path: Path
-
-
-Address = Tcp | Unix
 
 
 class Listener(msgspec.Struct, frozen=True):
@@ -354,33 +241,6 @@ def _split(url: str) -> SplitResult | None:
     return parts if usable and url.isprintable() and " " not in url else None
 
 
-def read_address(text: str, folder: Path) -> Address:
-    """Return the address that `127.0.0.1:8282`, `[::1]:8282` or `unix:ask.sock` is.
-
-    Names other than `localhost` are refused: what a name means is decided elsewhere, later.
-    """
-    kind, _, rest = text.partition(":")
-    if kind == "unix":
-        path = folder / rest
-        if not rest or len(bytes(path)) > UNIX_PATH_BYTES_MAX:
-            raise ConfigError(
-                f"`{text}`: a Unix socket's path has 1 to {UNIX_PATH_BYTES_MAX} bytes"
-            )
-        return Unix(path)
-    host, _, port = text.rpartition(":")
-    host = "127.0.0.1" if host == "localhost" else host
-    host = host[1:-1] if host.startswith("[") and host.endswith("]") else host
-    try:
-        found = str(ipaddress.ip_address(host))
-    except ValueError:
-        found = ""
-    if not found or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:
-        raise ConfigError(
-            f"`{text}` is not an address like `127.0.0.1:8282`, `[::1]:8282` or `unix:ask.sock`"
-        )
-    return Tcp(found, int(port))
-
-
 def read_secret(path: Path) -> str:
     """Return the one line of a secret's file; its text never stands in an error."""
     try:
@@ -408,3 +268,24 @@ def prepare_state(state: Path) -> None:
         raise ConfigError(f"{state}: is not a folder")
     if found.st_mode & 0o077:
         raise ConfigError(f"{state}: other users can look into it; run `chmod 700 {state}`")
+
+
+__all__ = [
+    "DEFAULT_FILE",
+    "Address",
+    "AskDoc",
+    "Config",
+    "ConfigDoc",
+    "CredentialDoc",
+    "HttpDoc",
+    "Listener",
+    "ListenerDoc",
+    "PostgresDoc",
+    "Tcp",
+    "Unix",
+    "UpstreamDoc",
+    "load_config",
+    "prepare_state",
+    "read_config",
+    "read_secret",
+]

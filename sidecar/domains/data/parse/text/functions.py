@@ -1,9 +1,9 @@
 """The functions that may be called unasked: they read their arguments and nothing else.
 
 An allow-list, because a deny-list is got round by the next function that runs SQL from a text
-(`query_to_xml`, `ts_rewrite`, `ts_stat`, `dblink`), reads a file, a setting or a statistic. It holds
-PostgreSQL's immutable functions, without those that implement operators and types, and a few stable
-and volatile ones that were looked at one by one. All live in `pg_catalog`. Functions of the
+(`query_to_xml`, `ts_rewrite`, `ts_stat`, `dblink`), reads a file, a setting or a statistic. It
+holds PostgreSQL's immutable functions, without those that implement operators and types, and a few
+stable and volatile ones that were looked at one by one. All live in `pg_catalog`. Functions of the
 organisation's own are declared in the catalogue with the tables that they read and write.
 """
 
@@ -83,159 +83,26 @@ COLUMNS: Final[dict[str, tuple[str, ...]]] = {
     "jsonb_array_elements_text": ("value",),
 }
 
-# A column's name where PostgreSQL's parser calls a construct's function by another.
-NAMED: Final[dict[str, str]] = {
-    "trim": "btrim", "current_role": "current_role", "user": "user",
-}  # fmt: skip
+# Constructs whose column PostgreSQL's parser names otherwise, or has named otherwise in some version.
+OTHERWISE_NAMED: Final = frozenset(
+    ("extract", "trim", "user", "xmlelement", "xmlforest", "xmlconcat", "xmlattributes")
+)
 
 # Built-in types; a domain or a type of somebody's own may run code when it is cast to.
-TYPES: Final = frozenset(
-    [
-        "bigint",
-        "bit",
-        "bool",
-        "boolean",
-        "box",
-        "bpchar",
-        "bytea",
-        "char",
-        "character",
-        "cidr",
-        "circle",
-        "date",
-        "datemultirange",
-        "daterange",
-        "dec",
-        "decimal",
-        "double",
-        "float",
-        "float4",
-        "float8",
-        "inet",
-        "int",
-        "int2",
-        "int4",
-        "int4multirange",
-        "int4range",
-        "int8",
-        "int8multirange",
-        "int8range",
-        "integer",
-        "interval",
-        "json",
-        "jsonb",
-        "jsonpath",
-        "line",
-        "lseg",
-        "macaddr",
-        "macaddr8",
-        "money",
-        "name",
-        "nchar",
-        "numeric",
-        "nummultirange",
-        "numrange",
-        "path",
-        "point",
-        "polygon",
-        "real",
-        "smallint",
-        "text",
-        "time",
-        "timestamp",
-        "timestamptz",
-        "timetz",
-        "tsquery",
-        "tsrange",
-        "tsmultirange",
-        "tstzrange",
-        "tstzmultirange",
-        "tsvector",
-        "uuid",
-        "varbit",
-        "varchar",
-        "xml",
-        "pg_lsn",
-    ]
-)
+_TYPES: Final = """
+bigint bit bool boolean box bpchar bytea char character cidr circle date datemultirange
+daterange dec decimal double float float4 float8 inet int int2 int4 int4multirange int4range
+int8 int8multirange int8range integer interval json jsonb jsonpath line lseg macaddr macaddr8
+money name nchar numeric nummultirange numrange path point polygon real smallint text time
+timestamp timestamptz timetz tsquery tsrange tsmultirange tstzrange tstzmultirange tsvector uuid
+varbit varchar xml pg_lsn
+"""
+TYPES: Final = frozenset(_TYPES.split())
 
 # The built-in operators; one of somebody's own calls a function.
-OPERATORS: Final = frozenset(
-    [
-        "!!",
-        "!~",
-        "!~*",
-        "!~~",
-        "!~~*",
-        "#",
-        "##",
-        "#-",
-        "#>",
-        "#>>",
-        "%",
-        "&",
-        "&&",
-        "&<",
-        "&<|",
-        "&>",
-        "*",
-        "*<",
-        "*<=",
-        "*<>",
-        "*=",
-        "*>",
-        "*>=",
-        "+",
-        "-",
-        "->",
-        "->>",
-        "-|-",
-        "/",
-        "<",
-        "<->",
-        "<<",
-        "<<=",
-        "<<|",
-        "<=",
-        "<>",
-        "!=",
-        "<@",
-        "<^",
-        "=",
-        ">",
-        ">=",
-        ">>",
-        ">>=",
-        ">^",
-        "?",
-        "?#",
-        "?&",
-        "?-",
-        "?-|",
-        "?|",
-        "?||",
-        "@",
-        "@-@",
-        "@>",
-        "@?",
-        "@@",
-        "@@@",
-        "^",
-        "^@",
-        "|",
-        "|&>",
-        "|/",
-        "|>>",
-        "||",
-        "||/",
-        "~",
-        "~*",
-        "~<=~",
-        "~<~",
-        "~=",
-        "~>=~",
-        "~>~",
-        "~~",
-        "~~*",
-    ]
-)
+_OPERATORS: Final = """
+!! !~ !~* !~~ !~~* # ## #- #> #>> % & && &< &<| &> * *< *<= *<> *= *> *>= + - -> ->> -|- / < <->
+<< <<= <<| <= <> != <@ <^ = > >= >> >>= >^ ? ?# ?& ?- ?-| ?| ?|| @ @-@ @> @? @@ @@@ ^ ^@ | |&>
+|/ |>> || ||/ ~ ~* ~<=~ ~<~ ~= ~>=~ ~>~ ~~ ~~*
+"""
+OPERATORS: Final = frozenset(_OPERATORS.split())

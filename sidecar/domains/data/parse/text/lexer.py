@@ -44,8 +44,9 @@ _OPENERS: Final = {"(": ")", "[": "]"}
 class Token(NamedTuple):
     """One token.
 
-    `kind` is word, quoted, string, number, param, punct or op. `text` is the name as PostgreSQL folds
-    it for words and quoted names, empty for strings (nobody needs what they hold), else as written.
+    `kind` is word, quoted, string, number, param, punct or op. `text` is the name as PostgreSQL
+    folds it for words and quoted names, empty for strings (nobody needs what they hold), else as
+    written.
     """
 
     kind: str
@@ -118,7 +119,7 @@ def _take_literal(text: str, match: re.Match[str], found: list[Token]) -> int:
 
 
 def _refuse_continued(text: str, match: re.Match[str]) -> None:
-    """Refuse a string right behind a string: what its backslashes mean depends on the one before."""
+    """Refuse a string behind a string: what its backslashes mean depends on the one before."""
     at = match.end()
     while True:
         following = _SCANNER.match(text, at)
@@ -182,9 +183,9 @@ def _check_nesting(found: list[Token]) -> None:
 def statements(found: list[Token]) -> list[list[Token]]:
     """Return the statements between the semicolons; empty ones are none."""
     split: list[list[Token]] = [[]]
-    for token in found:
-        if token == ("punct", ";"):
+    for piece in found:
+        if piece == ("punct", ";"):
             split.append([])
         else:
-            split[-1].append(token)
+            split[-1].append(piece)
     return [statement for statement in split if statement]

@@ -1,0 +1,77 @@
+"""`sidecar init DIR`: a configuration, a bundle with tests that pass, and a first key."""
+
+import os
+import secrets
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Final
+
+import click
+
+from sidecar.cli.key import entry_of
+from sidecar.facts.keys import issue
+from sidecar.syntax.yaml12 import dump
+from sidecar.terms.call import Json
+from sidecar.terms.errors import ConfigError
+
+WORKLOAD: Final = "support-agent"
+_PLACE: Final = "  # the entry of support-agent goes here\n"
+# What must not reach a repository.
+_IGNORED: Final = "secrets/\nstate/\n*.sock\n"
+
+
+@click.command("init")
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+def command(folder: Path) -> None:
+    r"""Write a starter into FOLDER, which is made or is empty.
+
+    A configuration with one workload and its freshly issued key, a bundle with a
+    catalogue, two policies and tests that pass, and a README of next steps.
+
+    \b
+    Exit codes: 0 written, 2 the folder is not empty.
+
+    \b
+    Example:
+      sidecar init shop && sidecar test shop/bundle
+      sidecar run -c shop/sidecar.yaml
+    """
+    if folder.exists() and any(folder.iterdir()):
+        raise ConfigError(f"{folder}: is not empty; `sidecar init` overwrites nothing")
+    issued = issue(secrets.token_bytes)
+    entry = _entry(issued.key, issued.scram)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in sorted(_starter(files("sidecar.cli") / "starter", "").items()):
+        _write(folder / name, text.replace(_PLACE, entry))
+    _write(folder / ".gitignore", _IGNORED)
+    (folder / "secrets").mkdir(mode=0o700)
+    _write(folder / "secrets" / f"{WORKLOAD}.key", f"{issued.text}\n", 0o600)
+    click.echo(f"written to {folder}; next: sidecar test {folder / 'bundle'}")
+    click.echo(f"then:                 sidecar run -c {folder / 'sidecar.yaml'}")
+    click.echo(f"the key of {WORKLOAD} is in {folder / 'secrets' / f'{WORKLOAD}.key'}")
+
+
+def _entry(key: str, scram: str) -> str:
+    """Return the workload's entry as it stands in the file, indented by two."""
+    stated = entry_of(WORKLOAD, key, scram, f"agent:{WORKLOAD}", "user:sam")
+    subject: dict[str, Json] = {**stated["subject"], "properties": {"groups": ["support"]}}
+    return "".join(f"  {line}\n" for line in dump([{**stated, "subject": subject}]).splitlines())
+
+
+def _starter(folder: Traversable, prefix: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for entry in folder.iterdir():
+        if entry.is_dir():
+            found |= _starter(entry, f"{prefix}{entry.name}/")
+        elif entry.name.endswith((".yaml", ".md")):
+            found[prefix + entry.name] = entry.read_text("utf-8")
+    return found
+
+
+def _write(file: Path, text: str, mode: int = 0o644) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    # The mode from the start: a key is never readable for a moment.
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+        stream.write(text)

@@ -1,0 +1,110 @@
+"""The shapes of `sidecar.yaml`: what may be written, field by field; unknown fields are refused.
+
+`schemas/config.schema.json` is made of these.
+"""
+
+from typing import Literal
+
+from sidecar.facts.identity import Workload
+from sidecar.policy.documents import Written
+
+
+class LedgerDoc(Written, frozen=True):
+    """How records become durable, and the name that stands in the log's origin.
+
+    Args:
+        durability: `strict`: an answer waits until its record is on the disk.
+        name: The part of the origin that you choose; a random epoch is joined to it.
+    """
+
+    durability: Literal["strict", "group"] = "strict"
+    name: str = "doorward"
+
+
+class SecretDoc(Written, frozen=True):
+    """Where a secret stands: a file with nothing but it."""
+
+    file: str
+
+
+class CredentialDoc(Written, frozen=True):
+    """What the sidecar shows to an upstream: `{file}` alone, or `{user, password: {file}}`."""
+
+    file: str | None = None
+    user: str | None = None
+    password: SecretDoc | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a half of each."""
+        alone = self.file is not None and self.user is None and self.password is None
+        paired = self.file is None and self.user is not None and self.password is not None
+        if not (alone or paired):
+            raise ValueError("a credential is `{file}` or `{user, password: {file}}`")
+
+
+class UpstreamDoc(Written, frozen=True):
+    """What stands behind a listener. `name` is what policies see; the listener's when absent."""
+
+    url: str
+    name: str | None = None
+    credential: CredentialDoc | None = None
+
+
+class BoundDoc(Written, frozen=True, tag_field="protocol"):
+    """What every listener has. `insecure_bind` opens it to other machines, without TLS."""
+
+    name: str
+    bind: str | list[str]
+    insecure_bind: bool = False
+
+    @property
+    def binds(self) -> list[str]:
+        """Return the addresses as a list."""
+        return [self.bind] if isinstance(self.bind, str) else self.bind
+
+
+class AskDoc(BoundDoc, frozen=True, tag="ask"):
+    """Decisions for apps that enforce them themselves: `/v1/decide` and AuthZEN."""
+
+
+class HttpDoc(BoundDoc, frozen=True, tag="http", kw_only=True):
+    """A reverse proxy in front of one HTTP upstream."""
+
+    upstream: UpstreamDoc
+
+
+class PostgresDoc(BoundDoc, frozen=True, tag="postgres", kw_only=True):
+    """A wire proxy in front of one PostgreSQL database."""
+
+    upstream: UpstreamDoc
+
+
+ListenerDoc = AskDoc | HttpDoc | PostgresDoc
+
+
+class FactsDoc(Written, frozen=True):
+    """Where facts come from: `entities` is a file `{type: {id: {property: value}}}`."""
+
+    entities: str | None = None
+
+
+class ConfigDoc(Written, frozen=True):
+    """`sidecar.yaml` as written; paths are relative to the file.
+
+    Args:
+        bundle: A bundle's folder, or the archive that `sidecar bundle build` made of it.
+        listeners: Where calls come in.
+        state: Ledger, keys and every bundle that was active; of mode 0700.
+        workloads: Who may call, by the key that `sidecar key issue` printed.
+        uids: Unix users that may call on a Unix socket, each as `service:uid-<n>`.
+        public_url: Under which AuthZEN clients know this decision point.
+    """
+
+    bundle: str
+    listeners: list[ListenerDoc]
+    state: str = "./state"
+    ledger: LedgerDoc = LedgerDoc()
+    workloads: tuple[Workload, ...] = ()
+    uids: tuple[int, ...] = ()
+    public_url: str | None = None
+    facts: FactsDoc = FactsDoc()

@@ -1,0 +1,285 @@
+"""A reload swaps one reference: never mixed, never half, never without its record."""
+
+import asyncio
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from sidecar import flow
+from sidecar.domains import by_protocol
+from sidecar.facts.sources import Entities, Revocations, Sources
+from sidecar.runtime.bundles import Store, built, load_bundle
+from sidecar.runtime.metrics import MeteredLedger, Metrics
+from sidecar.runtime.reload import EntitiesFile, Reloader, Watch
+from sidecar.runtime.wiring import path_of
+from sidecar.terms.call import Call, Identity, Party
+from sidecar.terms.errors import PolicyError, RecordError
+from sidecar.terms.record import SCHEMA, AdminRecord, AnyRecord, DecisionRecord
+from sidecar.terms.words import CallId
+
+
+class PaperLedger:
+    """Records on paper; `is_full` says that there is none left."""
+
+    def __init__(self) -> None:
+        self.records: list[AnyRecord] = []
+        self.is_full = False
+
+    async def write(self, record: AnyRecord) -> None:
+        # A turn of the loop, as a disk takes: others go on meanwhile.
+        await asyncio.sleep(0)
+        if self.is_full:
+            raise RecordError("no paper")
+        self.records.append(record)
+
+    def events(self) -> list[str]:
+        return [one.event for one in self.records if isinstance(one, AdminRecord)]
+
+
+class NobodyRevoked:
+    epoch = 0
+
+    def is_revoked(self, party: str) -> bool:
+        return False
+
+
+class Trial:
+    """A reloader with everything around it."""
+
+    def __init__(self, path: Path, state: Path) -> None:
+        self.ledger = PaperLedger()
+        self.metrics = Metrics()
+        self.reloader = Reloader(path, Store(state), self.metrics, self.note)
+
+    async def note(self, event: str, detail: dict) -> None:
+        record = AdminRecord(SCHEMA, CallId("x"), "2026-01-01T00:00:00.000000Z", event, detail)
+        await self.ledger.write(record)
+
+    def reloads(self, result: str) -> float | None:
+        name = "sidecar_bundle_reloads_total"
+        return self.metrics.registry.get_sample_value(name, {"result": result})
+
+
+@pytest.fixture
+def trial(folder, tmp_path) -> Trial:
+    return Trial(folder, tmp_path / "kept")
+
+
+def call(number: int) -> Call:
+    alice = {"type": "user", "id": "alice"}
+    payload = {
+        "subject": alice,
+        "action": {"name": "read"},
+        "resource": {"type": "doc", "id": str(number)},
+    }
+    return Call(
+        id=CallId(f"call-{number}"),
+        time="2026-01-01T00:00:00.000000Z",
+        listener="ask",
+        upstream="default",
+        protocol="authzen",
+        payload=payload,
+        identity=Identity(Party("user", "alice")),
+    )
+
+
+async def test_the_first_bundle_is_kept_and_recorded_before_it_is_in_force(trial, tmp_path):
+    current = await trial.reloader.first()
+
+    assert trial.ledger.events() == ["bundle_activated"]
+    assert trial.ledger.records[0].detail["digest"] == current.bundle.digest
+    assert (tmp_path / "kept" / f"{current.bundle.digest[7:]}.tar").exists()
+
+
+async def test_a_bundle_that_does_not_load_does_not_start(trial, folder):
+    (folder / "policy.yaml").write_text("kind: [")
+
+    with pytest.raises(PolicyError):
+        await trial.reloader.first()
+
+    assert trial.ledger.events() == ["bundle_refused"]
+
+
+async def test_a_bundle_without_a_policy_does_not_start(trial, folder):
+    (folder / "policy.yaml").unlink()
+
+    with pytest.raises(PolicyError, match="holds no policy"):
+        await trial.reloader.first()
+
+
+async def test_after_a_crash_the_last_good_bundle_goes_on_where_the_new_one_is_broken(
+    trial, folder
+):
+    first = await trial.reloader.first()
+    (folder / "policy.yaml").write_text("kind: [")
+
+    again = await trial.reloader.first(last_good=first.bundle.digest)
+
+    assert again.bundle.stamp == first.bundle.stamp
+    assert trial.ledger.events() == ["bundle_activated", "bundle_refused", "bundle_activated"]
+
+
+async def test_a_changed_bundle_is_put_in_force(trial, folder, write_bundle):
+    current = await trial.reloader.first()
+    write_bundle(folder, 2)
+
+    assert await trial.reloader.reload(current)
+
+    assert current().rules[0].id == "rule-2"
+    assert trial.ledger.events() == ["bundle_activated"] * 2
+    assert trial.reloads("ok") == 1
+
+
+async def test_an_unchanged_bundle_is_not_activated_again(trial):
+    current = await trial.reloader.first()
+    before = current()
+
+    assert await trial.reloader.reload(current)
+
+    assert current() is before
+    assert trial.ledger.events() == ["bundle_activated"]
+
+
+async def test_a_broken_bundle_leaves_the_last_good_one_and_says_where(trial, folder, caplog):
+    current = await trial.reloader.first()
+    before = current()
+    (folder / "policy.yaml").write_text("apiVersion: sidecar/v1\nkind: Policy\nkinds: 1\n")
+
+    assert not await trial.reloader.reload(current)
+
+    assert current() is before
+    assert "policy.yaml:" in caplog.text
+    assert trial.ledger.events() == ["bundle_activated", "bundle_refused"]
+    assert trial.ledger.records[-1].detail["first"].startswith("policy.yaml:")
+    assert (trial.reloads("ok"), trial.reloads("refused")) == (0, 1)
+
+
+async def test_a_mistake_of_ours_leaves_the_last_good_bundle(trial, caplog):
+    current = await trial.reloader.first()
+    before = current()
+
+    class Broken(Store):
+        def keep(self, bundle):
+            raise AssertionError("ours")
+
+    trial.reloader._store = Broken(Path("nowhere"))
+    trial.reloader._path.joinpath("bundle.yaml").write_text('{name: trial, version: "9"}')
+
+    assert not await trial.reloader.reload(current)
+
+    assert current() is before
+    assert "the sidecar failed while it read the bundle" in caplog.text
+
+
+async def test_a_bundle_that_cannot_be_recorded_is_not_put_in_force(trial, folder, write_bundle):
+    current = await trial.reloader.first()
+    before = current()
+    write_bundle(folder, 2)
+    trial.ledger.is_full = True
+
+    assert not await trial.reloader.reload(current)
+
+    assert current() is before
+
+
+async def test_a_label_that_is_taken_leaves_the_last_good_bundle(tmp_path, write_bundle):
+    archive, work = tmp_path / "bundle.tar", tmp_path / "work"
+    write_bundle(work, 1, label="1.0")
+    archive.write_bytes(built(load_bundle(work, by_protocol())))
+    trial = Trial(archive, tmp_path / "kept")
+    current = await trial.reloader.first()
+    before = current()
+    write_bundle(work, 2, label="1.0")
+    archive.write_bytes(built(load_bundle(work, by_protocol())))
+
+    assert not await trial.reloader.reload(current)
+
+    assert current() is before
+    assert "stands for" in trial.ledger.records[-1].detail["first"]
+
+
+async def test_under_load_no_decision_carries_a_version_that_it_was_not_made_by(
+    trial, folder, write_bundle, scaled
+):
+    current = await trial.reloader.first()
+    ledger = MeteredLedger(trial.ledger, trial.metrics)
+    path = path_of(current, ledger, Sources({"revoked": Revocations(NobodyRevoked())}))
+    is_over = asyncio.Event()
+
+    async def ask() -> Counter[str]:
+        seen: Counter[str] = Counter()
+        while not is_over.is_set():
+            answer = await flow.carry(call(0), path)
+            (rule,) = answer.decision.rules
+            version = str(answer.decision.policy.version)
+            assert version.partition(".")[0] == rule.id.removeprefix("rule-")
+            assert answer.decision.permitted
+            seen[version] += 1
+        return seen
+
+    async def change() -> None:
+        for number in range(2, scaled(12, 100)):
+            write_bundle(folder, number)
+            assert await trial.reloader.reload(current)
+        is_over.set()
+
+    *seen, _ = await asyncio.gather(*(ask() for _ in range(8)), change())
+
+    decided = sum(seen, Counter())
+    recorded = Counter(
+        str(one.policy.version) for one in trial.ledger.records if isinstance(one, DecisionRecord)
+    )
+    assert recorded == decided
+    assert len(decided) > 2
+
+
+async def test_a_change_is_taken_when_it_has_stood_still_for_a_look(folder, write_bundle):
+    changed = asyncio.Event()
+    looks = []
+
+    async def on_change() -> None:
+        looks.append(1)
+        changed.set()
+
+    watch = Watch(poll_s=0.001)
+    watch.add(folder, on_change)
+    await watch.look()
+    watching = asyncio.create_task(watch.run())
+    write_bundle(folder, 2)
+    await changed.wait()
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
+
+    assert looks == [1]
+
+
+async def test_a_folder_that_becomes_unreadable_is_told_once(folder):
+    changed: asyncio.Queue[int] = asyncio.Queue()
+    watch = Watch(poll_s=0.001)
+    watch.add(folder, lambda: changed.put(1))
+    await watch.look()
+    watching = asyncio.create_task(watch.run())
+    (folder / "link").symlink_to("/etc/hostname")
+    await changed.get()
+    (folder / "link").unlink()
+    await changed.get()
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
+
+    assert changed.empty()
+
+
+async def test_entities_that_cannot_be_read_leave_the_last_good_ones(tmp_path, caplog):
+    file, table = tmp_path / "entities.yaml", Entities(lambda: 0)
+    file.write_text("user: {alice: {role: admin}}")
+    entities = EntitiesFile(file, table)
+    entities.load()
+    file.write_text("user: [alice]")
+
+    await entities.reload()
+
+    fact = await table.fetch(("user", "alice"))
+    assert fact is not None
+    assert fact.value == {"role": "admin"}
+    assert "entities.yaml:1:" in caplog.text

@@ -1,0 +1,373 @@
+"""The real `sidecar run` on loopback: it serves, reloads, drains, restarts, and leaves nothing behind."""
+
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sidecar.facts.keys import key_digest
+from sidecar.record.disk import DISK
+from sidecar.record.ledger import ledger_paths
+from sidecar.record.proof import identity
+from sidecar.record.verify import verify
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(30)]
+
+KEY = "swk_trial"
+EVALUATION = {
+    "subject": {"type": "service", "id": "app"},
+    "action": {"name": "read"},
+    "resource": {"type": "doc", "id": "1"},
+}
+
+
+class Running:
+    """A `sidecar run` and what it prints."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        self.folder = folder
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "sidecar", "run", "-c", folder / "sidecar.yaml", *options],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        self.ready: dict[str, Any] = {}
+
+    def until_ready(self) -> None:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline().decode()
+        assert line.startswith("ready "), self.process.communicate()
+        self.ready = json.loads(line.removeprefix("ready "))
+
+    def until_told(self, text: str) -> None:
+        """Wait until the log says `text`."""
+        assert self.process.stderr is not None
+        while line := self.process.stderr.readline().decode():
+            if text in line:
+                return
+        pytest.fail(f"the log ended without `{text}`")
+
+    @property
+    def base(self) -> str:
+        address = next(a for a in self.ready["listeners"]["ask"] if not a.startswith("unix:"))
+        return f"http://{address}"
+
+    def ask(self, path: str, body: dict[str, Any] | None = None) -> Any:
+        request = urllib.request.Request(
+            self.base + path,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            content = answer.read()
+        return json.loads(content) if content.startswith(b"{") else content
+
+    def evaluate(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.ask("/access/v1/evaluation", EVALUATION)
+        return found
+
+    def signal(self, number: int) -> None:
+        self.process.send_signal(number)
+
+    def end(self) -> tuple[int, str]:
+        """Return the exit code and the rest of the log."""
+        _, said = self.process.communicate(timeout=20)
+        return self.process.returncode, said.decode()
+
+
+@pytest.fixture
+def home(tmp_path, write_bundle) -> Path:
+    """A configuration with bundle 1 on a port that the system chooses and on a Unix socket."""
+    write_bundle(tmp_path / "bundle", 1)
+    (tmp_path / "sidecar.yaml").write_text(
+        f"bundle: ./bundle\nworkloads: [{{id: app, key: '{key_digest(KEY)}'}}]\n"
+        "listeners: [{name: ask, protocol: ask, bind: ['127.0.0.1:0', 'unix:ask.sock']}]\n"
+    )
+    return tmp_path
+
+
+@pytest.fixture
+def run(home) -> Iterator[Callable[..., Running]]:
+    """Start `sidecar run`; whatever still runs at the end is ended."""
+    started: list[Running] = []
+
+    def start(*options: str, ready: bool = True) -> Running:
+        running = Running(home, *options)
+        started.append(running)
+        if ready:
+            running.until_ready()
+        return running
+
+    yield start
+    for running in started:
+        if running.process.poll() is None:
+            running.process.kill()
+        running.process.communicate()
+
+
+def gone(pid: int) -> bool:
+    """Return whether a process ends within seconds; one that has ended and is not reaped is gone."""
+    try:
+        watched = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        ready, _, _ = select.select([watched], [], [], 10)
+    finally:
+        os.close(watched)
+    return bool(ready)
+
+
+def test_it_serves_what_it_says(run):
+    running = run()
+
+    assert running.ask("/healthz") == b""
+    assert running.ask("/readyz") == b""
+    assert running.evaluate()["decision"] is True
+    assert running.ask("/v1/status")["ready"] is True
+    assert b"sidecar_decisions_total{" in running.ask("/metrics")
+
+
+def test_its_unix_socket_is_its_users_alone(run, home):
+    run()
+
+    assert (home / "ask.sock").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_hangup_takes_in_a_changed_bundle(run, home, write_bundle):
+    running = run()
+    running.until_told("bundle active: trial 1.0")
+    write_bundle(home / "bundle", 2)
+
+    running.signal(signal.SIGHUP)
+
+    running.until_told("bundle active: trial 2.0")
+    assert running.ask("/v1/status")["policy"]["version"].startswith("2.0-dev+")
+    assert running.evaluate()["context"]["policy"]["version"].startswith("2.0-dev+")
+
+
+def test_a_changed_file_is_taken_in_without_being_told(run, home, write_bundle):
+    running = run()
+    running.until_told("bundle active: trial 1.0")
+
+    write_bundle(home / "bundle", 2)
+
+    running.until_told("bundle active: trial 2.0")
+
+
+def test_a_broken_bundle_keeps_the_old_one_in_force(run, home):
+    running = run()
+    (home / "bundle" / "policy.yaml").write_text("apiVersion: sidecar/v1\nkind: Polic\n")
+
+    running.signal(signal.SIGHUP)
+
+    running.until_told("bundle refused")
+    running.until_told("policy.yaml:")
+    assert running.ask("/v1/status")["policy"]["version"].startswith("1.0-dev+")
+    assert running.evaluate()["decision"] is True
+
+
+def test_it_ends_when_told_and_leaves_an_intact_ledger(run, home):
+    running = run()
+    running.evaluate()
+
+    running.signal(signal.SIGTERM)
+
+    code, _ = running.end()
+    ledger, key_file = ledger_paths(home / "state")
+    report = verify(ledger, identity.load(DISK, key_file).verifier)
+    assert code == 0
+    assert gone(running.ready["worker"])
+    assert not (home / "ask.sock").exists()
+    # start, bundle_activated, the decision, stop: all of them signed.
+    assert (report.intact, report.records, report.signed) == (True, 4, 4)
+
+
+def test_a_keyboard_interrupt_ends_it_as_well(run):
+    running = run()
+
+    running.signal(signal.SIGINT)
+
+    assert running.end()[0] == 0
+
+
+def test_a_call_under_way_is_answered_before_it_ends(run):
+    running = run()
+    host, _, port = running.base.removeprefix("http://").rpartition(":")
+    body = json.dumps(EVALUATION).encode()
+    head = (
+        f"POST /access/v1/evaluation HTTP/1.1\r\nHost: {host}:{port}\r\n"
+        f"Authorization: Bearer {KEY}\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    )
+    with socket.create_connection((host, int(port))) as connection:
+        connection.sendall(head.encode() + body[:10])
+        # The head has been read when the other request, sent after it, is answered.
+        running.ask("/v1/status")
+        running.signal(signal.SIGTERM)
+        connection.sendall(body[10:])
+        answer = connection.makefile("rb").readline()
+
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert running.end()[0] == 0
+
+
+def test_a_supervisor_that_is_killed_leaves_nothing_running(run):
+    running = run()
+
+    running.signal(signal.SIGKILL)
+
+    assert gone(running.ready["worker"])
+
+
+def test_a_worker_that_is_killed_is_started_again_behind_the_same_port(run):
+    running = run()
+    before = running.ready
+
+    os.kill(before["worker"], signal.SIGKILL)
+    running.until_ready()
+
+    assert running.ready["listeners"] == before["listeners"]
+    assert running.ready["worker"] != before["worker"]
+    assert running.evaluate()["decision"] is True
+
+
+def test_a_worker_started_again_serves_the_last_good_bundle(run, home):
+    running = run()
+    (home / "bundle" / "policy.yaml").write_text("kind: [")
+
+    os.kill(running.ready["worker"], signal.SIGKILL)
+    running.until_ready()
+
+    assert running.ask("/v1/status")["policy"]["version"].startswith("1.0-dev+")
+
+
+def test_a_broken_bundle_does_not_start(run, home):
+    (home / "bundle" / "policy.yaml").write_text("kind: [")
+
+    code, said = run(ready=False).end()
+
+    assert code == 3
+    assert "policy.yaml:1:" in said
+    assert not (home / "ask.sock").exists()
+
+
+def test_a_configuration_that_cannot_be_used_says_where(run, home):
+    with (home / "sidecar.yaml").open("a") as text:
+        text.write("port: 1\n")
+
+    code, said = run(ready=False).end()
+
+    assert code == 2
+    assert "sidecar.yaml:4:7: unknown field `port`" in said
+
+
+def test_a_second_sidecar_on_the_same_ledger_does_not_start(run, home):
+    run()
+    other = home / "sidecar.yaml"
+    other.write_text(other.read_text().replace("unix:ask.sock", "unix:other.sock"))
+
+    code, said = run(ready=False).end()
+
+    assert code == 20
+    assert "ledger" in said
+
+
+def test_a_ledger_that_was_changed_does_not_start(run, home):
+    first = run()
+    first.evaluate()
+    first.signal(signal.SIGTERM)
+    first.end()
+    (segment,) = (home / "state" / "ledger").glob("*.seg")
+    data = bytearray(segment.read_bytes())
+    data[len(data) // 2] ^= 1
+    segment.write_bytes(data)
+
+    assert run(ready=False).end()[0] == 20
+
+
+def test_a_socket_that_another_process_answers_on_is_not_taken(run, home):
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(home / "ask.sock"))
+        other.listen()
+
+        code, said = run(ready=False).end()
+
+    assert code == 2
+    assert "another process answers there" in said
+    assert (home / "ask.sock").exists()
+
+
+def test_a_socket_that_nobody_answers_on_is_replaced(run, home):
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(home / "ask.sock"))
+
+    assert run().evaluate()["decision"] is True
+
+
+def test_a_file_where_the_socket_belongs_is_let_be(run, home):
+    (home / "ask.sock").write_text("precious")
+
+    assert run(ready=False).end()[0] == 2
+    assert (home / "ask.sock").read_text() == "precious"
+
+
+def test_a_port_that_is_taken_is_said(run, home):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        file = home / "sidecar.yaml"
+        file.write_text(file.read_text().replace("127.0.0.1:0", f"127.0.0.1:{port}"))
+
+        code, said = run(ready=False).end()
+
+    assert code == 2
+    assert f"cannot bind 127.0.0.1:{port}" in said
+
+
+def test_a_state_that_others_look_into_is_refused(run, home):
+    (home / "state").mkdir(mode=0o755)
+
+    code, said = run(ready=False).end()
+
+    assert code == 2
+    assert "chmod 700" in said
+
+
+def test_more_workers_than_one_are_refused_for_now(run):
+    code, said = run("--workers", "2", ready=False).end()
+
+    assert code == 2
+    assert "the ledger has one writer" in said
+
+
+def test_an_exposed_address_is_named_loudly(run, home):
+    file = home / "sidecar.yaml"
+    file.write_text(
+        file.read_text()
+        .replace("'127.0.0.1:0'", "'0.0.0.0:0'")
+        .replace("]}]", "], insecure_bind: true}]")
+    )
+
+    running = run()
+
+    running.until_told("INSECURE: listener `ask` on 0.0.0.0")
+
+
+def test_nobody_else_may_listen_on_its_port(run):
+    running = run()
+    host, _, port = running.base.removeprefix("http://").rpartition(":")
+
+    with socket.socket() as thief:
+        thief.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        thief.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        with pytest.raises(OSError, match="in use"):
+            thief.bind((host, int(port)))
