@@ -9,8 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import click
 import msgspec
 
+from sidecar.cli import VERBS, root
+from sidecar.runtime.config import ConfigDoc
 from sidecar.terms.decision import Decision
 from sidecar.terms.reasons import REASONS
 from sidecar.terms.record import AnyRecord
@@ -59,12 +62,37 @@ def reasons() -> bytes:
     return text_of({"title": "Why a decision came out as it did", "oneOf": words})
 
 
+def help_of(verb: str | None) -> Callable[[], bytes]:
+    """Return the maker of a verb's `--help` with those of its own verbs; None is `sidecar` itself."""
+
+    def made() -> bytes:
+        context = click.Context(
+            root, info_name="sidecar", terminal_width=80, **root.context_settings
+        )
+        if verb is None:
+            return f"{root.get_help(context)}\n".encode()
+        return "\n".join(_helps(verb, root.get_command(context, verb), context)).encode()
+
+    return made
+
+
+def _helps(name: str, command: click.Command | None, parent: click.Context) -> list[str]:
+    assert command is not None
+    context = click.Context(command, info_name=name, parent=parent)
+    inner = command.commands if isinstance(command, click.Group) else {}
+    own = [f"{command.get_help(context)}\n"]
+    return own + [text for key, found in inner.items() for text in _helps(key, found, context)]
+
+
 MADE: dict[str, Callable[[], bytes]] = {
     "schemas/case.schema.json": lambda: text_of(CASE_SCHEMA),
+    "schemas/config.schema.json": of_type("sidecar.yaml", ConfigDoc),
     "schemas/decision.schema.json": of_type("A decision", Decision),
     "schemas/reasons.schema.json": reasons,
     "schemas/record.schema.json": of_type("A record of the ledger", AnyRecord),
     "schemas/request.schema.json": of_type("A request, as parsed from a call", Request),
+    "tests/golden/help/sidecar.txt": help_of(None),
+    **{f"tests/golden/help/{verb}.txt": help_of(verb) for verb in VERBS},
 }
 
 

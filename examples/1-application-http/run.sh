@@ -21,7 +21,8 @@ expect() { # status method path [body]
     local status
     status=$(curl -sS --path-as-is -o "$work/answer" -w '%{http_code}' -X "$2" "http://127.0.0.1:$port$3" \
         -H "Sidecar-Authorization: Bearer $key" ${4:+-H "Content-Type: application/json" -d "$4"})
-    printf '%-5s %-32s %-16s %s  %s\n' "$2" "$3" "${4:-}" "$status" "$(head -c 200 "$work/answer")"
+    printf '%-5s %-32s %-16s %s  %s\n' "$2" "$3" "${4:-}" "$status" \
+        "$(sed -n 's/.*"detail":"\([^"]*\)".*/\1/p' "$work/answer")"
     [ "$status" = "$1" ]
 }
 expect 200 GET /orders/7

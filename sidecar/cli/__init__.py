@@ -6,6 +6,7 @@ evaluator out of a serving process, and the start of the others short.
 
 import importlib
 import sys
+from collections.abc import Sequence
 from typing import Final
 
 import click
@@ -55,7 +56,7 @@ class _Verbs(click.Group):
 
 @click.command(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="sidecar")
-def _root() -> None:
+def root() -> None:
     r"""Decide, enforce and record every call before it happens.
 
     \b
@@ -82,13 +83,13 @@ def _unwrapped(command: click.Command) -> click.Command:
     return command
 
 
-_unwrapped(_root)
+_unwrapped(root)
 
 
-def main() -> None:
+def main(args: Sequence[str] | None = None) -> None:
     """Run the command line; an expected failure is one text and its exit code."""
     try:
-        _root(prog_name="sidecar")
+        root(args, prog_name="sidecar")
     except SidecarError as error:
         click.echo(f"sidecar: {error}", err=True)
         sys.exit(exit_code(error))

@@ -26,6 +26,7 @@ from sidecar.terms.errors import ConfigError, PolicyError, RecordError, SidecarE
 _log = logging.getLogger("sidecar.reload")
 # A problem is shown whole in the log; the record says how many there are and shows the first.
 _TEXT_CHARS_MAX: Final = 500
+_OURS: Final = "the sidecar failed while it read the bundle"
 
 Note = Callable[[str, dict[str, Json]], Awaitable[None]]
 _Made = TypeVar("_Made")
@@ -77,9 +78,10 @@ class Reloader:
         try:
             bundle = await asyncio.to_thread(load_bundle, self._path, by_protocol())
         except PolicyError as error:
-            await self._refused(error)
+            await self._record_refusal(error)
             if last_good is None:
                 raise
+            _log.error("bundle refused, the last good one goes on:\n%s", error)
             bundle = await asyncio.to_thread(self._store.load, last_good)
         await self._activate(bundle)
         return Current(bundle)
@@ -118,14 +120,15 @@ class Reloader:
     async def _refused(self, error: BaseException) -> None:
         """Say why a bundle is not put in force, to whoever reads logs and to the record."""
         if isinstance(error, SidecarError):
-            text = str(error)
-            _log.error("bundle refused:\n%s", text)
+            _log.error("bundle refused:\n%s", error)
         else:
-            text = "the sidecar failed while it read the bundle"
-            _log.error("bundle refused: %s", text, exc_info=error)
-        count = len(error.problems) if isinstance(error, PolicyError) else 1
+            _log.error("bundle refused: %s", _OURS, exc_info=error)
+        await self._record_refusal(error)
+
+    async def _record_refusal(self, error: BaseException) -> None:
+        text = str(error) if isinstance(error, SidecarError) else _OURS
         detail: dict[str, Json] = {
-            "problems": count,
+            "problems": len(error.problems) if isinstance(error, PolicyError) else 1,
             "first": text.partition("\n")[0][:_TEXT_CHARS_MAX],
         }
         try:

@@ -316,6 +316,18 @@ def _fate(code: int) -> str:
     return f"signal {-code}" if code < 0 else f"exit {code}"
 
 
+def warn_exposed(config: Config) -> None:
+    """Name every address that other machines reach."""
+    for listener in config.listeners:
+        for address in listener.exposed:
+            _log.warning(
+                "INSECURE: listener `%s` on %s:%d is reached by other machines, without TLS",
+                listener.name,
+                address.host,
+                address.port,
+            )
+
+
 def supervise(config: Config, text: str, workers: int, say: Callable[[str], None]) -> int:
     """Run `sidecar run`; return its exit code.
 
@@ -331,14 +343,7 @@ def supervise(config: Config, text: str, workers: int, say: Callable[[str], None
     if workers != 1:
         raise ConfigError("`--workers` is 1 for now: the ledger has one writer, in the worker")
     prepare_state(config.state)
-    for listener in config.listeners:
-        for address in listener.exposed:
-            _log.warning(
-                "INSECURE: listener `%s` on %s:%d is reached by other machines, without TLS",
-                listener.name,
-                address.host,
-                address.port,
-            )
+    warn_exposed(config)
 
     async def running() -> int:
         return await Supervisor(config, text, say).run()

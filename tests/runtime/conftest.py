@@ -36,7 +36,7 @@ def write_bundle() -> Callable[..., None]:
 
 
 @pytest.fixture
-def folder(tmp_path, write_bundle) -> Path:
+def folder(tmp_path: Path, write_bundle) -> Path:
     """A folder with bundle 1."""
     write_bundle(tmp_path / "bundle", 1)
     return tmp_path / "bundle"

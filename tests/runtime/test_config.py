@@ -12,6 +12,7 @@ from sidecar.runtime.config import (
     read_config,
     read_secret,
 )
+from sidecar.runtime.supervisor import warn_exposed
 from sidecar.terms.errors import ConfigError
 from tests.tables import Row, rows
 
@@ -56,6 +57,21 @@ listeners: [{name: "a b", protocol: ask, bind: ["0.0.0.0:1", "x"]}]
         read_config(FILE, text)
 
     assert len(str(raised.value).splitlines()) == 5
+
+
+def test_an_address_that_other_machines_reach_is_named_loudly(caplog):
+    config = read_config(
+        FILE,
+        b"bundle: ./b\n"
+        b"listeners: [{name: ask, protocol: ask, bind: ['127.0.0.1:1', '0.0.0.0:2'], "
+        b"insecure_bind: true}]\n",
+    )
+
+    warn_exposed(config)
+
+    assert [record.getMessage() for record in caplog.records] == [
+        "INSECURE: listener `ask` on 0.0.0.0:2 is reached by other machines, without TLS"
+    ]
 
 
 def test_paths_are_relative_to_the_file():

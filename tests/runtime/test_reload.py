@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,6 +36,9 @@ class PaperLedger:
 
     def events(self) -> list[str]:
         return [one.event for one in self.records if isinstance(one, AdminRecord)]
+
+    def details(self) -> list[dict[str, Any]]:
+        return [one.detail for one in self.records if isinstance(one, AdminRecord)]
 
 
 class NobodyRevoked:
@@ -88,7 +92,7 @@ async def test_the_first_bundle_is_kept_and_recorded_before_it_is_in_force(trial
     current = await trial.reloader.first()
 
     assert trial.ledger.events() == ["bundle_activated"]
-    assert trial.ledger.records[0].detail["digest"] == current.bundle.digest
+    assert trial.ledger.details()[0]["digest"] == current.bundle.digest
     assert (tmp_path / "kept" / f"{current.bundle.digest[7:]}.tar").exists()
 
 
@@ -151,7 +155,7 @@ async def test_a_broken_bundle_leaves_the_last_good_one_and_says_where(trial, fo
     assert current() is before
     assert "policy.yaml:" in caplog.text
     assert trial.ledger.events() == ["bundle_activated", "bundle_refused"]
-    assert trial.ledger.records[-1].detail["first"].startswith("policy.yaml:")
+    assert trial.ledger.details()[-1]["first"].startswith("policy.yaml:")
     assert (trial.reloads("ok"), trial.reloads("refused")) == (0, 1)
 
 
@@ -196,7 +200,7 @@ async def test_a_label_that_is_taken_leaves_the_last_good_bundle(tmp_path, write
     assert not await trial.reloader.reload(current)
 
     assert current() is before
-    assert "stands for" in trial.ledger.records[-1].detail["first"]
+    assert "stands for" in trial.ledger.details()[-1]["first"]
 
 
 async def test_under_load_no_decision_carries_a_version_that_it_was_not_made_by(
@@ -224,9 +228,11 @@ async def test_under_load_no_decision_carries_a_version_that_it_was_not_made_by(
             assert await trial.reloader.reload(current)
         is_over.set()
 
-    *seen, _ = await asyncio.gather(*(ask() for _ in range(8)), change())
+    asking = [asyncio.create_task(ask()) for _ in range(8)]
+    await change()
+    seen = await asyncio.gather(*asking)
 
-    decided = sum(seen, Counter())
+    decided = sum(seen, Counter[str]())
     recorded = Counter(
         str(one.policy.version) for one in trial.ledger.records if isinstance(one, DecisionRecord)
     )

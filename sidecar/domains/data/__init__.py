@@ -5,7 +5,7 @@ from typing import Final
 
 from sidecar.domains.data import enforce
 from sidecar.domains.data.catalogue import DataCatalogue, compile_catalogue
-from sidecar.domains.data.parse import parse
+from sidecar.domains.data.parse import parse as read
 from sidecar.domains.data.vocabulary import VOCABULARY
 from sidecar.terms.answer import Refusal, ResultFilter
 from sidecar.terms.call import Call, Json
@@ -31,7 +31,7 @@ class DataDomain:
 
     def parse(self, call: Call, catalogue: Catalogue, needs: Needs) -> Parsed:
         """Read the statement; it is always read completely, whatever is needed of it."""
-        return parse(call, _own(catalogue))
+        return read(call, _own(catalogue))
 
     def rewrite(
         self, call: Call, request: Request, decision: Decision, catalogue: Catalogue

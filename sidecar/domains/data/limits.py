@@ -15,7 +15,7 @@ CACHED_CHARS_MAX: Final = 4096
 CACHED_TARGETS_MAX: Final = 256
 # FROM items of one statement: names are looked for in each of them.
 RELATIONS_MAX: Final = 128
-# PostgreSQL's own limit for a select list; `SELECT *, * FROM (SELECT *, * …` doubles at each level.
+# PostgreSQL's own limit for a select list; nested `*, *` doubles at each level.
 COLUMNS_MAX: Final = 1664
 # `catalog` of a dry run, not of the wire.
 PAYLOAD_TABLES_MAX: Final = 20_000

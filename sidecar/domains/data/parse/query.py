@@ -34,6 +34,7 @@ _SELECT: Final = frozenset((
 _SET_OPERATION: Final = frozenset(
     ("this", "expression", "distinct", "with_", "order", "limit", "offset")
 )
+_VALUES: Final = frozenset(("expressions", "alias", "order", "limit", "offset"))
 _SUBQUERY: Final = frozenset(("this", "alias", "with_", "order", "limit", "offset", "joins"))
 _GROUPS: Final = (exp.Rollup, exp.Cube, exp.GroupingSets, exp.Tuple, exp.Paren)
 _CHANGES: Final = (exp.Insert, exp.Update, exp.Delete, exp.Merge)
@@ -121,7 +122,7 @@ class Queries:
         return columns
 
     def _values(self, node: exp.Values, scope: Scope) -> tuple[Column, ...]:
-        check(node, frozenset(("expressions", "alias")))
+        check(node, _VALUES)
         level = scope.below(())
         width = 0
         for row in node.expressions:
@@ -131,7 +132,9 @@ class Queries:
             width = max(width, len(row.expressions))
             for value in row.expressions:
                 self.reader.read(value, level)
-        return tuple(Column(f"column{i + 1}") for i in range(width))
+        columns = tuple(Column(f"column{i + 1}") for i in range(width))
+        self._tail(node, level, columns)
+        return columns
 
     def _select(self, node: exp.Select, outer: Scope) -> tuple[Column, ...]:
         check(node, _SELECT)

@@ -52,6 +52,7 @@ _KINDS: Final[dict[tuple[str, ...], str]] = {
     ("delete", "create"): "replace",
     ("create", "delete"): "replace",
 }
+_PROVISIONERS: Final = "resource.properties.provisioners"
 # Its whole purpose is to run a program on the machine that applies.
 _RUNS_PROGRAMS: Final = frozenset(("external",))
 
@@ -61,7 +62,7 @@ def parse_terraform(call: Call, catalogue: InfrastructureCatalogue) -> Parsed:
     check_fields(call.payload, ("plan",))
     plan = _plan(call.payload)
     changes = _changes(plan)
-    provisioners = _provisioners(plan["configuration"])
+    provisioners = _provisioners(plan.get("configuration", {}))
     targets: list[Target] = []
     counts: Counter[str] = Counter()
     for change in changes:
@@ -72,11 +73,18 @@ def parse_terraform(call: Call, catalogue: InfrastructureCatalogue) -> Parsed:
         targets.append(_labelled(nothing, call, catalogue))
     native: dict[str, Json] = {
         "format_version": plan["format_version"],
-        "terraform_version": plan["terraform_version"],
         "counts": dict(counts),
     }
-    native.update({key: plan[key] for key in ("complete", "errored") if key in plan})
-    return Parsed(tuple(targets), native, ParseStatus("complete", PARSER))
+    told = ("terraform_version", "complete", "errored")
+    native.update({key: plan[key] for key in told if key in plan})
+    return Parsed(tuple(targets), native, _status(plan))
+
+
+def _status(plan: dict[str, Json]) -> ParseStatus:
+    """Return `partial` for a plan cut down to its changes: what it would run is not known."""
+    if "configuration" in plan:
+        return ParseStatus("complete", PARSER)
+    return ParseStatus("partial", PARSER, missing=(_PROVISIONERS,))
 
 
 def _plan(payload: dict[str, Json]) -> dict[str, Json]:
@@ -91,10 +99,13 @@ def _plan(payload: dict[str, Json]) -> dict[str, Json]:
     version = _field(plan, "format_version", str)
     if not _VERSION.match(version):
         raise refuse("parse.unsupported", "a plan of another format than 1.x")
-    _field(plan, "terraform_version", str)
-    # Terraform's state has a JSON form too, of which nothing can be applied.
-    _field(plan, "planned_values", dict)
-    _field(plan, "configuration", dict)
+    # Terraform's state has a JSON form too, of which nothing can be applied. Terraform leaves
+    # `resource_changes` out when there is nothing to say, so one of the two makes it a plan.
+    if "resource_changes" not in plan:
+        _field(plan, "planned_values", dict)
+    for name, kind in (("terraform_version", str), ("configuration", dict)):
+        if name in plan:
+            _field(plan, name, kind)
     _check_flags(plan)
     return plan
 
@@ -136,8 +147,9 @@ def _targets(
     entry: dict[str, Json], provisioners: dict[tuple[str, str], list[str]], counts: Counter[str]
 ) -> list[Target]:
     """Return the targets of one change and count it."""
-    kind, name, address = (_field(entry, key, str) for key in ("type", "name", "address"))
-    mode = _field(entry, "mode", str)
+    kind, address = (_field(entry, key, str) for key in ("type", "address"))
+    name = _field(entry, "name", str) if "name" in entry else ""
+    mode = _field(entry, "mode", str) if "mode" in entry else "managed"
     if mode not in ("managed", "data"):
         raise refuse("parse.unsupported", "a resource of an unknown mode")
     prefix = "data." if mode == "data" else ""
@@ -187,7 +199,7 @@ def _properties(entry: dict[str, Json], change: dict[str, Json]) -> dict[str, Js
     found: dict[str, Json] = {
         "provider": entry.get("provider_name", ""),
         "module": entry.get("module_address", ""),
-        "mode": entry["mode"],
+        "mode": entry.get("mode", "managed"),
     }
     some, after, unknown_paths = known(change.get("after"), change.get("after_unknown", True))
     found["unknown_paths"] = unknown_paths

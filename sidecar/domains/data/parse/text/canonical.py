@@ -47,11 +47,10 @@ _BEFORE_STRING: Final = BARE | {
 _FUNCTION_WORDS: Final = frozenset(("left", "right"))
 _PLAIN_OPERATORS: Final = frozenset(("+", "-", "*", "/", "%", "=", "<", ">", "<=", ">=", "<>"))
 _SPECIAL: Final = {
-    "array": "_array", "at": "_at_time_zone", "by": "_by", "collate": "_collate", "limit": "_limit",
-    "only": "_only",
+    "all": "_all", "array": "_array", "at": "_at_time_zone", "by": "_by", "collate": "_collate",
+    "key": "_row_lock", "limit": "_limit", "no": "_row_lock", "only": "_only",
     "operator": "_operator_word", "overriding": "_overriding", "similar": "_similar",
-    "using": "_using",
-    "variadic": "_variadic", **dict.fromkeys(_VALUES, "_value"),
+    "some": "_all", "using": "_using", "variadic": "_variadic", **dict.fromkeys(_VALUES, "_value"),
 }  # fmt: skip
 _PREFIX_OPERATORS: Final = frozenset((
     "+", "-", "~", "@", "@@", "|/", "||/", "!!", "@-@", "#", "?-", "?|",
@@ -323,6 +322,20 @@ class _Writer:
         if before.kind != "punct":
             return False
         self._put("", operand=False)
+        return True
+
+    def _row_lock(self, before: Token, after: Token) -> bool:
+        """Write FOR NO KEY UPDATE and FOR KEY SHARE as the stronger lock of their kind."""
+        if before != ("word", "for") or after.text not in ("key", "share"):
+            return False
+        self._put("", operand=False, taken=2 if after.text == "key" else 1)
+        return True
+
+    def _all(self, before: Token, after: Token) -> bool:
+        """Write `= ALL (…)` as `= ANY (…)`, which reads the same."""
+        if before.kind != "op" or after != ("punct", "("):
+            return False
+        self._put("any", operand=False)
         return True
 
     def _limit(self, _before: Token, after: Token) -> bool:

@@ -83,7 +83,7 @@ COLUMNS: Final[dict[str, tuple[str, ...]]] = {
     "jsonb_array_elements_text": ("value",),
 }
 
-# Constructs whose column PostgreSQL's parser names otherwise, or has named otherwise in some version.
+# Constructs whose column PostgreSQL's parser names otherwise, or did in some version.
 OTHERWISE_NAMED: Final = frozenset(
     ("extract", "trim", "user", "xmlelement", "xmlforest", "xmlconcat", "xmlattributes")
 )

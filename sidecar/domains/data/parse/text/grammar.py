@@ -8,7 +8,7 @@ from sidecar.domains.data.parse.text.lexer import Token
 _BARE: Final = """
 all and any array as asc between by case cross default delete desc distinct do else end except
 exists false fetch for from full group having ilike in inner insert intersect into is isnull
-join lateral left like limit natural not notnull null offset on only or order outer overlaps
+join lateral left like limit natural not notnull nowait null offset on only or order outer overlaps
 returning right select set similar some symmetric table tablesample then true union update using
 values when where window with escape merge
 """
@@ -17,19 +17,20 @@ BARE: Final = frozenset(_BARE.split())
 _CONTEXT: Final[dict[str, tuple[frozenset[str], frozenset[str]]]] = {
     word: (frozenset(before.split()), frozenset(after.split()))
     for word, before, after in (
-        ("bernoulli", "tablesample", ""), ("conflict", "on", ""), ("constraint", "conflict", ""),
-        ("cube", "by , (", ""), ("current", "", "row"), ("exclude", "row following preceding", ""),
+        ("bernoulli", "tablesample", ""), ("conflict", "on", ""), ("constraint", "on", ""),
+        ("cube", "by , ( distinct all", ""), ("current", "", "row"),
+        ("exclude", "row following preceding", ""),
         ("first", "nulls fetch", ""), ("following", "unbounded number string ) param", ""),
         ("grouping", "", "sets"), ("groups", "", "between unbounded current"),
         ("key", "no for", ""), ("last", "nulls", ""), ("locked", "skip", ""),
         ("matched", "when not", ""), ("materialized", "as not", ""), ("next", "fetch", ""),
-        ("no", "for exclude", ""), ("nothing", "do", ""), ("nowait", "", ""),
+        ("no", "for exclude", ""), ("nothing", "do", ""),
         ("nulls", "", "first last"), ("of", "update share", ""), ("ordinality", "with", ""),
         ("others", "no", ""), ("partition", "", "by"),
         ("preceding", "unbounded number string ) param", ""),
         ("range", "", "between unbounded current number string param"), ("recursive", "with", ""),
         ("repeatable", ")", ""),
-        ("rollup", "by , (", ""), ("row", "current first next", "only with"),
+        ("rollup", "by , ( distinct all", ""), ("row", "current first next", "only with"),
         ("rows", "number param ) first next", "between unbounded current from number"),
         ("sets", "grouping", ""), ("share", "for key", ""), ("skip", "", "locked"),
         ("system", "tablesample", ""), ("ties", "with exclude", ""),
@@ -45,7 +46,7 @@ def is_word_of_grammar(text: str, before: Token, after: Token) -> bool:
         return True
     context = _CONTEXT.get(text)
     if context is None:
-        return text == "nowait"
+        return False
     befores = {before.kind, before.text if before.kind != "quoted" else ""}
     afters = {after.kind, after.text if after.kind != "quoted" else ""}
     return bool(befores & context[0] or afters & context[1])
