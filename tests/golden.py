@@ -63,7 +63,7 @@ def reasons() -> bytes:
 
 
 def help_of(verb: str | None) -> Callable[[], bytes]:
-    """Return the maker of a verb's `--help` with those of its own verbs; None is `sidecar` itself."""
+    """Return the maker of the `--help` of a verb and its own verbs; None is `sidecar` itself."""
 
     def made() -> bytes:
         context = click.Context(

@@ -9,7 +9,7 @@ show='import json, sys; d = json.load(sys.stdin); print(d["outcome"], d.get("mes
 expect() { # outcome protocol call
     local outcome why
     read -r outcome why < <(sidecar decide -b policy - <<<"{\"protocol\":\"$2\",$agent,\"call\":$3}" | python3 -c "$show")
-    printf '%-9s %-5s %-52s %.100s\n' "$2" "$outcome" "$why" "${3//$'\n'/ }"
+    printf '%-5s %-9s %-72.72s %s\n' "$outcome" "$2" "${3//$'\n'/ }" "$why"
     [ "$outcome" = "$1" ]
 }
 k8s() { expect "$1" k8s "{\"method\":\"$2\",\"path\":\"$3\",\"body\":\"${4:-}\"}"; }

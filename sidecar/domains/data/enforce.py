@@ -34,6 +34,10 @@ def rewrite(call: Call, _request: Request, decision: Decision) -> dict[str, Json
 
 def check(obligation: dict[str, Json], catalogue: DataCatalogue) -> list[str]:
     """Return what is wrong with an obligation as a rule has it, beyond its schema."""
+    if obligation.get("type") == "mask":
+        has_expression = "expression" in obligation
+        if has_expression != (obligation.get("with") == "expression"):
+            return ["`expression` stands with `with: expression`, and only there"]
     if obligation.get("type") != "filter_rows" or not isinstance(obligation.get("where"), str):
         return []
     problem = condition_problem(obligation["where"], obligation.get("on"), catalogue)

@@ -10,7 +10,7 @@ NESTING_MAX: Final = 48
 NAME_BYTES_MAX: Final = 63
 # Statements of one application are few; each entry is some kilobytes.
 CACHE_ENTRIES_MAX: Final = 4096
-# Longer statements, and those that touch more, are read anew each time: a cache is bounded in bytes.
+# Longer statements, and those that touch more, are read anew: a cache is bounded in bytes.
 CACHED_CHARS_MAX: Final = 4096
 CACHED_TARGETS_MAX: Final = 256
 # FROM items of one statement: names are looked for in each of them.

@@ -77,6 +77,21 @@ def test_conditions(row):
     assert all(row.want in problem for problem in problems)
 
 
+@pytest.mark.parametrize(
+    ("values", "is_right"),
+    [
+        ({"with": "last4"}, True),
+        ({"with": "expression", "expression": "left(iban, 2)"}, True),
+        ({"with": "expression"}, False),
+        ({"with": "hash", "expression": "left(iban, 2)"}, False),
+    ],
+)
+def test_a_mask_has_an_expression_where_it_is_one(values, is_right):
+    problems = DOMAIN.check({"type": "mask", **values}, catalogue_of(TABLE))
+
+    assert (problems == []) is is_right
+
+
 def test_the_native_block_holds_what_rules_read_and_no_text():
     text = "SELECT a, lower(b) FROM t WHERE b = 'hunter2' LIMIT 3"
 

@@ -9,7 +9,6 @@ from typing import Final
 
 from sqlglot import exp
 
-from sidecar.domains.data.catalogue import TableKey
 from sidecar.domains.data.limits import COLUMNS_MAX
 from sidecar.domains.data.parse.access import Accesses
 from sidecar.domains.data.parse.expression import Reader
@@ -141,11 +140,10 @@ class Queries:
         if node.args.get("into") is not None:
             raise unread()
         outer = self.with_clause(node, outer)
-        before = dict(self.accesses.touched)
         item = self.from_clause(node, outer)
         level = outer.below(item.relations)
         for lock in node.args.get("locks") or ():
-            self._lock(lock, item, before)
+            self._lock(lock, item)
         columns = self.outputs(node.expressions, item, level)
         for clause in ("where", "having"):
             if node.args.get(clause) is not None:
@@ -247,7 +245,7 @@ class Queries:
         if name is None or all(column.name != name for column in columns):
             self.reader.read(node, level)
 
-    def _lock(self, lock: exp.Lock, item: Item, before: dict[TableKey, None]) -> None:
+    def _lock(self, lock: exp.Lock, item: Item) -> None:
         """Note FOR UPDATE and its kin as writes: they need that privilege and block writers."""
         check(lock, _LOCK)
         named = {name_of(table.this) for table in lock.expressions}

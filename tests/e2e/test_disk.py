@@ -1,0 +1,253 @@
+"""While the ledger's disk is full, unwritable or gone, nothing passes any door; then all is well.
+
+What must hold at every door: a refusal in the protocol's own words, nothing behind it sees a byte,
+and once the disk is well the same process goes on by itself, with a ledger that tells of the
+outage.
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from examples.postgres_local import LocalPostgres
+from tests.e2e.disks import FAULTS
+from tests.e2e.harness import DELETE, EVALUATION, READ, Client, Reply, Sidecar, Site, looks, short_folder
+
+PASSWORD = "erp-secret"
+# How long a fault may stay unnoticed: a checkpoint is due each second, and needs the disk.
+NOTICED_S_MAX = 5
+
+
+class Api:
+    """An upstream that counts what reaches it."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+        self.port = 0
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator["Api"]:
+        server = await asyncio.start_server(self._answer, "127.0.0.1", 0)
+        self.port = server.sockets[0].getsockname()[1]
+        try:
+            yield self
+        finally:
+            server.close()
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while line := await reader.readline():
+            self.seen.append(line.decode().split(" ")[1])
+            while (await reader.readline()).strip():
+                pass
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        writer.close()
+
+
+@dataclass
+class Doors:
+    """Every listener of one sidecar. Clients stay connected throughout, but for those of the
+    HTTP proxy, which hangs up after a refusal: it may not have read the body.
+    """
+
+    site: Site
+    sidecar: Sidecar
+    api: Api
+    database: LocalPostgres
+    ask: Client
+    unix: Client
+    sql: psycopg.AsyncConnection[Any]
+    answered: list[str] = field(default_factory=list)
+
+    async def permit(self, name: str) -> None:
+        """Assert that each door lets pass what `name` marks."""
+        for client in (self.ask, self.unix):
+            reply = await client.decide(READ)
+            assert (reply.status, reply.json["permitted"]) == (200, True)
+            self.answered.append(reply.json["id"])
+        reply = await self.ask.ask("POST", "/access/v1/evaluation", EVALUATION)
+        assert (reply.status, reply.json["decision"]) == (200, True)
+        self.answered.append(reply.json["context"]["id"])
+        assert (await self._http("GET", f"/{name}")).status == 200
+        assert f"/{name}" in self.api.seen
+        await self.sql.execute(f"INSERT INTO notes VALUES ('{name}')")
+        assert name in self.database.log()
+        assert (await self.ask.ask("GET", "/readyz")).status == 200
+
+    async def refuse(self, name: str) -> None:
+        """Assert that each door refuses what `name` marks, and that nothing is behind it."""
+        for envelope in (READ, DELETE, {"calls": [READ, READ]}):
+            for client in (self.ask, self.unix):
+                assert (await client.decide(envelope)).status == 503
+        await self._refuse_authzen()
+        await self._refuse_http(name)
+        await self._refuse_sql(name)
+        assert (await self.ask.ask("GET", "/readyz")).status == 503
+        assert (await self.ask.ask("GET", "/healthz")).status == 200
+
+    async def _refuse_authzen(self) -> None:
+        single = await self.ask.ask("POST", "/access/v1/evaluation", EVALUATION)
+        several = {**EVALUATION, "evaluations": [{}, {}]}
+        batch = await self.ask.ask("POST", "/access/v1/evaluations", several)
+        assert single.status == 503
+        assert batch.status == 503 or all(
+            one["decision"] is False for one in batch.json["evaluations"]
+        )
+
+    async def _refuse_http(self, name: str) -> None:
+        for method in ("GET", "POST", "DELETE"):
+            reply = await self._http(method, f"/{name}")
+            assert reply.status == 503
+            assert reply.headers["content-type"] == "application/problem+json"
+            assert reply.json["status"] == 503
+        assert not [path for path in self.api.seen if name in path]
+
+    async def _http(self, method: str, path: str) -> Reply:
+        return await (await self.sidecar.client("api")).ask(method, path)
+
+    async def _refuse_sql(self, name: str) -> None:
+        for prepare in (False, True):
+            with pytest.raises(psycopg.Error) as failed:
+                await self.sql.execute(f"INSERT INTO notes VALUES ('{name}')", prepare=prepare)
+            assert failed.value.sqlstate == "58030"
+        assert name not in self.database.log()
+
+
+@asynccontextmanager
+async def doors(site: Site, database: LocalPostgres, api: Api) -> AsyncIterator[Doors]:
+    async with AsyncExitStack() as stack:
+        sidecar = await stack.enter_async_context(site.running())
+        dsn = f"host=127.0.0.1 port={sidecar.port('erp')} user=client dbname=postgres"
+        sql = await psycopg.AsyncConnection.connect(
+            f"{dsn} password={site.key.text}", autocommit=True
+        )
+        stack.push_async_callback(sql.close)
+        yield Doors(
+            site=site,
+            sidecar=sidecar,
+            api=api,
+            database=database,
+            ask=await sidecar.client(),
+            unix=await sidecar.client(nth=1),
+            sql=sql,
+        )
+
+
+async def noticed(door: Doors) -> None:
+    """Return when the first call is refused; until then the disk has taken what was answered."""
+    async with asyncio.timeout(NOTICED_S_MAX), aclosing(looks()) as each:
+        async for _ in each:
+            reply = await door.ask.decide(READ)
+            if reply.status == 503:
+                return
+            door.answered.append(reply.json["id"])
+
+
+def site_with_doors(folder: Path, database: LocalPostgres, api: Api) -> Site:
+    secret = folder / "erp.password"
+    secret.write_text(PASSWORD)
+    secret.chmod(0o600)
+    credential = {"user": "erp", "password": {"file": "erp.password"}}
+    url = f"postgres://127.0.0.1:{database.port}/postgres"
+    erp = {"name": "erp", "protocol": "postgres", "bind": "127.0.0.1:0"}
+    front = {"name": "api", "protocol": "http", "bind": "127.0.0.1:0"}
+    return Site(
+        folder,
+        [
+            {**front, "upstream": {"url": f"http://127.0.0.1:{api.port}"}},
+            {**erp, "upstream": {"url": url, "credential": credential}},
+        ],
+    )
+
+
+def events(site: Site, name: str) -> list[dict[str, Any]]:
+    return [one["detail"] for one in site.records() if one.get("event") == name]
+
+
+@pytest.fixture(scope="module")
+def erp(database: LocalPostgres) -> LocalPostgres:
+    database.psql(
+        f"CREATE ROLE erp LOGIN PASSWORD '{PASSWORD}'; CREATE TABLE notes(note text);"
+        "GRANT ALL ON notes TO erp"
+    )
+    return database
+
+
+@pytest.mark.e2e
+@pytest.mark.torture
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_nothing_passes_while_the_disk_is(erp, fault):
+    disk = FAULTS[fault]
+    word = fault.split(" ")[0]
+    with short_folder() as folder:
+        async with Api().serving() as api:
+            site = site_with_doors(folder, erp, api)
+            with disk.prepared(site):
+                async with doors(site, erp, api) as door:
+                    await door.permit(f"{word}-before")
+                    disk.harm(site)
+                    await noticed(door)
+                    await door.refuse(f"{word}-refused")
+                    await door.refuse(f"{word}-refused-still")
+                    disk.heal(site)
+                    # No restart, and not one call more is refused.
+                    await door.permit(f"{word}-after")
+
+                    assert await door.sidecar.stop() == 0
+                (outage,) = events(site, "ledger.recovered")
+                assert outage["refused"] > 0
+                assert outage["cause"]
+                assert set(door.answered) <= {one["id"] for one in site.records()}
+                await site.verified()
+
+
+@pytest.mark.e2e
+@pytest.mark.torture
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("what", ["unlinked", "replaced by another file"])
+async def test_a_segment_is_restored_when_it_is(site, what):
+    async with site.running() as sidecar:
+        client = await sidecar.client()
+        answered = [(await client.decide(READ)).json["id"] for _ in range(5)]
+        (segment,) = site.ledger.glob("*.seg")
+        segment.unlink()
+        if what == "replaced by another file":
+            segment.write_bytes(b"not a ledger")
+
+        refused, then = await client.decide(READ), await client.decide(READ)
+
+        assert (refused.status, then.status) == (503, 200)
+        answered.append(then.json["id"])
+        assert await sidecar.stop() == 0
+    (told,) = events(site, "ledger.unlinked")
+    assert told["restored"] is True
+    assert set(answered) <= {one["id"] for one in site.records()}
+    await site.verified()
+
+
+@pytest.mark.e2e
+@pytest.mark.torture
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("bytes_left", [0, 64, 1000])
+async def test_nothing_is_answered_any_more_when_records_were_cut_off(site, bytes_left):
+    async with site.running() as sidecar:
+        client = await sidecar.client()
+        for _ in range(5):
+            assert (await client.decide(READ)).status == 200
+        (segment,) = site.ledger.glob("*.seg")
+        os.truncate(segment, bytes_left)
+
+        assert {(await client.decide(READ)).status for _ in range(20)} == {503}
+
+    verified = await site.sidecar("log", "verify", "--state", str(site.state))
+    assert verified.code == 20
+    assert segment.name in verified.err or "checkpoint" in verified.err
+    restarted = await site.sidecar("run", "-c", str(site.config))
+    assert restarted.code == 20
