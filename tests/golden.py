@@ -6,6 +6,7 @@ and compares, so a change of what others read is always seen.
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,15 @@ import click
 import msgspec
 
 from sidecar.cli import VERBS, root
+from sidecar.domains import found
+from sidecar.policy.documents import API_VERSION, BundleDoc, Metadata, PolicySpec, RuleDoc
+from sidecar.review.suite import SuiteSpec
 from sidecar.runtime.config import ConfigDoc
 from sidecar.terms.decision import Decision
 from sidecar.terms.reasons import REASONS
 from sidecar.terms.record import AnyRecord
 from sidecar.terms.request import Request
+from tests.words import page_of
 
 ROOT = Path(__file__).parent.parent
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -57,6 +62,47 @@ def of_type(title: str, type_: Any) -> Callable[[], bytes]:
     return lambda: text_of({"title": title, **msgspec.json.schema(type_)})
 
 
+def decision() -> bytes:
+    """Return the schema of a decision as it is answered: `permitted` stands in it as well."""
+    schema = msgspec.json.schema(Decision)
+    shape = schema["$defs"]["Decision"]
+    shape["properties"]["permitted"] = {"type": "boolean"}
+    shape["required"].append("permitted")
+    return text_of({"title": "A decision", **schema})
+
+
+def document(title: str, kind: str, spec: Any) -> Callable[[], bytes]:
+    """Return the maker of the schema of one kind of file of a bundle."""
+
+    def made() -> bytes:
+        (head, shape), defs = msgspec.json.schema_components(
+            [Metadata, spec], ref_template="#/$defs/{name}"
+        )
+        return text_of(
+            {
+                "title": title,
+                "type": "object",
+                "required": ["apiVersion", "kind", "metadata", "spec"],
+                "additionalProperties": False,
+                "properties": {
+                    "apiVersion": {"const": API_VERSION},
+                    "kind": {"const": kind},
+                    "metadata": head,
+                    "spec": shape,
+                },
+                "$defs": defs,
+            }
+        )
+
+    return made
+
+
+class PolicyShape(PolicySpec, frozen=True, kw_only=True):
+    """A policy's spec with its rules in their shape; the loader reads them one by one."""
+
+    rules: list[RuleDoc]  # type: ignore[assignment]
+
+
 def reasons() -> bytes:
     words = [{"const": word, "description": text} for word, text in sorted(REASONS.items())]
     return text_of({"title": "Why a decision came out as it did", "oneOf": words})
@@ -85,9 +131,13 @@ def _helps(name: str, command: click.Command | None, parent: click.Context) -> l
 
 
 MADE: dict[str, Callable[[], bytes]] = {
+    **{f"sidecar/domains/{name}/README.md": partial(page_of, name) for name in found()},
     "schemas/case.schema.json": lambda: text_of(CASE_SCHEMA),
     "schemas/config.schema.json": of_type("sidecar.yaml", ConfigDoc),
-    "schemas/decision.schema.json": of_type("A decision", Decision),
+    "schemas/bundle.schema.json": of_type("bundle.yaml", BundleDoc),
+    "schemas/decision.schema.json": decision,
+    "schemas/policy.schema.json": document("A policy", "Policy", PolicyShape),
+    "schemas/test.schema.json": document("Tests of policies", "Test", SuiteSpec),
     "schemas/reasons.schema.json": reasons,
     "schemas/record.schema.json": of_type("A record of the ledger", AnyRecord),
     "schemas/request.schema.json": of_type("A request, as parsed from a call", Request),

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Final
 
 import msgspec
+from jsonschema import Draft202012Validator
 
 from sidecar.policy.cel import Compiler, Expression, ExpressionError
 from sidecar.policy.documents import Metadata, PolicySpec, RuleDoc, check_name, read
@@ -248,10 +249,21 @@ class _PolicyCompiler:
             self._problem((*path, "on"), "`on` names a resource as `type:id`")
             return None
         fields = {key: value for key, value in obligation.items() if key not in ("type", "on")}
+        if self._misshapen(known[0][1], fields, path):
+            return None
         for domain, _ in known:
             for text in domain.check(obligation, self.reader.catalogues[domain.name]):
                 self._problem(path, text)
         return self._holed(known[0][1], on, fields, path)
+
+    def _misshapen(
+        self, kind: ObligationType, fields: dict[str, Json], path: tuple[Step, ...]
+    ) -> bool:
+        """Say what of an obligation's fields is not of its type's schema."""
+        wrong = list(Draft202012Validator(kind.schema).iter_errors(fields))
+        for error in wrong:
+            self._problem((*path, *error.absolute_path), f"`{kind.name}`: {error.message}")
+        return bool(wrong)
 
     def _holed(
         self,

@@ -18,7 +18,18 @@ import pytest
 
 from examples.postgres_local import LocalPostgres
 from tests.e2e.disks import FAULTS
-from tests.e2e.harness import DELETE, EVALUATION, READ, Client, Reply, Sidecar, Site, looks, short_folder
+from tests.e2e.harness import (
+    DELETE,
+    EVALUATION,
+    READ,
+    Client,
+    Reply,
+    Sidecar,
+    Site,
+    looks,
+    short_folder,
+    until,
+)
 
 PASSWORD = "erp-secret"
 # How long a fault may stay unnoticed: a checkpoint is due each second, and needs the disk.
@@ -79,6 +90,15 @@ class Doors:
         await self.sql.execute(f"INSERT INTO notes VALUES ('{name}')")
         assert name in self.database.log()
         assert (await self.ask.ask("GET", "/readyz")).status == 200
+        # What was forwarded owes an outcome; a connection that cannot record one is closed. Being
+        # seen in the file is not yet being durable: that is so once a later record is.
+        await until(lambda: not self._owed(), NOTICED_S_MAX)
+        assert (await self.ask.decide(READ)).status == 200
+
+    def _owed(self) -> set[str]:
+        records = self.site.records()
+        forwarded = {one["id"] for one in records if one.get("listener") in {"api", "erp"}}
+        return forwarded - {one["parent"] for one in records if one["kind"] == "outcome"}
 
     async def refuse(self, name: str) -> None:
         """Assert that each door refuses what `name` marks, and that nothing is behind it."""

@@ -125,8 +125,8 @@ def tell(sidecar: Sidecar, by: str) -> None:
 
 
 def stamped(site: Site) -> set[Said]:
-    """Return what the decision records say; a record does not hold the message."""
-    return {Said.of({**one, "message": None}) for one in site.records() if one["kind"] == "decision"}
+    """Return what the decision records say."""
+    return {Said.of(one) for one in site.records() if one["kind"] == "decision"}
 
 
 @pytest.mark.e2e
@@ -145,11 +145,7 @@ async def test_every_decision_is_stamped_with_the_bundle_that_judged_it(site, sc
         assert await sidecar.stop() == 0
 
     assert set(hammer.said) == {A, B}
-    assert {one.digest: one.rules for one in stamped(site)} == {
-        A.digest: A.rules,
-        B.digest: B.rules,
-    }
-    assert len(stamped(site)) == 2
+    assert stamped(site) == {A, B}
     await site.verified()
 
 

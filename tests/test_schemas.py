@@ -1,0 +1,57 @@
+"""The schemas describe what is really written and answered."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from jsonschema import Draft202012Validator
+
+from sidecar import flow
+from sidecar.record.canonical import encode
+from sidecar.record.write import decision_record
+from sidecar.syntax.yaml12 import load_documents
+from sidecar.terms.decision import decision_json
+from tests import toy
+
+ROOT = Path(__file__).parents[1]
+RULES = [
+    {"id": "all", "effect": "allow", "obligations": [{"type": "limit_rows", "max": 5}]},
+    {"id": "ask", "effect": "step_up", "when": "'ask' in resource.labels"},
+    {"id": "err", "effect": "deny", "when": "subject.properties.absent && action.name == 'err'"},
+    {"id": "no", "effect": "deny", "when": "'no' in resource.labels", "message": "closed"},
+]
+
+
+def schema(name: str) -> Draft202012Validator:
+    return Draft202012Validator(json.loads((ROOT / "schemas" / f"{name}.schema.json").read_text()))
+
+
+@pytest.mark.parametrize("kind", ["Policy", "Test", "Bundle"])
+def test_the_shipped_bundle_is_of_the_schemas(kind: str) -> None:
+    validator = schema(kind.lower())
+    files = [file for file in ROOT.glob("policies/**/*.yaml") if "catalog" not in file.parts]
+    documents = [d.value for file in files for d in load_documents(file.name, file.read_bytes())]
+    found = [value for value in documents if value.get("kind", "Bundle") == kind]
+
+    assert found
+    assert [e.message for value in found for e in validator.iter_errors(value)] == []
+
+
+@pytest.mark.parametrize("labels", [[], ["ask"], ["no"]])
+async def test_what_is_decided_and_recorded_is_of_the_schemas(labels: list[str]) -> None:
+    bundle = toy.bundle(RULES)
+    call = toy.call(
+        {"actors": ["agent:bot"], "targets": [{"target": "read select table:t", "labels": labels}]}
+    )
+    request = flow.understand(call, bundle)
+    said, facts = await flow.judge(request, bundle, toy.Knows())
+    decision, _ = flow.enforce(call, request, said, bundle)
+    answered: Any = orjson.loads(orjson.dumps(decision_json(decision)))
+    record = orjson.loads(
+        bytes(encode(decision_record(call, request, said, decision, facts, bundle)))
+    )
+
+    assert [e.message for e in schema("decision").iter_errors(answered)] == []
+    assert [e.message for e in schema("record").iter_errors(record)] == []
