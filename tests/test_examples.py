@@ -13,6 +13,7 @@ from sidecar.domains import by_protocol
 from sidecar.review.lint import lint
 from sidecar.review.run import run_suites
 from sidecar.runtime.bundles import load_bundle
+from sidecar.runtime.config import read_config
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
@@ -54,6 +55,15 @@ def test_an_examples_own_tests_pass_and_nothing_is_left_to_say_of_it(folder):
     assert outcome.opinion.disagreements == []
     assert outcome.ran > 0
     assert lint(bundle) == []
+
+
+@pytest.mark.parametrize("file", sorted(EXAMPLES.glob("*/sidecar.yaml")), ids=named)
+def test_an_examples_configuration_is_read(file):
+    config = read_config(file, file.read_bytes())
+
+    assert config.workloads
+    assert config.listeners
+    assert config.bundle.joinpath("bundle.yaml").is_file()
 
 
 @pytest.mark.parametrize("folder", NUMBERED, ids=named)

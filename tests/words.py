@@ -8,7 +8,7 @@ from sidecar.terms.domain import Word
 
 DOMAINS = Path(__file__).parents[1] / "sidecar" / "domains"
 HEAD = "| path | type | meaning |\n|---|---|---|\n"
-_TABLE = re.compile(r"^\| (?:path|word) \| type \| meaning \|\n\|---\|---\|---\|\n(?:\|.*\n)*", re.M)
+_TABLE = re.compile(rf"^{re.escape(HEAD)}(?:\|.*\n)*", re.MULTILINE)
 
 
 def words_of(name: str) -> list[Word]:

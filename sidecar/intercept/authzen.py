@@ -20,7 +20,8 @@ from typing import Final, Literal, TypeAlias, TypeVar, get_args
 import msgspec
 
 from sidecar.intercept.envelope import AssertionRefused, Envelope, lenient_party
-from sidecar.intercept.limits import EVALUATIONS_MAX
+from sidecar.intercept.limits import ASK_BODY_BYTES_MAX, EVALUATIONS_MAX
+from sidecar.syntax import json
 from sidecar.terms.call import Json
 from sidecar.terms.decision import Decision, decision_json
 from sidecar.terms.errors import EnvelopeError
@@ -117,6 +118,9 @@ def read_evaluations(body: Json) -> Batch | Envelope:
         raise EnvelopeError(f"`evaluations` has more than {EVALUATIONS_MAX} entries")
     semantic = _semantic(body.get("options"))
     defaults = {part: body[part] for part in _PARTS if part in body}
+    # Each entry is judged and recorded with them: 8 MB said once would be read 500 times.
+    if len(json.canonical(defaults)) * len(stated) > ASK_BODY_BYTES_MAX:
+        raise EnvelopeError("the defaults of `evaluations` are too large for so many entries")
     return Batch(tuple(_entry(defaults, entry) for entry in stated), semantic)
 
 

@@ -39,7 +39,9 @@ from sidecar.terms.words import PROTOCOLS, PolicyVersion
 BUNDLE_FILE: Final = "bundle.yaml"
 # Files that speak to people: neither read nor digested. Anything else of no known kind is refused,
 # so that a policy saved as `pii.yaml.bak` is never silently left out.
-_IGNORED = re.compile(r"(^|/)(\.[^/]+|[^/]+\.md|LICENSE)(/|$)|(^|/)testdata/|(^|/)__pycache__/")
+_IGNORED = re.compile(
+    r"(^|/)\.[^/]+(/|\Z)|(^|/)([^/]+\.md|LICENSE)\Z|(^|/)testdata/|(^|/)__pycache__/"
+)
 _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+-]{0,63}\Z")
 
 

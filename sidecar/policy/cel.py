@@ -255,7 +255,8 @@ _STRINGS = re.compile(
     r"""[rR][bB]?("[^"\n]*"|'[^'\n]*')|[rRbB]{0,2}("{3}.*?"{3}|'{3}.*?'{3}|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*')|//[^\n]*""",
     re.DOTALL,
 )
-_CHAIN = re.compile(r"(?<![\w.])([A-Za-z_]\w*(?:\s*\.\s*\??\s*[A-Za-z_]\w*)*)\s*(\()?")
+# A root may follow a dot: `.request.http` is the language's absolute form of `request.http`.
+_CHAIN = re.compile(r"(?<!\w)([A-Za-z_]\w*(?:\s*\.\s*\??\s*[A-Za-z_]\w*)*)\s*(\()?")
 
 
 def paths(source: str) -> frozenset[str]:

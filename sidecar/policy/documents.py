@@ -15,7 +15,7 @@ from sidecar.terms.words import Effect
 
 API_VERSION: Final = "sidecar/v1"
 KINDS: Final = ("Policy", "Test", "Catalog", "Params", "Attributes")
-_NAME: Final = r"^[a-z0-9][a-z0-9._-]{0,127}$"
+_NAME: Final = r"[a-z0-9][a-z0-9._-]{0,127}\Z"
 
 Name = str
 

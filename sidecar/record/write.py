@@ -39,7 +39,9 @@ _SECRET_KEY = re.compile(
     re.IGNORECASE,
 )
 # A token is a token wherever it stands: compact JWS and JWE, and what follows `Bearer`.
-_JWT = re.compile(r"eyJ[A-Za-z0-9_-]{6,}\.[A-Za-z0-9_.-]+")
+# Run by run: a text of nothing but `eyJ` must not be read from each of them to its end.
+_DOTTED = re.compile(r"(?<![A-Za-z0-9_-])[A-Za-z0-9_-]++\.[A-Za-z0-9_.-]++")
+_JWT_HEAD_CHARS: Final = len("eyJ") + 6
 _BEARER = re.compile(r"(bearer)(\s|%20|\+)+[A-Za-z0-9._~+/-]{6,}=*", re.IGNORECASE)
 _SPLIT = re.compile(r"\.|\[\*?\]")
 
@@ -256,9 +258,20 @@ def _mask_secrets(value: Json) -> None:
 def _scrub(text: str) -> str:
     """Return `text` without tokens, whatever they are named."""
     if "eyJ" in text:
-        text = _JWT.sub(MASK, text)
+        text = _DOTTED.sub(_without_token, text)
     if "earer" in text or "EARER" in text:
         text = _BEARER.sub(rf"\1 {MASK}", text)
+    return text
+
+
+def _without_token(found: re.Match[str]) -> str:
+    """Return a dotted run up to where a compact token begins in it."""
+    text, at = found[0], 0
+    for part in text.split(".")[:-1]:
+        start = part.find("eyJ")
+        if start >= 0 and len(part) - start >= _JWT_HEAD_CHARS:
+            return text[: at + start] + MASK
+        at += len(part) + 1
     return text
 
 

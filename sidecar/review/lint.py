@@ -2,13 +2,18 @@
 
 import re
 from collections.abc import Iterator
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
 from sidecar.policy.bundle import Bundle
+from sidecar.policy.match import Globs
 from sidecar.policy.rules import Rule
 from sidecar.review.run import suites_of
+from sidecar.terms.words import CLASSES, DOMAINS, PROTOCOLS
+
+# No type, id, action or upstream has this character: a glob that takes it names nothing.
+_NO_NAME: Final = "\0"
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -81,6 +86,21 @@ def _always(rule: Rule) -> bool:
 
 
 def _matches_all(rule: Rule) -> bool:
-    filters = (rule.policy_filter, rule.filter)
-    fields = ("domains", "protocols", "classes", "upstreams", "actions", "resources")
-    return all(getattr(one, field) is None for one in filters for field in fields)
+    """Return whether `match` takes every resource of every protocol; `except` is no protection."""
+    return all(
+        _takes_all_words(one.domains, DOMAINS)
+        and _takes_all_words(one.protocols, PROTOCOLS)
+        and _takes_all_words(one.classes, CLASSES)
+        and _takes_all_texts(one.upstreams, _NO_NAME)
+        and _takes_all_texts(one.actions, _NO_NAME)
+        and _takes_all_texts(one.resources, f"{_NO_NAME}:{_NO_NAME}")
+        for one in (rule.policy_filter, rule.filter)
+    )
+
+
+def _takes_all_words(named: frozenset[str] | None, words: tuple[str, ...]) -> bool:
+    return named is None or named.issuperset(words)
+
+
+def _takes_all_texts(globs: Globs, text: str) -> bool:
+    return globs is None or any(matches(text) for matches in globs)

@@ -17,7 +17,10 @@ STABLE_READS_MAX: Final = 5
 DRAIN_S: Final = 10.0
 # A worker that has lost its supervisor drains quickly and is gone, whatever hangs.
 ORPHAN_DRAIN_S: Final = 1.0
-ORPHAN_EXIT_S: Final = 5.0
+ORPHAN_EXIT_S: Final = 3.0
+# A sidecar that starts while the last one's orphan leaves waits longer than that takes.
+LEDGER_WAIT_S: Final = 4.0
+LEDGER_LOOK_S: Final = 0.05
 # A worker loads every domain and compiles the bundle before it is ready.
 START_S: Final = 60.0
 # Back-off between restarts doubles up to this; a worker that dies more often than that in a window

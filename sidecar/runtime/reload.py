@@ -77,13 +77,14 @@ class Reloader:
         """
         try:
             bundle = await asyncio.to_thread(load_bundle, self._path, by_protocol())
+            await self._activate(bundle)
         except PolicyError as error:
             await self._record_refusal(error)
             if last_good is None:
                 raise
             _log.error("bundle refused, the last good one goes on:\n%s", error)
             bundle = await asyncio.to_thread(self._store.load, last_good)
-        await self._activate(bundle)
+            await self._activate(bundle)
         return Current(bundle)
 
     async def reload(self, current: Current) -> bool:

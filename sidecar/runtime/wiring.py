@@ -19,6 +19,7 @@ from sidecar.intercept.postgres.listener import PostgresListener
 from sidecar.intercept.postgres.settings import PostgresSettings
 from sidecar.policy.bundle import Bundle
 from sidecar.record.ledger import Ledger, Settings, ledger_paths
+from sidecar.record.verify import is_locked
 from sidecar.runtime.config import (
     AskDoc,
     Config,
@@ -29,6 +30,7 @@ from sidecar.runtime.config import (
     UpstreamDoc,
     read_secret,
 )
+from sidecar.runtime.limits import LEDGER_LOOK_S, LEDGER_WAIT_S
 from sidecar.runtime.metrics import Metrics
 from sidecar.terms.errors import ConfigError
 from sidecar.terms.ids import rfc3339, uuid7
@@ -72,8 +74,17 @@ def now_ms() -> int:
 
 
 def open_ledger(config: Config) -> Ledger:
-    """Return the ledger below the state folder, proven to be whole. Raises LedgerBroken."""
+    """Return the ledger below the state folder, proven to be whole; blocks.
+
+    Who starts right after a sidecar was killed finds its worker about to leave, and waits for it.
+
+    Raises:
+        LedgerBroken: It is not intact, or another process goes on writing it.
+    """
     folder, key_file = ledger_paths(config.state)
+    until_s = time.monotonic() + LEDGER_WAIT_S
+    while folder.is_dir() and is_locked(folder) and time.monotonic() < until_s:
+        time.sleep(LEDGER_LOOK_S)
     return Ledger.open(folder, key_file, Settings(name=config.doc.ledger.name))
 
 
@@ -110,21 +121,22 @@ def listener_of(listener: Listener, config: Config, parts: Parts) -> Serving:
             return AskListener(settings, parts.path, parts.workloads, parts.metrics, parts.health)
         case HttpDoc():
             return HttpProxy(
-                _http(doc.name, doc.upstream, config),
+                http_settings(doc.name, doc.upstream, config),
                 parts.path,
                 parts.workloads.bearer_identity,
                 parts.metrics,
             )
         case PostgresDoc():
             return PostgresListener(
-                _postgres(doc.name, doc.upstream, config),
+                postgres_settings(doc.name, doc.upstream, config),
                 parts.path,
                 parts.workloads,
                 parts.revocations,
             )
 
 
-def _http(name: str, upstream: UpstreamDoc, config: Config) -> HttpProxySettings:
+def http_settings(name: str, upstream: UpstreamDoc, config: Config) -> HttpProxySettings:
+    """Return what the HTTP proxy is told, its upstream's credential read."""
     authorization = None
     if upstream.credential is not None:
         user, secret = _secret(upstream.credential, config)
@@ -139,7 +151,8 @@ def _http(name: str, upstream: UpstreamDoc, config: Config) -> HttpProxySettings
     )
 
 
-def _postgres(name: str, upstream: UpstreamDoc, config: Config) -> PostgresSettings:
+def postgres_settings(name: str, upstream: UpstreamDoc, config: Config) -> PostgresSettings:
+    """Return what the PostgreSQL proxy is told, its upstream's credential read."""
     parts = urlsplit(upstream.url)
     database = unquote(parts.path.removeprefix("/"))
     if not database or "/" in database or parts.query:

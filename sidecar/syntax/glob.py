@@ -7,13 +7,19 @@ Linear time: the pieces between the stars are looked for left to right, never ba
 from collections.abc import Callable
 from functools import lru_cache
 
+from sidecar.syntax.limits import GLOB_CHARS_MAX
+
 
 def pieces(pattern: str) -> tuple[str, ...]:
     r"""Return the literal runs between the stars; `a*b` is `("a", "b")`, `\*` a star in a run.
 
     Raises:
-        ValueError: A backslash stands before anything but `*` or another backslash.
+        ValueError: A backslash stands before anything but `*` or another backslash, or the pattern
+            is too long.
     """
+    if len(pattern) > GLOB_CHARS_MAX:
+        msg = f"a glob longer than {GLOB_CHARS_MAX} characters"
+        raise ValueError(msg)
     found = [""]
     index = 0
     while index < len(pattern):

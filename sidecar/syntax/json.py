@@ -16,7 +16,8 @@ from sidecar.syntax.limits import JSON_BYTES_MAX, JSON_DEPTH_MAX, JSON_INT_MAX
 from sidecar.terms.errors import ParseError
 from sidecar.terms.reasons import reason
 
-_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+# Possessive, and a string left open runs to the end: whatever the text, one pass and no memory.
+_STRINGS = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 _BRACKETS = re.compile(rb"[\[\]{}]")
 
 

@@ -13,3 +13,6 @@ YAML_DEPTH_MAX: Final = 48
 YAML_NODES_MAX: Final = 500_000
 PATH_BYTES_MAX: Final = 8 * 1024
 PATH_SEGMENTS_MAX: Final = 256
+# An id that a path of the largest size makes; patterns may be made of what callers send, and the
+# compiled ones are kept.
+GLOB_CHARS_MAX: Final = 32 * 1024

@@ -11,7 +11,7 @@ from tests.e2e.harness import Site, short_folder
 @pytest.fixture
 def site() -> Iterator[Site]:
     with short_folder() as folder:
-        yield Site(folder)
+        yield Site.made(folder)
 
 
 @pytest.fixture(scope="module")

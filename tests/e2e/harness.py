@@ -14,7 +14,16 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -77,12 +86,14 @@ class Site:
     """One installation in a folder.
 
     Args:
-        folder: Short: the path of a Unix socket has about a hundred bytes.
-        listeners: Besides `ask`, as they stand in sidecar.yaml.
+        folder: Holds `sidecar.yaml`. Its path is short: that of a Unix socket has about a hundred
+            bytes.
+        key: Of the one workload.
     """
 
-    def __init__(self, folder: Path, listeners: Sequence[Mapping[str, Any]] = ()) -> None:
+    def __init__(self, folder: Path, key: str) -> None:
         self.folder = folder
+        self.key = key
         self.config = folder / "sidecar.yaml"
         self.bundle = folder / "bundle"
         self.state = folder / "state"
@@ -91,18 +102,24 @@ class Site:
         self.ledger = ledger_paths(self.state)[0]
         # What a command line begins with, to run it with other mounts or rights than our own.
         self.prefix: Sequence[str] = ()
-        self.key = issue(secrets.token_bytes)
+
+    @classmethod
+    def made(cls, folder: Path, listeners: Sequence[Mapping[str, Any]] = ()) -> "Site":
+        """Write a site; `listeners` stand besides `ask`, as sidecar.yaml has them."""
+        key = issue(secrets.token_bytes)
+        site = cls(folder, key.text)
         ask = {"name": "ask", "protocol": "ask", "bind": ["127.0.0.1:0", "unix:ask.sock"]}
-        workload = {"id": "client", "key": self.key.key, "scram": self.key.scram}
+        workload = {"id": "client", "key": key.key, "scram": key.scram}
         config = {
             "state": "./state",
             "bundle": "./bundle",
             "workloads": [workload],
             "listeners": [ask, *listeners],
         }
-        self.config.write_text(dump(config))
+        site.config.write_text(dump(config))
         for name, text in BUNDLE.items():
-            self.put(name, text)
+            site.put(name, text)
+        return site
 
     def put(self, name: str, text: str) -> None:
         """Put a file into the bundle in one step, as an editor or a deployment does."""
@@ -173,7 +190,7 @@ class Sidecar:
 
     async def client(self, listener: str = "ask", nth: int = 0) -> "Client":
         """Return a new connection to the listener's `nth` address."""
-        client = await Client.connect(self.addresses[listener][nth], self.site.key.text)
+        client = await Client.connect(self.addresses[listener][nth], self.site.key)
         self._clients.append(client)
         return client
 
@@ -304,13 +321,22 @@ def _processes() -> Iterator[tuple[int, str, int]]:
 
 async def until(is_so: Callable[[], bool], seconds_max: float) -> None:
     """Return when `is_so`, of what happens in other processes and cannot be awaited."""
-    async with asyncio.timeout(seconds_max):
-        async for _ in looks():
-            if is_so():
+
+    async def asked() -> bool:
+        return is_so()
+
+    await eventually(asked, seconds_max)
+
+
+async def eventually(is_so: Callable[[], Awaitable[bool]], seconds_max: float) -> None:
+    """Return when `is_so`, of what has to be asked for."""
+    async with asyncio.timeout(seconds_max), aclosing(_looks()) as looks:
+        async for _ in looks:
+            if await is_so():
                 return
 
 
-async def looks() -> AsyncIterator[None]:
+async def _looks() -> AsyncGenerator[None, None]:
     """Yield now and then, for ever."""
     while True:
         yield

@@ -7,8 +7,8 @@ outage.
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from tests.e2e.harness import (
     Reply,
     Sidecar,
     Site,
-    looks,
+    eventually,
     short_folder,
     until,
 )
@@ -144,9 +144,7 @@ async def doors(site: Site, database: LocalPostgres, api: Api) -> AsyncIterator[
     async with AsyncExitStack() as stack:
         sidecar = await stack.enter_async_context(site.running())
         dsn = f"host=127.0.0.1 port={sidecar.port('erp')} user=client dbname=postgres"
-        sql = await psycopg.AsyncConnection.connect(
-            f"{dsn} password={site.key.text}", autocommit=True
-        )
+        sql = await psycopg.AsyncConnection.connect(f"{dsn} password={site.key}", autocommit=True)
         stack.push_async_callback(sql.close)
         yield Doors(
             site=site,
@@ -161,12 +159,14 @@ async def doors(site: Site, database: LocalPostgres, api: Api) -> AsyncIterator[
 
 async def noticed(door: Doors) -> None:
     """Return when the first call is refused; until then the disk has taken what was answered."""
-    async with asyncio.timeout(NOTICED_S_MAX), aclosing(looks()) as each:
-        async for _ in each:
-            reply = await door.ask.decide(READ)
-            if reply.status == 503:
-                return
+
+    async def is_refused() -> bool:
+        reply = await door.ask.decide(READ)
+        if reply.status == 200:
             door.answered.append(reply.json["id"])
+        return reply.status == 503
+
+    await eventually(is_refused, NOTICED_S_MAX)
 
 
 def site_with_doors(folder: Path, database: LocalPostgres, api: Api) -> Site:
@@ -177,7 +177,7 @@ def site_with_doors(folder: Path, database: LocalPostgres, api: Api) -> Site:
     url = f"postgres://127.0.0.1:{database.port}/postgres"
     erp = {"name": "erp", "protocol": "postgres", "bind": "127.0.0.1:0"}
     front = {"name": "api", "protocol": "http", "bind": "127.0.0.1:0"}
-    return Site(
+    return Site.made(
         folder,
         [
             {**front, "upstream": {"url": f"http://127.0.0.1:{api.port}"}},
@@ -199,33 +199,41 @@ def erp(database: LocalPostgres) -> LocalPostgres:
     return database
 
 
+@pytest.fixture
+async def api() -> AsyncIterator[Api]:
+    async with Api().serving() as api:
+        yield api
+
+
+@pytest.fixture
+def site_of_doors(erp: LocalPostgres, api: Api) -> Iterator[Site]:
+    with short_folder() as folder:
+        yield site_with_doors(folder, erp, api)
+
+
 @pytest.mark.e2e
 @pytest.mark.torture
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("fault", FAULTS)
-async def test_nothing_passes_while_the_disk_is(erp, fault):
-    disk = FAULTS[fault]
-    word = fault.split(" ")[0]
-    with short_folder() as folder:
-        async with Api().serving() as api:
-            site = site_with_doors(folder, erp, api)
-            with disk.prepared(site):
-                async with doors(site, erp, api) as door:
-                    await door.permit(f"{word}-before")
-                    disk.harm(site)
-                    await noticed(door)
-                    await door.refuse(f"{word}-refused")
-                    await door.refuse(f"{word}-refused-still")
-                    disk.heal(site)
-                    # No restart, and not one call more is refused.
-                    await door.permit(f"{word}-after")
+async def test_nothing_passes_while_the_disk_is(site_of_doors, erp, api, fault):
+    site, disk, word = site_of_doors, FAULTS[fault], fault.split(" ")[0]
+    with disk.prepared(site):
+        async with doors(site, erp, api) as door:
+            await door.permit(f"{word}-before")
+            disk.harm(site)
+            await noticed(door)
+            await door.refuse(f"{word}-refused")
+            await door.refuse(f"{word}-refused-still")
+            disk.heal(site)
+            # No restart, and not one call more is refused.
+            await door.permit(f"{word}-after")
 
-                    assert await door.sidecar.stop() == 0
-                (outage,) = events(site, "ledger.recovered")
-                assert outage["refused"] > 0
-                assert outage["cause"]
-                assert set(door.answered) <= {one["id"] for one in site.records()}
-                await site.verified()
+            assert await door.sidecar.stop() == 0
+        (outage,) = events(site, "ledger.recovered")
+        assert outage["refused"] > 0
+        assert outage["cause"]
+        assert set(door.answered) <= {one["id"] for one in site.records()}
+        await site.verified()
 
 
 @pytest.mark.e2e

@@ -5,19 +5,20 @@ import os
 import re
 import signal
 from collections import Counter
-from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
 from sidecar.domains import by_protocol
 from sidecar.policy.bundle import compile_bundle
-from tests.e2e.harness import BUNDLE, READ, Client, Sidecar, Site, looks
+from tests.e2e.harness import BUNDLE, READ, Client, Sidecar, Site, eventually
 
 CONNECTIONS = 6
 # (small, full) reloads by each way of telling.
 RELOADS = (4, 40)
+# Files are looked at each second, and must have stood still for a look.
+NOTICED_S_MAX = 15
 FILE = "policies/trial.yaml"
 POLICIES = {
     "a": """\
@@ -77,7 +78,7 @@ class Hammer:
     sidecar: Sidecar
     said: Counter[Said] = field(default_factory=Counter)
 
-    async def __aenter__(self) -> "Hammer":
+    async def __aenter__(self) -> Self:
         clients = [await self.sidecar.client(nth=nth % 2) for nth in range(CONNECTIONS)]
         self._stop = asyncio.Event()
         self._asking = [asyncio.create_task(self._ask(client)) for client in clients]
@@ -97,26 +98,28 @@ class Hammer:
 
 async def in_force(client: Client, expected: Said) -> None:
     """Return when the bundle that says so decides."""
-    async with asyncio.timeout(10), aclosing(looks()) as each:
-        async for _ in each:
-            if Said.of((await client.decide(READ)).json) == expected:
-                return
+
+    async def decides() -> bool:
+        return Said.of((await client.decide(READ)).json) == expected
+
+    await eventually(decides, NOTICED_S_MAX)
 
 
 async def refusals(client: Client) -> int:
     """Return how many reloads were refused."""
     text = (await client.ask("GET", "/metrics")).body.decode()
-    found = re.search(r'^sidecar_bundle_reloads_total\{result="refused"\} (\d+)', text, re.MULTILINE)
+    found = re.search(r'reloads_total\{result="refused"\} (\d+)', text)
     assert found is not None
     return int(found[1])
 
 
 async def refused_again(client: Client, before: int) -> None:
     """Return when one more reload was refused."""
-    async with asyncio.timeout(10), aclosing(looks()) as each:
-        async for _ in each:
-            if await refusals(client) > before:
-                return
+
+    async def is_refused() -> bool:
+        return await refusals(client) > before
+
+    await eventually(is_refused, NOTICED_S_MAX)
 
 
 def tell(sidecar: Sidecar, by: str) -> None:

@@ -1,5 +1,8 @@
 """Digest, label, archive: what a version stands for."""
 
+import io
+import tarfile
+
 import pytest
 
 from sidecar.policy.archive import Manifest, pack, unpack
@@ -79,6 +82,20 @@ def test_what_is_no_archive_is_refused(data: bytes) -> None:
         unpack("t.tar", data)
 
 
+@pytest.mark.parametrize("size", ["1", str(1 << 40), "many"])
+def test_an_archive_with_extended_headers_is_refused(size: str) -> None:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        entry = tarfile.TarInfo("p.yaml")
+        entry.size = 512
+        sparse = {"major": "1", "minor": "0", "name": "p.yaml", "realsize": size}
+        entry.pax_headers = {f"GNU.sparse.{key}": value for key, value in sparse.items()}
+        tar.addfile(entry, io.BytesIO(b"0\n".ljust(512, b"\0")))
+
+    with pytest.raises(PolicyError, match=r"cannot have|not a bundle archive"):
+        unpack("t.tar", buffer.getvalue())
+
+
 def test_a_body_that_no_rule_reads_is_not_needed() -> None:
     assert bundle().needs("sql").body is False
 
@@ -91,6 +108,7 @@ def test_a_body_that_no_rule_reads_is_not_needed() -> None:
         b"request.exists(k, true)",
         b"[request.sql].size() == 1",
         b"request['sql'].body == 1",
+        b"has(.request.sql.body)",
     ],
 )
 def test_a_rule_that_may_reach_the_body_needs_it(when: bytes) -> None:

@@ -206,6 +206,12 @@ def test_lone_surrogates_are_recorded():
     assert "a\\\\ud800b" in encode(recorded(asked, Paper())).decode()
 
 
+def test_a_text_of_nothing_but_the_beginnings_of_tokens_is_read_once():
+    asked = request({"request": {"sql": {"note": "eyJ" * 1_000_000}}})
+
+    assert recorded(asked, Paper()).input.missing == ("input.text",)
+
+
 def test_nesting_without_end_costs_the_input_and_not_the_record():
     deep: Any = "x"
     for _ in range(20_000):

@@ -112,6 +112,21 @@ async def test_a_bundle_without_a_policy_does_not_start(trial, folder):
         await trial.reloader.first()
 
 
+async def test_a_label_that_is_taken_does_not_start(tmp_path, write_bundle):
+    archive, work = tmp_path / "bundle.tar", tmp_path / "work"
+    write_bundle(work, 1, label="1.0")
+    archive.write_bytes(built(load_bundle(work, by_protocol())))
+    await Trial(archive, tmp_path / "kept").reloader.first()
+    write_bundle(work, 2, label="1.0")
+    archive.write_bytes(built(load_bundle(work, by_protocol())))
+    trial = Trial(archive, tmp_path / "kept")
+
+    with pytest.raises(PolicyError, match="stands for"):
+        await trial.reloader.first()
+
+    assert trial.ledger.events() == ["bundle_refused"]
+
+
 async def test_after_a_crash_the_last_good_bundle_goes_on_where_the_new_one_is_broken(
     trial, folder
 ):

@@ -1,117 +1,22 @@
 """The real `sidecar run`: it serves, reloads, drains, restarts, and leaves nothing behind."""
 
+import http.client
 import json
 import os
 import select
 import signal
 import socket
-import subprocess
-import sys
-import urllib.request
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from sidecar.facts.keys import key_digest
 from sidecar.record.disk import DISK
 from sidecar.record.ledger import ledger_paths
 from sidecar.record.proof import identity
 from sidecar.record.verify import verify
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(30)]
-
-KEY = "swk_trial"
-EVALUATION = {
-    "subject": {"type": "service", "id": "app"},
-    "action": {"name": "read"},
-    "resource": {"type": "doc", "id": "1"},
-}
-
-
-class Running:
-    """A `sidecar run` and what it prints."""
-
-    def __init__(self, folder: Path, *options: str) -> None:
-        self.folder = folder
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "sidecar", "run", "-c", folder / "sidecar.yaml", *options],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        self.ready: dict[str, Any] = {}
-
-    def until_ready(self) -> None:
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline().decode()
-        assert line.startswith("ready "), self.process.communicate()
-        self.ready = json.loads(line.removeprefix("ready "))
-
-    def until_told(self, text: str) -> None:
-        """Wait until the log says `text`."""
-        assert self.process.stderr is not None
-        while line := self.process.stderr.readline().decode():
-            if text in line:
-                return
-        pytest.fail(f"the log ended without `{text}`")
-
-    @property
-    def base(self) -> str:
-        address = next(a for a in self.ready["listeners"]["ask"] if not a.startswith("unix:"))
-        return f"http://{address}"
-
-    def ask(self, path: str, body: dict[str, Any] | None = None) -> Any:
-        request = urllib.request.Request(
-            self.base + path,
-            data=None if body is None else json.dumps(body).encode(),
-            headers={"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"},
-        )
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            content = answer.read()
-        return json.loads(content) if content.startswith(b"{") else content
-
-    def evaluate(self) -> dict[str, Any]:
-        found: dict[str, Any] = self.ask("/access/v1/evaluation", EVALUATION)
-        return found
-
-    def signal(self, number: int) -> None:
-        self.process.send_signal(number)
-
-    def end(self) -> tuple[int, str]:
-        """Return the exit code and the rest of the log."""
-        _, said = self.process.communicate(timeout=20)
-        return self.process.returncode, said.decode()
-
-
-@pytest.fixture
-def home(tmp_path: Path, write_bundle) -> Path:
-    """A configuration with bundle 1 on a port that the system chooses and on a Unix socket."""
-    write_bundle(tmp_path / "bundle", 1)
-    (tmp_path / "sidecar.yaml").write_text(
-        f"bundle: ./bundle\nworkloads: [{{id: app, key: '{key_digest(KEY)}'}}]\n"
-        "listeners: [{name: ask, protocol: ask, bind: ['127.0.0.1:0', 'unix:ask.sock']}]\n"
-    )
-    return tmp_path
-
-
-@pytest.fixture
-def run(home) -> Iterator[Callable[..., Running]]:
-    """Start `sidecar run`; whatever still runs at the end is ended."""
-    started: list[Running] = []
-
-    def start(*options: str, ready: bool = True) -> Running:
-        running = Running(home, *options)
-        started.append(running)
-        if ready:
-            running.until_ready()
-        return running
-
-    yield start
-    for running in started:
-        if running.process.poll() is None:
-            running.process.kill()
-        running.process.communicate()
 
 
 def gone(pid: int) -> bool:
@@ -164,6 +69,42 @@ def test_a_changed_file_is_taken_in_without_being_told(run, home, write_bundle):
     running.until_told("bundle active: trial 2.0")
 
 
+def test_a_reload_under_load_fails_no_request_and_mixes_no_versions(run, home, write_bundle):
+    running = run()
+    running.until_told("bundle active: trial 1.0")
+    is_asking, is_over = threading.Event(), threading.Event()
+    seen: list[tuple[str, str]] = []
+    failed: list[Exception] = []
+
+    def load() -> None:
+        try:
+            while not is_over.is_set():
+                said = running.ask(
+                    "/v1/decide", {"protocol": "authzen", "call": running.evaluation}
+                )
+                seen.append((said["policy"]["version"], said["rules"][0]["id"]))
+                is_asking.set()
+        except (OSError, http.client.HTTPException, KeyError, IndexError) as error:
+            failed.append(error)
+
+    clients = [threading.Thread(target=load) for _ in range(4)]
+    for client in clients:
+        client.start()
+    assert is_asking.wait(10)
+    for number in range(2, 8):
+        write_bundle(home / "bundle", number)
+        running.signal(signal.SIGHUP)
+        running.until_told(f"bundle active: trial {number}.0")
+    is_over.set()
+    for client in clients:
+        client.join()
+
+    assert failed == []
+    assert seen[0][0].startswith("1.0-dev+")
+    assert running.ask("/v1/status")["policy"]["version"].startswith("7.0-dev+")
+    assert all(version.startswith(f"{rule[len('rule-') :]}.0-dev+") for version, rule in seen)
+
+
 def test_a_broken_bundle_keeps_the_old_one_in_force(run, home):
     running = run()
     (home / "bundle" / "policy.yaml").write_text("apiVersion: sidecar/v1\nkind: Polic\n")
@@ -203,10 +144,10 @@ def test_a_keyboard_interrupt_ends_it_as_well(run):
 def test_a_call_under_way_is_answered_before_it_ends(run):
     running = run()
     host, _, port = running.base.removeprefix("http://").rpartition(":")
-    body = json.dumps(EVALUATION).encode()
+    body = json.dumps(running.evaluation).encode()
     head = (
         f"POST /access/v1/evaluation HTTP/1.1\r\nHost: {host}:{port}\r\n"
-        f"Authorization: Bearer {KEY}\r\nContent-Type: application/json\r\n"
+        f"Authorization: Bearer {running.key}\r\nContent-Type: application/json\r\n"
         f"Content-Length: {len(body)}\r\n\r\n"
     )
     with socket.create_connection((host, int(port))) as connection:
@@ -268,7 +209,7 @@ def test_a_configuration_that_cannot_be_used_says_where(run, home):
     code, said = run(ready=False).end()
 
     assert code == 2
-    assert "sidecar.yaml:4:7: unknown field `port`" in said
+    assert "sidecar.yaml:5:7: unknown field `port`" in said
 
 
 def test_a_second_sidecar_on_the_same_ledger_does_not_start(run, home):
@@ -358,3 +299,93 @@ def test_nobody_else_may_listen_on_its_port(run):
         thief.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         with pytest.raises(OSError, match="in use"):
             thief.bind((host, int(port)))
+
+
+HTTP_POLICY = """\
+apiVersion: sidecar/v1
+kind: Policy
+metadata: {name: reads}
+spec:
+  match: {protocols: [http], classes: [read]}
+  rules:
+    - {id: reads-are-open, effect: allow, when: "resource.upstream == 'shop'"}
+"""
+
+
+class Upstream(BaseHTTPRequestHandler):
+    """Answers with what reached it."""
+
+    def do_GET(self) -> None:
+        body = json.dumps({"path": self.path, "authorization": self.headers["Authorization"]})
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body.encode())
+
+    do_DELETE = do_GET  # noqa: N815 - the standard library's own word
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - as above
+        pass
+
+
+@pytest.fixture
+def proxied(run, home):
+    """A sidecar with all three kinds of listeners, in front of an upstream that answers."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Upstream) as server:
+        serving = threading.Thread(target=server.serve_forever)
+        serving.start()
+        (home / "bundle" / "http.yaml").write_text(HTTP_POLICY)
+        (home / "secret").write_text("Bearer upstream-key\n")
+        (home / "login").write_text("agent:hunter2\n")
+        with (home / "sidecar.yaml").open("a") as text:
+            text.write(
+                "  - {name: api, protocol: http, bind: '127.0.0.1:0', upstream: "
+                f"{{name: shop, url: 'http://127.0.0.1:{server.server_port}', "
+                "credential: {file: secret}}}\n"
+                "  - {name: erp, protocol: postgres, bind: '127.0.0.1:0', upstream: "
+                "{url: 'postgres://127.0.0.1:1/erp', credential: {file: login}}}\n"
+            )
+        yield run()
+        server.shutdown()
+        serving.join()
+
+
+def through(running, method: str) -> tuple[int, dict]:
+    (address,) = running.ready["listeners"]["api"]
+    connection = http.client.HTTPConnection(address, timeout=10)
+    connection.request(method, "/a?b=c", headers={"Sidecar-Authorization": f"Bearer {running.key}"})
+    answer = connection.getresponse()
+    content = json.loads(answer.read())
+    connection.close()
+    return answer.status, content
+
+
+def test_what_is_allowed_goes_through_with_the_upstreams_own_credential(proxied):
+    status, seen = through(proxied, "GET")
+
+    assert status == 200
+    assert seen == {"path": "/a?b=c", "authorization": "Bearer upstream-key"}
+
+
+def test_what_is_not_allowed_does_not_go_through(proxied):
+    status, said = through(proxied, "DELETE")
+
+    assert status == 403
+    assert said["reason"] == "no_rule"
+
+
+def test_what_comes_of_a_call_is_counted_for_every_listener(proxied):
+    through(proxied, "GET")
+    through(proxied, "DELETE")
+
+    told = proxied.ask("/metrics").decode()
+    for outcome in ("allow", "deny"):
+        assert (
+            f'sidecar_answers_total{{listener="api",outcome="{outcome}",protocol="http"}} 1.0'
+            in told
+        )
+
+
+def test_a_database_that_is_down_does_not_keep_the_others_from_serving(proxied):
+    assert proxied.ask("/v1/status")["listeners"] == ["api", "ask", "erp"]
+    assert len(proxied.ready["listeners"]["erp"]) == 1

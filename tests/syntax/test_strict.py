@@ -26,7 +26,7 @@ def outcome(read: Any) -> Any:
 def raw(given: Any) -> bytes:
     if isinstance(given, dict):
         text: str = given["repeat"] * given["times"] + given.get("then", "")
-        return text.encode()
+        return (given.get("before", "") * given.get("ahead", 0) + text).encode()
     return str(given).encode("utf-8").decode("unicode_escape").encode("latin-1")
 
 
@@ -42,7 +42,8 @@ def test_path(row: Row) -> None:
 
 @pytest.mark.parametrize("row", rows("syntax/globs.yaml"))
 def test_glob(row: Row) -> None:
-    assert outcome(lambda: glob(row.given["pattern"], row.given["text"])) == row.want
+    pattern = row.given["pattern"] * row.given.get("times", 1)
+    assert outcome(lambda: glob(pattern, row.given["text"])) == row.want
 
 
 @pytest.mark.parametrize("row", rows("syntax/yaml.yaml"))

@@ -40,6 +40,7 @@ _AUTHZEN: Final = (
     Word("request.authzen.action", _MAP, "`name` and `properties`", sensitive=True),
     Word("request.authzen.resource", _MAP, "`type`, `id`, `properties`", sensitive=True),
     Word("request.authzen.context", _MAP, "context as the caller says it", sensitive=True),
+    Word("context.claimed", _MAP, "the same, or the envelope's own context", sensitive=True),
     Word("action.properties", _MAP, "the caller's words about the action", sensitive=True),
     Word("resource.properties", _MAP, "the caller's words; the catalogue's win", sensitive=True),
 )

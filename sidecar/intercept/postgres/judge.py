@@ -39,9 +39,8 @@ class Judge:
             return NOT_RECORDABLE
         match answer:
             case Forward():
-                if answer.result is not None:
-                    return NO_RESULT_FILTER
-                return self._lease(answer, identity, epoch, began_s)
+                lease = self._lease(answer, identity, epoch, began_s)
+                return lease if answer.result is None else NO_RESULT_FILTER.blocking(lease)
             case Refuse() | Await():
                 return refused(answer)
             case _:

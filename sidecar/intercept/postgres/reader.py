@@ -47,9 +47,12 @@ class Reader:
         found = await self._judge.judge(self._sql(statement.text), self._speaker.identity)
         if isinstance(found, Denial):
             return found
+        if _sent(found) != statement.sent:
+            # Permitted, but rewritten otherwise. INVARIANT: the statement keeps the lease that is
+            # over, since the server has the old form, which nobody has permitted any more.
+            return NO_STATEMENT.blocking(found)
         statement.lease = found
-        # Permitted, but rewritten otherwise: the server has the old form, and it is not this one.
-        return None if _sent(found) == statement.sent else NO_STATEMENT
+        return None
 
     async def unreadable(self, what: str, code: str) -> Denial:
         """Put on record that something is no statement, and refuse it whatever is said of it."""

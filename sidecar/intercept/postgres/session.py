@@ -307,6 +307,8 @@ class Session:
 
     def _refuse(self, denial: Denial, *, name: bytes = b"", as_query: bool = False) -> None:
         """Send what the server will refuse in the place of what is denied."""
+        if denial.blocked is not None:
+            self._pipeline.touched[denial.blocked] = None
         word = nonce(self._keeper.random(16))
         kind, frame = (b"Q", wire.query(word)) if as_query else (b"P", wire.parse(name, word))
         self._forward(frame, Expected(kind, name, denial=denial, nonce=word.decode("ascii")))

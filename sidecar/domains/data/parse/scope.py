@@ -141,14 +141,15 @@ def read_name(name: str, scope: Scope, accesses: Accesses) -> Row:
         if any(column.is_sure for column in found):
             return _row_of(found)
         unsure += found
-    if unsure:
-        return None
+    # A column that may be missing leaves its name to a relation: both are noted.
     for level in scope.levels():
         relations = [relation for relation in level.relations if relation.name == name]
         if relations:
             return frozenset().union(
                 *(read_row(relation, accesses) or () for relation in relations)
             )
+    if unsure:
+        return None
     raise _unknown()
 
 

@@ -103,7 +103,8 @@ class Sources:
                     reason("parse.unknown_column"), "a column of USING that is not there"
                 )
             read_columns([*mine, *other], self._accesses)
-            merged.append(Column(name, tuple(base for c in (*mine, *other) for base in c.bases)))
+            bases = tuple(base for c in (*mine, *other) for base in c.bases)
+            merged.append(Column(name, bases, is_sure=mine[0].is_sure))
         rest = [c for c in (*left.columns, *right.columns) if c.name not in names]
         return (*merged, *rest)
 
@@ -135,7 +136,8 @@ class Sources:
         name, names = alias_of(node)
         sample = node.args.get("sample")
         if sample is not None:
-            self._sample(sample, lateral)
+            # Not even the items to its left are seen there.
+            self._sample(sample, outer)
         if node.args.get("rows_from") or isinstance(node.this, exp.Anonymous | exp.Dot):
             return self._calls(node, name, names, lateral)
         table = name_of(node.this)

@@ -10,10 +10,11 @@ implementation of those states; where the two differ, the application is told wh
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from sidecar.intercept.postgres.protocol import wire
+from sidecar.intercept.postgres.protocol.prepared import Lease
 from sidecar.terms.answer import Await, Refuse
 
 _SQLSTATE = re.compile(r"[0-9A-Z]{5}")
@@ -23,12 +24,22 @@ _WORD: Final = b"sidecar_denied_"
 
 @dataclass(frozen=True, slots=True)
 class Denial:
-    """What the client is told instead of what it asked for."""
+    """What the client is told instead of what it asked for.
+
+    `blocked` is the decision that permitted it, where the listener cannot do what it says.
+    """
 
     code: str
     text: str
     detail: str | None = None
     hint: str | None = None
+    blocked: Lease | None = None
+
+    def blocking(self, lease: Lease) -> "Denial":
+        """Return this denial as the end of a permitted call, which its outcome then tells."""
+        lease.result = "blocked"
+        detail = f"decision {lease.forward.decision.id}"
+        return replace(self, blocked=lease, detail=detail)
 
     @property
     def error(self) -> bytes:

@@ -1,0 +1,1 @@
+"""CEL, ours: text → tree → checked types → Python code; one job a file."""

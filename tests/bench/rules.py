@@ -1,0 +1,41 @@
+"""Bundles of a chosen size, and the calls that are judged by them."""
+
+from tests.e2e.harness import BUNDLE
+
+CALL = {"protocol": "http", "call": {"method": "GET", "url": "http://api.test/things/1"}}
+SQL_CALL = {
+    "protocol": "sql",
+    "call": {"dialect": "postgres", "text": "SELECT note FROM notes WHERE note = 'a'"},
+}
+_HEAD = """\
+apiVersion: sidecar/v1
+kind: Policy
+metadata: {name: bench}
+spec:
+  rules:
+    - {id: open, effect: allow, when: "subject.id != 'nobody' && actor.type == subject.type"}
+"""
+# A rule that matches and is silent costs its evaluation; it reads what such rules read.
+_MATCHES = (
+    "    - {{id: closed-{0}, effect: deny, when: \"'label-{0}' in resource.labels\"}}\n"
+)
+# A rule that does not match is told by `match` alone: of another protocol, or of another resource.
+_OTHERS = {
+    "of another protocol": (
+        "    - {{id: other-{0}, effect: deny, match: {{protocols: [k8s]}}, "
+        "when: \"'label-{0}' in resource.labels\"}}\n"
+    ),
+    "of another resource": (
+        "    - {{id: other-{0}, effect: deny, match: {{resources: ['*:/other-{0}/*']}}, "
+        "when: \"'label-{0}' in resource.labels\"}}\n"
+    ),
+}
+KINDS = tuple(_OTHERS)
+
+
+def bundle_of(rules: int, matching: int, others: str = KINDS[0]) -> dict[str, str]:
+    """Return the files of a bundle in which `matching` of `rules` are evaluated for a call."""
+    text = _HEAD
+    text += "".join(_MATCHES.format(number) for number in range(1, matching))
+    text += "".join(_OTHERS[others].format(number) for number in range(matching, rules))
+    return {**BUNDLE, "policies/trial.yaml": text}

@@ -1,0 +1,214 @@
+"""The sidecar's own login against servers that lie, and what a permitted call may ask for."""
+
+import asyncio
+import socket
+import struct
+from types import SimpleNamespace
+
+import pytest
+
+from sidecar.facts.scram import MECHANISM
+from sidecar.intercept.postgres import upstream as database
+from sidecar.intercept.postgres.channel import Channel
+from sidecar.intercept.postgres.protocol import wire
+from sidecar.intercept.postgres.settings import PostgresSettings
+from tests.intercept.postgres.stand import Raw, bind, execute, parse, query
+
+OPEN = "SELECT amount FROM finance.expenses WHERE id = 3"
+SAYS = [
+    wire.message(b"S", b"client_encoding\0UTF8\0"),
+    wire.message(b"S", b"standard_conforming_strings\0on\0"),
+    wire.message(b"K", b"\0\0\0\1\0\0\0\2"),
+    wire.message(b"Z", b"I"),
+]
+
+
+def request(code: int, rest: bytes = b"") -> bytes:
+    return wire.message(b"R", struct.pack("!I", code), rest)
+
+
+class Liar:
+    """A server that says what it is told to say, whatever it hears."""
+
+    def __init__(self, *script: bytes) -> None:
+        self.heard = b""
+        self._script = script
+        self._writers: list[asyncio.StreamWriter] = []
+
+    async def __aenter__(self) -> PostgresSettings:
+        self._server = await asyncio.start_server(self._talk, "127.0.0.1", 0)
+        port = self._server.sockets[0].getsockname()[1]
+        return PostgresSettings(
+            name="erp", upstream="erp", host="127.0.0.1", port=port, database="erp", user="erp",
+            password="erp-secret",
+        )  # fmt: skip
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        for writer in self._writers:
+            writer.close()
+        await self._server.wait_closed()
+
+    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.append(writer)
+        for said in self._script:
+            self.heard += await reader.read(4096)
+            writer.write(said)
+        while data := await reader.read(4096):
+            self.heard += data
+
+
+async def log_in(settings: PostgresSettings) -> database.Greeting:
+    channel = await database.connect(settings, Channel)
+    try:
+        async with asyncio.timeout(5):
+            return await database.log_in(channel, settings, {}, lambda size: b"n" * size)
+    finally:
+        channel.close()
+
+
+SASL = request(10, MECHANISM.encode() + b"\0\0")
+GOOD = b"".join(SAYS)
+
+
+async def test_a_server_that_trusts_is_taken_at_its_word():
+    async with Liar(request(0) + GOOD) as settings:
+        greeting = await log_in(settings)
+
+    assert greeting.key == b"\0\0\0\1\0\0\0\2"
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        [SASL, request(0) + GOOD],
+        [SASL, request(11, b"r=other,s=AAAA,i=4096")],
+        [request(5, b"salt")],
+        [request(10, b"SCRAM-SHA-256-PLUS\0\0")],
+        [request(7)],
+        [request(0) + GOOD.replace(b"UTF8", b"SJIS")],
+        [request(0) + GOOD.replace(b"\0on\0", b"\0of\0")],
+        [request(0) + b"".join(SAYS[1:])],
+        [request(0) + SAYS[0] + SAYS[1] + SAYS[2] + wire.message(b"Z", b"T")],
+        [request(0) + wire.message(b"G", b"\0\0\0")],
+        [wire.message(b"Z", b"I")],
+        [b"R\0\0\0\1"],
+        [b"R\x7f\xff\xff\xff"],
+        [wire.error("53300", "the secret words of the server", fatal=True)],
+    ],
+    ids=[
+        "breaks the exchange off", "another's nonce", "MD5", "only with binding", "GSS",
+        "another encoding", "other strings", "hides its encoding", "in a transaction", "copies",
+        "ready at once", "short", "endless", "refuses",
+    ],
+)  # fmt: skip
+async def test_a_server_that_lies_or_refuses_is_not_used(script):
+    async with Liar(*script) as settings:
+        with pytest.raises(wire.Refused) as refused:
+            await log_in(settings)
+
+    assert refused.value.code == "08001"
+    assert "secret" not in str(refused.value)
+
+
+def cleartext(family: int, peer: object) -> bytes:
+    """Return what is answered to a server elsewhere that asks for the password itself."""
+    known = {"socket": SimpleNamespace(family=family), "peername": peer}
+    channel = Channel()
+    channel._transport = SimpleNamespace(get_extra_info=known.get)  # type: ignore[assignment]
+    return database._reply(3, b"", None, channel, "erp-secret")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("family", "peer"),
+    [
+        (socket.AF_INET, ("127.0.0.1", 5432)),
+        (socket.AF_INET6, ("::1", 5432, 0, 0)),
+        (socket.AF_UNIX, ""),
+    ],
+)
+def test_the_password_itself_is_told_where_nobody_can_listen(family, peer):
+    assert b"erp-secret" in cleartext(family, peer)
+
+
+@pytest.mark.parametrize("address", ["10.0.0.1", "192.168.1.1", "0.0.0.0", "::ffff:10.0.0.1", "::"])
+def test_the_password_itself_crosses_no_network(address):
+    with pytest.raises(wire.Refused):
+        cleartext(socket.AF_INET, (address, 5432))
+
+
+def test_settings_do_not_show_the_password():
+    settings = PostgresSettings(
+        name="a", upstream="b", host="c", port=1, database="d", user="e", password="erp-secret"
+    )
+
+    assert "erp-secret" not in repr(settings)
+
+
+class Rewriting:
+    """The data domain, with the text or the result of a permitted call changed afterwards."""
+
+    def __init__(self, domain, text=None, result=None) -> None:
+        self._domain = domain
+        self.text = text
+        self._result = result
+
+    def __getattr__(self, name):
+        return getattr(self._domain, name)
+
+    def rewrite(self, call, request, decision, catalogue):
+        return call.payload if self.text is None else {**call.payload, "text": self.text}
+
+    def result(self, request, decision):
+        return self._result
+
+
+def rewriting(stand, **how) -> Rewriting:
+    """Let the stand's bundle rewrite; the shared one stays as it is."""
+    import copy
+
+    changed = Rewriting(stand.bundle.domains["sql"], **how)
+    stand.bundle = copy.copy(stand.bundle)
+    stand.bundle.domains = {**stand.bundle.domains, "sql": changed}
+    return changed
+
+
+@pytest.mark.e2e
+async def test_what_is_sent_is_the_rewritten_text(stand):
+    rewriting(stand, text="SELECT 7")
+    raw = await Raw.logged_in(stand)
+
+    raw.send(query(OPEN))
+
+    row = next(body for kind, body in await raw.until(b"Z") if kind == b"D")
+    assert row.endswith(b"7")
+
+
+@pytest.mark.e2e
+async def test_a_result_that_must_be_filtered_is_refused(stand):
+    rewriting(stand, result=object())
+    raw = await Raw.logged_in(stand)
+
+    raw.send(query(OPEN))
+
+    said = await raw.until(b"Z")
+    assert [wire.fields(body)["C"] for kind, body in said if kind == b"E"] == ["0A000"]
+    (outcome,) = await stand.outcomes(1)
+    assert (outcome.result, outcome.uses) == ("blocked", 0)
+    assert outcome.parent == stand.ledger.decisions[0].id
+
+
+@pytest.mark.e2e
+async def test_a_statement_that_would_be_rewritten_otherwise_must_be_prepared_again(stand):
+    changed = rewriting(stand, text="SELECT 7")
+    raw = await Raw.logged_in(stand)
+    raw.send(parse(OPEN, b"s"), wire.SYNC)
+    assert await raw.kinds() == "1Z"
+
+    changed.text = "SELECT 8"
+    stand.revoked.epoch += 1
+    raw.send(bind(b"s"), execute(), wire.SYNC, bind(b"s"), execute(), wire.SYNC)
+
+    for _ in range(2):
+        said = await raw.until(b"Z")
+        assert [wire.fields(body)["C"] for kind, body in said if kind == b"E"] == ["26000"]

@@ -1,0 +1,59 @@
+"""Lint: each finding with its code and position, and nothing where there is nothing to say."""
+
+import pytest
+
+from sidecar.review.lint import lint
+from tests.review.shelf import YES, bundle_of, request, suite_of
+from tests.tables import rows
+
+
+def lines(found):
+    return [f"{one.where}: {one.level}: {one.text} [{one.code}]" for one in found]
+
+
+@pytest.mark.parametrize("row", rows("review/lint.yaml"))
+def test_a_finding_says_what_where_and_why(row):
+    spec = dict(row.given)
+
+    found = lint(bundle_of(spec.pop("rules"), **spec))
+
+    assert row.want == lines(one for one in found if one.code != "untested")
+
+
+UNTESTED = ["p.yaml:7:5: warning: no test expects `p/yes` to speak [untested]"]
+
+
+def test_a_rule_that_no_test_expects_is_untested():
+    assert lines(lint(bundle_of(YES))) == UNTESTED
+
+
+def test_a_rule_that_a_test_expects_is_tested():
+    suite = suite_of({"outcome": "allow", "rules": ["p/yes"]}, r=request())
+
+    assert lint(bundle_of(YES, suite)) == []
+
+
+def test_a_rule_that_is_expected_to_be_silent_alone_is_untested():
+    suite = suite_of({"outcome": "deny", "silent": ["p/yes"]}, r=request("write insert table:t"))
+
+    assert lines(lint(bundle_of(YES, suite))) == UNTESTED
+
+
+def test_a_test_that_is_skipped_tests_nothing():
+    suite = suite_of({"outcome": "allow", "rules": ["p/yes"]}, r=request())
+    suite["tests"][0]["skip"] = True
+
+    assert lines(lint(bundle_of(YES, suite))) == UNTESTED
+
+
+def test_findings_stand_in_the_order_of_the_files():
+    rules = [{"id": name, "effect": "deny"} for name in ("a", "b")]
+
+    found = [(one.where, one.code) for one in lint(bundle_of(rules))]
+
+    assert found == [
+        ("p.yaml:7:5", "deny-without-message"),
+        ("p.yaml:7:5", "untested"),
+        ("p.yaml:9:5", "deny-without-message"),
+        ("p.yaml:9:5", "untested"),
+    ]

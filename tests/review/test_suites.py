@@ -1,0 +1,112 @@
+"""Suites: what is refused with its position, and what each cell of a matrix comes to."""
+
+from pathlib import Path
+
+import pytest
+
+from sidecar.domains import by_protocol
+from sidecar.policy.bundle import compile_bundle
+from sidecar.review.lint import lint
+from sidecar.review.run import run_suites, suites_of
+from sidecar.runtime.bundles import load_bundle
+from sidecar.terms.errors import PolicyError
+from tests import toy
+from tests.review.shelf import HEAD, YES, bundle_of, document, request, suite_of
+from tests.tables import rows
+
+SHIPPED = Path(__file__).parents[2] / "policies"
+START = "apiVersion: sidecar/v1\nkind: Test\nmetadata: {name: s}\nspec:\n"
+
+
+@pytest.mark.parametrize("row", rows("review/suites_refused.yaml"))
+def test_a_suite_that_cannot_be_meant_is_refused_where_it_is_wrong(row):
+    files = {
+        "bundle.yaml": HEAD,
+        "p.yaml": document("Policy", "p", {"rules": YES}),
+        "p_test.yaml": (START + row.given).encode(),
+    }
+    bundle = compile_bundle(files, toy.domains())
+
+    with pytest.raises(PolicyError) as refused:
+        suites_of(bundle)
+
+    assert row.want == list(refused.value.problems)
+
+
+@pytest.mark.parametrize("row", rows("review/matrix.yaml"))
+def test_a_matrix_says_of_each_cell_what_came_of_it(row):
+    given = dict(row.given)
+    suite = {**row.table["suite"], "facts": given.pop("facts", {})}
+    sent = {"principals": given.pop("principals"), "requests": given.pop("requests")}
+    suite["tests"] = [{"name": "one", "input": sent, **given}]
+
+    outcome = run_suites(bundle_of(row.table["rules"], suite))
+
+    told = {f"{cell.principal} {cell.request}": shown(cell) for cell in outcome.cells}
+    assert row.want == told
+    assert outcome.failed == sum(isinstance(want, list) for want in row.want.values())
+
+
+def shown(cell):
+    if cell.skipped is not None:
+        return f"skipped {cell.skipped}"
+    return [cell.outcome, *cell.differences] if cell.differences else cell.outcome
+
+
+def test_a_cell_that_failed_says_what_each_rule_said_of_each_target():
+    rules = [*YES, {"id": "no", "effect": "deny", "when": "resource.id == 't'"}]
+
+    (cell,) = run_suites(bundle_of(rules, suite_of({"outcome": "allow"}, r=request()))).cells
+
+    assert cell.where == "p_test.yaml:19:5"
+    assert list(cell.explained) == [
+        "reason rule: p/no decides deny for select on table:t",
+        "select table:t → deny",
+        "  held   allow   p/yes: always",
+        "  held   deny    p/no: resource.id == 't'",
+    ]
+
+
+def test_a_filter_runs_what_it_names_and_counts_nothing_else():
+    bundle = bundle_of(YES, suite_of({"outcome": "allow"}, r=request()))
+
+    assert run_suites(bundle, only="s/one").ran == 1
+    assert run_suites(bundle, only="s/two").ran == 0
+
+
+def test_the_clock_of_a_suite_is_its_own():
+    rules = [{"id": "early", "effect": "allow", "when": "context.time < '2026-06-01'"}]
+    suite = suite_of({"outcome": "allow"}, r=request())
+
+    early = run_suites(bundle_of(rules, suite))
+    late = run_suites(bundle_of(rules, {**suite, "options": {"now": "2026-07-01T00:00:00Z"}}))
+
+    assert (early.failed, late.failed) == (0, 1)
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return load_bundle(SHIPPED, by_protocol())
+
+
+def test_the_shipped_policies_pass_and_two_engines_agree_on_them(shipped):
+    outcome = run_suites(shipped)
+
+    assert [cell for cell in outcome.cells if not cell.passed or cell.skipped] == []
+    assert outcome.opinion.disagreements == []
+    assert outcome.opinion.not_comparable == {}
+    assert outcome.opinion.compared > 20
+    assert lint(shipped) == []
+
+
+@pytest.mark.parametrize("field", ["rules", "silent"])
+def test_every_shipped_rule_is_expected_to_speak_and_to_be_silent(shipped, field):
+    expected = {
+        rule
+        for suite in suites_of(shipped)
+        for test in suite.spec.tests
+        for one in test.expected
+        for rule in getattr(one, field) or ()
+    }
+
+    assert {rule.key for rule in shipped.rules} - expected == set()
