@@ -45,6 +45,11 @@ class Revocations:
         """Return a number that grows with each change; a lease ends when it does."""
         return self._epoch
 
+    @property
+    def parties(self) -> frozenset[str]:
+        """Return everybody who is revoked, each `type:id`."""
+        return self._revoked
+
     def is_revoked(self, party: str) -> bool:
         """Return whether `type:id` is revoked."""
         return party in self._revoked

@@ -43,6 +43,8 @@ _SECRET_KEY = re.compile(
 _DOTTED = re.compile(r"(?<![A-Za-z0-9_-])[A-Za-z0-9_-]++\.[A-Za-z0-9_.-]++")
 _JWT_HEAD_CHARS: Final = len("eyJ") + 6
 _BEARER = re.compile(r"(bearer)(\s|%20|\+)+[A-Za-z0-9._~+/-]{6,}=*", re.IGNORECASE)
+# A workload's own key, wherever its holder put it.
+_OWN_KEY = re.compile(r"swk_[A-Za-z0-9_-]{16,}")
 _SPLIT = re.compile(r"\.|\[\*?\]")
 
 
@@ -259,8 +261,10 @@ def _scrub(text: str) -> str:
     """Return `text` without tokens, whatever they are named."""
     if "eyJ" in text:
         text = _DOTTED.sub(_without_token, text)
-    if "earer" in text or "EARER" in text:
+    if "bearer" in text.lower():
         text = _BEARER.sub(rf"\1 {MASK}", text)
+    if "swk_" in text:
+        text = _OWN_KEY.sub(MASK, text)
     return text
 
 

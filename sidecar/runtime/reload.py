@@ -11,7 +11,7 @@ import hashlib
 import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from sidecar.domains import by_protocol
 from sidecar.facts.limits import ENTITIES_BYTES_MAX
@@ -138,12 +138,38 @@ class Reloader:
             _log.error("the refusal of a bundle could not be recorded: %s", lost)
 
 
+class FactFile(Protocol):
+    """A file that facts come from; one that cannot be read leaves what was."""
+
+    @property
+    def path(self) -> Path:
+        """Where it stands."""
+        ...
+
+    def load(self) -> None:
+        """Read it. Raises ConfigError."""
+        ...
+
+    async def settle(self) -> None:
+        """Bring into force what was read. Raises RecordError."""
+        ...
+
+    async def reload(self) -> None:
+        """Read it again, and log why when it cannot be."""
+        ...
+
+
 class EntitiesFile:
     """The entities file and its table; a file that cannot be read leaves the last good table."""
 
     def __init__(self, path: Path, table: Entities) -> None:
-        self.path = path
+        self._path = path
         self._table = table
+
+    @property
+    def path(self) -> Path:
+        """Return where it stands."""
+        return self._path
 
     def load(self) -> None:
         """Read the file. Raises ConfigError with the position; the table before stays."""
@@ -154,6 +180,9 @@ class EntitiesFile:
             raise ConfigError(f"{self.path}: cannot be read: {error.strerror}") from None
         digest = "sha256:" + hashlib.sha256(data).hexdigest()
         self._table.load(self.path.name, data, digest)
+
+    async def settle(self) -> None:
+        """Do nothing: the table is replaced when it is read."""
 
     async def reload(self) -> None:
         """Read the file again, and log why when it cannot be."""

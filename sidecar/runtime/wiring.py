@@ -128,7 +128,7 @@ def listener_of(listener: Listener, config: Config, parts: Parts) -> Serving:
             )
         case PostgresDoc():
             return PostgresListener(
-                postgres_settings(doc.name, doc.upstream, config),
+                postgres_settings(doc, config),
                 parts.path,
                 parts.workloads,
                 parts.revocations,
@@ -151,8 +151,9 @@ def http_settings(name: str, upstream: UpstreamDoc, config: Config) -> HttpProxy
     )
 
 
-def postgres_settings(name: str, upstream: UpstreamDoc, config: Config) -> PostgresSettings:
+def postgres_settings(doc: PostgresDoc, config: Config) -> PostgresSettings:
     """Return what the PostgreSQL proxy is told, its upstream's credential read."""
+    name, upstream = doc.name, doc.upstream
     parts = urlsplit(upstream.url)
     database = unquote(parts.path.removeprefix("/"))
     if not database or "/" in database or parts.query:
@@ -167,6 +168,7 @@ def postgres_settings(name: str, upstream: UpstreamDoc, config: Config) -> Postg
         database=database,
         user=user,
         password=password,
+        search_path=doc.search_path,
     )
 
 

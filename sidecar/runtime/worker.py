@@ -35,7 +35,8 @@ from sidecar.runtime.config import Config, read_config
 from sidecar.runtime.exits import exit_code
 from sidecar.runtime.limits import DRAIN_S, LINE_BYTES_MAX, ORPHAN_DRAIN_S, ORPHAN_EXIT_S
 from sidecar.runtime.metrics import MeteredLedger, Metrics
-from sidecar.runtime.reload import Current, EntitiesFile, Reloader, Watch
+from sidecar.runtime.reload import Current, EntitiesFile, FactFile, Reloader, Watch
+from sidecar.runtime.revoked import RevokedFile
 from sidecar.runtime.supervisor import Boot, Told
 from sidecar.runtime.wiring import (
     Ids,
@@ -87,6 +88,7 @@ class Worker:
         await self._note("start", {"version": __version__, "listeners": sorted(self._boot.sockets)})
         for file in files:
             await asyncio.to_thread(file.load)
+            await file.settle()
         self._current = await self._reloader.first(self._boot.last_good)
         self._tell(Told(bundle=self._current.bundle.digest))
         await self._serve(self._current)
@@ -100,12 +102,16 @@ class Worker:
         await asyncio.gather(*(one.drain(drain_s) for one in self._listeners.values()))
         await self._stopped()
 
-    def _files(self) -> list[EntitiesFile]:
-        if self._config.entities is None or self._entities is None:
-            return []
-        return [EntitiesFile(self._config.entities, self._entities)]
+    def _files(self) -> list[FactFile]:
+        files: list[FactFile] = []
+        if self._config.entities is not None and self._entities is not None:
+            files.append(EntitiesFile(self._config.entities, self._entities))
+        if self._config.revoked is not None:
+            state, write = self._ledger.revocations, self._records.write
+            files.append(RevokedFile(self._config.revoked, state, write, self._ids.new, now))
+        return files
 
-    def _watch(self, files: list[EntitiesFile]) -> Watch:
+    def _watch(self, files: list[FactFile]) -> Watch:
         watch = Watch()
         watch.add(self._config.bundle, self._reload)
         watch.add(self._config.file, self._config_changed)
@@ -129,7 +135,7 @@ class Worker:
             bound = [socket.socket(fileno=fd) for fd in self._boot.sockets[listener.name]]
             await serving.serve(bound)
 
-    async def _obey(self, files: list[EntitiesFile]) -> float:
+    async def _obey(self, files: list[FactFile]) -> float:
         """Do as told until told to stop; return how long what is under way may take."""
         while True:
             match await self._asked.get():

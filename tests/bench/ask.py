@@ -5,9 +5,13 @@ Every decision is authenticated, judged by ten rules that match, and durable bef
 
 import asyncio
 import json
+import re
 import shutil
+import socket
 import subprocess
 import sys
+import tempfile
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -59,7 +63,14 @@ def _row(name: str, seen: Seen | None, bare: Seen) -> Sequence[str]:
         each, least = seen.cpu_s / seen.answers, bare.cpu_s / bare.answers
         cpu = (f"{each * 1e6:.0f}", f"{each / least:.2f}")
     ratio = seen.rate / bare.rate
-    return (name, f"{seen.rate:.0f}", f"{ratio:.2f}", *cpu, f"{seen.p50_us:.0f}", f"{seen.p99_us:.0f}")
+    return (
+        name,
+        f"{seen.rate:.0f}",
+        f"{ratio:.2f}",
+        *cpu,
+        f"{seen.p50_us:.0f}",
+        f"{seen.p99_us:.0f}",
+    )
 
 
 def _request(path: str, body: object, key: str = "swk_nobody") -> bytes:
@@ -79,13 +90,17 @@ def _sent(port: int, request: bytes, seconds: float, cpu: Callable[[], float | N
 async def _sidecar(
     site: Site, asked: dict[str, tuple[str, object]], seconds: float
 ) -> list[tuple[str, Seen | None]]:
+    found: list[tuple[str, Seen | None]]
     async with site.running() as sidecar:
         found = [
             (name, await asyncio.to_thread(_asked, sidecar, path, body, seconds))
             for name, (path, body) in asked.items()
         ]
+        again = await asyncio.to_thread(
+            _wrk, sidecar.port("ask"), "/v1/decide", CALL, site.key, seconds
+        )
         assert await sidecar.stop() == 0
-    return [(name, seen) for name, seen in found]
+    return [*found, ("/v1/decide, asked by wrk", again)]
 
 
 def _asked(sidecar: Sidecar, path: str, body: object, seconds: float) -> Seen:
@@ -118,10 +133,35 @@ def _nginx(folder: Path, seconds: float) -> Seen | None:
         return _sent(port, _request("/", CALL), seconds, lambda: cpu_s(living(group)))
 
 
+def _wrk(port: int, path: str, body: object, key: str, seconds: float) -> Seen | None:
+    """Return what wrk sees of the same, which is no news of the server but of our own load."""
+    found = shutil.which("wrk")
+    if found is None:
+        return None
+    with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
+        head = {"Content-Type": "application/json", "Sidecar-Authorization": f"Bearer {key}"}
+        script.write('wrk.method = "POST"\n')
+        script.write(f"wrk.body = {json.dumps(json.dumps(body))}\n")
+        script.writelines(f'wrk.headers["{name}"] = "{value}"\n' for name, value in head.items())
+        script.flush()
+        command = [found, "-t1", f"-c{CONNECTIONS}", f"-d{round(seconds)}s", "--latency", "-s"]
+        command += [script.name, f"http://127.0.0.1:{port}{path}"]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    rate = _figure(r"Requests/sec:\s*([0-9.]+)()", done.stdout)
+    middle, most = (_figure(rf"\s{share}%\s+([0-9.]+)(us|ms|s)", done.stdout) for share in (50, 99))
+    return Seen(round(rate), 1, middle, most)
+
+
+def _figure(pattern: str, text: str) -> float:
+    """Return a figure of wrk's, a time in µs."""
+    found = re.search(pattern, text)
+    if found is None:
+        raise RuntimeError(f"wrk: {text}")
+    return float(found[1]) * {"": 1, "us": 1, "ms": 1e3, "s": 1e6}[found[2]]
+
+
 @contextmanager
 def _nginx_running(program: str, folder: Path) -> Iterator[tuple[int, int]]:
-    import socket
-
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     config = folder / "nginx.conf"
@@ -136,9 +176,6 @@ def _nginx_running(program: str, folder: Path) -> Iterator[tuple[int, int]]:
 
 
 def _wait_for(port: int) -> None:
-    import socket
-    import threading
-
     for _ in range(200):
         try:
             socket.create_connection(("127.0.0.1", port)).close()

@@ -16,9 +16,7 @@ spec:
     - {id: open, effect: allow, when: "subject.id != 'nobody' && actor.type == subject.type"}
 """
 # A rule that matches and is silent costs its evaluation; it reads what such rules read.
-_MATCHES = (
-    "    - {{id: closed-{0}, effect: deny, when: \"'label-{0}' in resource.labels\"}}\n"
-)
+_MATCHES = "    - {{id: closed-{0}, effect: deny, when: \"'label-{0}' in resource.labels\"}}\n"
 # A rule that does not match is told by `match` alone: of another protocol, or of another resource.
 _OTHERS = {
     "of another protocol": (

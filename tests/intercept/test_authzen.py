@@ -162,6 +162,24 @@ async def test_a_batch_is_bounded(stand):
     assert (exceeds.status, len(stand.ledger.records)) == (400, 500)
 
 
+async def test_what_a_batch_repeats_is_bounded(stand):
+    said = {"x": "a" * 1_000_000}
+
+    fits = await stand.evaluate_all(asked("read", context=said, evaluations=[{}] * 8))
+    exceeds = await stand.evaluate_all(asked("read", context=said, evaluations=[{}] * 9))
+
+    assert len(fits.json["evaluations"]) == 8
+    assert (exceeds.status, len(stand.ledger.records)) == (400, 8)
+
+
+async def test_what_the_caller_says_of_a_case_is_masked_wherever_it_stands(stand):
+    await stand.evaluate(asked("read", context={"diagnosis": "secret-1"}))
+
+    (record,) = stand.ledger.records
+    assert "diagnosis" in record.input.text
+    assert "secret-1" not in record.input.text
+
+
 @pytest.mark.parametrize("what", ["subject", "resource", "action"])
 async def test_search_says_that_it_is_not_offered(stand, what):
     open_ = await stand.post(f"/access/v1/search/{what}", asked("read"), key=None)

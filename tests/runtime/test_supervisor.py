@@ -389,3 +389,47 @@ def test_what_comes_of_a_call_is_counted_for_every_listener(proxied):
 def test_a_database_that_is_down_does_not_keep_the_others_from_serving(proxied):
     assert proxied.ask("/v1/status")["listeners"] == ["api", "ask", "erp"]
     assert len(proxied.ready["listeners"]["erp"]) == 1
+
+
+def test_who_is_put_on_the_revocation_list_is_denied_from_the_record_on(run, home):
+    with (home / "sidecar.yaml").open("a") as config:
+        config.write("facts: {revoked: ./revoked.yaml}\n")
+    (home / "revoked.yaml").write_text("[]")
+    running = run()
+    assert running.evaluate()["decision"] is True
+
+    (home / "revoked.yaml").write_text('["service:app"]')
+    running.until_told("revoked: service:app")
+
+    said = running.evaluate()
+    assert said["decision"] is False
+    assert said["context"]["reason"] == "revoked"
+
+
+def test_a_revocation_outlives_the_process_and_ends_with_the_list(run, home):
+    with (home / "sidecar.yaml").open("a") as config:
+        config.write("facts: {revoked: ./revoked.yaml}\n")
+    (home / "revoked.yaml").write_text('["service:app"]')
+    first = run()
+    assert first.evaluate()["decision"] is False
+    first.signal(signal.SIGTERM)
+    first.end()
+
+    second = run()
+    assert second.evaluate()["decision"] is False
+    (home / "revoked.yaml").write_text("[]")
+    second.until_told("no longer revoked: service:app")
+
+    assert second.evaluate()["decision"] is True
+
+
+@pytest.mark.parametrize("text", ["{a: b}", "[alice]", "[1]", "user:alice", "[':x']"])
+def test_a_revocation_list_that_cannot_be_read_does_not_start(run, home, text):
+    with (home / "sidecar.yaml").open("a") as config:
+        config.write("facts: {revoked: ./revoked.yaml}\n")
+    (home / "revoked.yaml").write_text(text)
+
+    code, said = run(ready=False).end()
+
+    assert code == 2
+    assert "revoked.yaml" in said

@@ -1,8 +1,8 @@
 """The syntax tree of CEL: what the parser makes, the checker annotates and the emitters read.
 
-Macros are nodes of their own (`Fold`, `Bind`), not expanded into a general comprehension: each emitter
-then writes the loop that the macro means. Operators are calls under the specification's names
-(`_+_`, `_&&_`, `_?_:_`, `!_`, `-_`, `_[_]`, `@in`).
+Macros are nodes of their own (`Fold`, `Bind`), not expanded into a general comprehension: each
+emitter then writes the loop that the macro means. Operators are calls under the specification's
+names (`_+_`, `_&&_`, `_?_:_`, `!_`, `-_`, `_[_]`, `@in`).
 
 Source: https://github.com/google/cel-spec/blob/master/doc/langdef.md
 """
@@ -40,11 +40,11 @@ class Constant(Node, frozen=True, tag=True):
     """A literal."""
 
     kind: LiteralKind
-    value: None | bool | int | float | str | bytes
+    value: bool | int | float | str | bytes | None
 
 
 class Name(Node, frozen=True, tag=True):
-    """An identifier; `rooted` when it was written with a leading dot (`.a`), which skips local variables."""
+    """An identifier; `rooted` when written with a leading dot, which skips local variables."""
 
     name: str
     rooted: bool = False

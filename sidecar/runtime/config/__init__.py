@@ -72,6 +72,11 @@ class Config(msgspec.Struct, frozen=True):
         """Return the entities file, None when there is none."""
         return self.path(self.doc.facts.entities) if self.doc.facts.entities else None
 
+    @property
+    def revoked(self) -> Path | None:
+        """Return the revocation list, None when there is none."""
+        return self.path(self.doc.facts.revoked) if self.doc.facts.revoked else None
+
     def path(self, text: str) -> Path:
         """Return `text` as a path, relative to the configuration's folder."""
         return self.file.parent / text

@@ -74,18 +74,30 @@ class HttpDoc(BoundDoc, frozen=True, tag="http", kw_only=True):
 
 
 class PostgresDoc(BoundDoc, frozen=True, tag="postgres", kw_only=True):
-    """A wire proxy in front of one PostgreSQL database."""
+    """A wire proxy in front of one PostgreSQL database.
+
+    Args:
+        upstream: The database, and the credential that the sidecar alone holds.
+        search_path: Pinned on every session; unqualified names are looked up there.
+    """
 
     upstream: UpstreamDoc
+    search_path: tuple[str, ...] = ("public",)
 
 
 ListenerDoc = AskDoc | HttpDoc | PostgresDoc
 
 
 class FactsDoc(Written, frozen=True):
-    """Where facts come from: `entities` is a file `{type: {id: {property: value}}}`."""
+    """Where facts come from.
+
+    Args:
+        entities: A file `{type: {id: {property: value}}}`.
+        revoked: A file with a list of `type:id`: who is denied before any policy is asked.
+    """
 
     entities: str | None = None
+    revoked: str | None = None
 
 
 class ConfigDoc(Written, frozen=True):

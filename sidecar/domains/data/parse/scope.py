@@ -53,8 +53,8 @@ class Relation(msgspec.Struct, frozen=True):
 
     @property
     def row(self) -> frozenset[str]:
-        """Return the names of its columns."""
-        return frozenset(column.name for column in self.columns)
+        """Return the names of the columns that it has for sure."""
+        return frozenset(column.name for column in self.columns if column.is_sure)
 
 
 class Item(msgspec.Struct, frozen=True):
@@ -157,7 +157,8 @@ def read_qualified(parts: Sequence[str], scope: Scope, accesses: Accesses) -> Ro
     """Note what `relation.column` or `schema.relation.column` reads."""
     *qualifier, name = parts
     found = [column for relation in qualified(qualifier, scope) for column in relation.named(name)]
-    if not found:
+    # What may be no column would be a call of the function of that name.
+    if not any(column.is_sure for column in found):
         raise _unknown()
     read_columns(found, accesses)
     return _row_of(found)

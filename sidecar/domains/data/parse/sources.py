@@ -23,7 +23,7 @@ from sidecar.domains.data.parse.scope import (
     renamed,
     table_relation,
 )  # fmt: skip
-from sidecar.domains.data.parse.text.functions import COLUMNS
+from sidecar.domains.data.parse.text.functions import COLUMNS, OTHERWISE_NAMED, VARIED
 from sidecar.terms.errors import ParseError
 from sidecar.terms.reasons import reason
 
@@ -207,13 +207,18 @@ class Sources:
                 check(call, frozenset(("this", "db")))
             called = self._queries.reader.function(call, lateral)
             given = COLUMNS.get(called) or (name if name and len(nodes) == 1 else called,)
-            columns.extend(Column(column, is_sure=False) for column in given)
+            columns.extend(Column(column, is_sure=self._is_sure(called)) for column in given)
         self._accesses.has_calls = True
         if node.args.get("ordinality"):
             columns.append(Column("ordinality"))
         # More aliases than columns: a call of several columns; the aliases are its columns.
         columns.extend(Column("", is_sure=False) for _ in range(len(names) - len(columns)))
         return _one(Relation(name or called, renamed(columns, names)))
+
+    def _is_sure(self, called: str) -> bool:
+        """Return whether a call's columns have known names, whatever its arguments."""
+        declared = any(name.endswith(f".{called}") for name in self._accesses.functions)
+        return not declared and called not in VARIED and called not in OTHERWISE_NAMED
 
 
 def _one(relation: Relation) -> Item:

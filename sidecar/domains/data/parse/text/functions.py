@@ -83,6 +83,9 @@ COLUMNS: Final[dict[str, tuple[str, ...]]] = {
     "jsonb_array_elements_text": ("value",),
 }
 
+# They yield what their arguments hold: of a composite, its columns in place of one of their own.
+VARIED: Final = frozenset(("coalesce", "greatest", "least", "lower", "nullif", "unnest", "upper"))
+
 # Constructs whose column PostgreSQL's parser names otherwise, or did in some version.
 OTHERWISE_NAMED: Final = frozenset(
     ("extract", "trim", "user", "xmlelement", "xmlforest", "xmlconcat", "xmlattributes")
