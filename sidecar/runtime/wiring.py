@@ -121,7 +121,7 @@ def listener_of(listener: Listener, config: Config, parts: Parts) -> Serving:
             return AskListener(settings, parts.path, parts.workloads, parts.metrics, parts.health)
         case HttpDoc():
             return HttpProxy(
-                http_settings(doc.name, doc.upstream, config),
+                http_settings(doc, config),
                 parts.path,
                 parts.workloads.bearer_identity,
                 parts.metrics,
@@ -135,8 +135,9 @@ def listener_of(listener: Listener, config: Config, parts: Parts) -> Serving:
             )
 
 
-def http_settings(name: str, upstream: UpstreamDoc, config: Config) -> HttpProxySettings:
+def http_settings(doc: HttpDoc, config: Config) -> HttpProxySettings:
     """Return what the HTTP proxy is told, its upstream's credential read."""
+    name, upstream = doc.name, doc.upstream
     authorization = None
     if upstream.credential is not None:
         user, secret = _secret(upstream.credential, config)

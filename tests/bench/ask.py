@@ -32,7 +32,7 @@ http {{
   server {{ listen 127.0.0.1:{1}; location / {{ return 200 '{{"decision":true}}'; }} }}
 }}
 """
-HEADS = ("", "a second", "ratio", "server CPU µs", "CPU ratio", "p50 µs", "p99 µs")
+HEADS = ("", "a second", "ratio", "server CPU us", "CPU ratio", "p50 us", "p99 us")
 
 
 def measure(folder: Path, seconds: float, *, quick: bool) -> None:
@@ -153,7 +153,7 @@ def _wrk(port: int, path: str, body: object, key: str, seconds: float) -> Seen |
 
 
 def _figure(pattern: str, text: str) -> float:
-    """Return a figure of wrk's, a time in µs."""
+    """Return a figure of wrk's, a time in us."""
     found = re.search(pattern, text)
     if found is None:
         raise RuntimeError(f"wrk: {text}")

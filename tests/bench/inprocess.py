@@ -89,7 +89,7 @@ def _by_rules(seconds: float) -> None:
         (f"{size} rules, {MATCHING} match", *(f"{one:.1f}" for one in _decided(size, seconds)))
         for size in SIZES
     ]
-    table("decide, in process, µs a decision", ("", *(f"rest {kind}" for kind in KINDS)), rows)
+    table("decide, in process, us a decision", ("", *(f"rest {kind}" for kind in KINDS)), rows)
 
 
 def _decided(size: int, seconds: float) -> list[float]:
@@ -123,7 +123,7 @@ def _by_protocol(seconds: float) -> None:
         spent = each_us(lambda call=call: flow.understand(call, bundle), seconds)  # type: ignore[misc]
         rows.append((name, f"{targets}", f"{spent:.1f}", f"{_first_us(call, bundle, seconds):.1f}"))
     heads = ("", "targets", "again", "first time")
-    table("parse, in process, µs a call, under the bundle of policies/", heads, rows)
+    table("parse, in process, us a call, under the bundle of policies/", heads, rows)
 
 
 def _first_us(call: Call, bundle: Bundle, seconds: float) -> float:

@@ -30,7 +30,7 @@ def measure(folder: Path, seconds: float) -> None:
             _written(folder / f"ledger-{in_flight}", record, in_flight, seconds / len(IN_FLIGHT))
         )
         rows.append((f"{in_flight} in flight", f"{rate:.0f}", f"{wait_us:.0f}", f"{cpu_us:.0f}"))
-    table("ledger, durable decision records", ("", "a second", "µs to wait", "CPU µs each"), rows)
+    table("ledger, durable decision records", ("", "a second", "us to wait", "CPU us each"), rows)
 
 
 def a_record() -> DecisionRecord:
@@ -50,7 +50,7 @@ def a_record() -> DecisionRecord:
 async def _written(
     state: Path, record: DecisionRecord, in_flight: int, seconds: float
 ) -> tuple[float, float, float]:
-    """Return records a second, the mean wait in µs and the CPU time of each in µs."""
+    """Return records a second, the mean wait in us and the CPU time of each in us."""
     ledger = Ledger.open(*ledger_paths(state))
     first = ledger.size
     until = time.perf_counter() + seconds

@@ -111,7 +111,7 @@ def _quantile(waits: list[float], share: float) -> float:
 
 
 def generated(job: Job, server_cpu_s: Callable[[], float | None]) -> Seen:
-    """Do the job in a process of its own; `server_cpu_s` is read where measuring begins and ends."""
+    """Do the job in a process of its own; `server_cpu_s` is read when measuring begins and ends."""
     command = [sys.executable, "-m", "tests.bench.load"]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe) as process:

@@ -24,7 +24,7 @@ ANALYZE things;
 SCRIPT = "\\set id random(1, 1000)\nSELECT value FROM things WHERE id = :id;\n"
 MODES = ("simple", "prepared")
 CLIENTS = (1, 8)
-HEADS = ("", "direct tps", "proxy tps", "ratio", "direct µs", "proxy µs", "added µs")
+HEADS = ("", "direct tps", "proxy tps", "ratio", "direct us", "proxy us", "added us")
 _MEASURED = re.compile(r"latency average = ([0-9.]+) ms.*\ntps = ([0-9.]+)", re.DOTALL)
 
 

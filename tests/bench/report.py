@@ -37,7 +37,7 @@ def machine(folder: Path) -> None:
     load = " ".join(f"{one:.2f}" for one in os.getloadavg())
     say(f"machine  {platform.platform()}, {_processor()}, {os.cpu_count()} cores, load {load}")
     say(f"python   {platform.python_implementation()} {platform.python_version()}")
-    say(f"disk     a durable wait (write and fdatasync of 1 KiB) takes {_sync_us(folder):.0f} µs")
+    say(f"disk     a durable wait (write and fdatasync of 1 KiB) takes {_sync_us(folder):.0f} us")
 
 
 def _processor() -> str:
@@ -66,7 +66,7 @@ def _sync_us(folder: Path) -> float:
 
 
 def each_us(what: Callable[[], object], seconds: float) -> float:
-    """Return how long `what` takes in µs: the best of some rounds, as the rest is the machine's."""
+    """Return how long `what` takes in us: the best of some rounds, as more is the machine's."""
     began = time.perf_counter()
     what()
     once_s = max(time.perf_counter() - began, 1e-7)

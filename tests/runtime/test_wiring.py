@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.runtime.config import AskDoc, Config, read_config
+from sidecar.runtime.config import Config, HttpDoc, PostgresDoc, read_config
 from sidecar.runtime.wiring import Ids, http_settings, now, postgres_settings
 from sidecar.terms.errors import ConfigError
 
@@ -21,9 +21,10 @@ def configured(folder: Path, upstream: str, protocol: str) -> Config:
 def told(folder: Path, upstream: str, protocol: str):
     config = configured(folder, upstream, protocol)
     doc = config.listeners[0].doc
-    assert not isinstance(doc, AskDoc)
-    make = http_settings if protocol == "http" else postgres_settings
-    return make(doc.name, doc.upstream, config)
+    if isinstance(doc, HttpDoc):
+        return http_settings(doc, config)
+    assert isinstance(doc, PostgresDoc)
+    return postgres_settings(doc, config)
 
 
 @pytest.fixture

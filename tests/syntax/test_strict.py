@@ -25,8 +25,8 @@ def outcome(read: Any) -> Any:
 
 def raw(given: Any) -> bytes:
     if isinstance(given, dict):
-        text: str = given["repeat"] * given["times"] + given.get("then", "")
-        return (given.get("before", "") * given.get("ahead", 0) + text).encode()
+        ahead = given.get("before", "") * given.get("ahead", 0)
+        return str(ahead + given["repeat"] * given["times"] + given.get("then", "")).encode()
     return str(given).encode("utf-8").decode("unicode_escape").encode("latin-1")
 
 
