@@ -140,7 +140,10 @@ async def judge(request: Request, bundle: Bundle, source: FactSource) -> tuple[D
     wanted = standing_facts(request)
     for _ in range(FACT_ROUNDS_MAX + 1):
         facts.update(await _fetch(source, wanted))
-        said = decide(request, bundle, facts)
+        try:
+            said = decide(request, bundle, facts)
+        except ParseError as error:
+            return denial(request, bundle, error.reason, str(error)), facts
         if not isinstance(said, NeedFacts):
             return said, facts
         wanted = said.keys

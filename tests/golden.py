@@ -124,6 +124,8 @@ def help_of(verb: str | None) -> Callable[[], bytes]:
 
 def _helps(name: str, command: click.Command | None, parent: click.Context) -> list[str]:
     assert command is not None
+    # click keeps the help option of whoever asked first, perhaps a test without our settings.
+    command._help_option = None
     context = click.Context(command, info_name=name, parent=parent)
     inner = command.commands if isinstance(command, click.Group) else {}
     own = [f"{command.get_help(context)}\n"]

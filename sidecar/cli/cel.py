@@ -7,11 +7,11 @@ import click
 import msgspec
 
 from sidecar.cli.decide import lines, show
-from sidecar.policy.trial import Trial, TrialError, evaluate, from_json, to_json
+from sidecar.policy.trial import Trial, evaluate, from_json, to_json
 from sidecar.runtime import exits
 from sidecar.syntax import json
 from sidecar.terms.call import Json
-from sidecar.terms.errors import EnvelopeError, ParseError
+from sidecar.terms.errors import EnvelopeError, ParseError, TrialError
 
 
 @click.command("cel")

@@ -28,6 +28,7 @@ from sidecar.terms.decision import (
     RuleSpoke,
     TargetDecision,
 )
+from sidecar.terms.errors import ParseError
 from sidecar.terms.reasons import Reason, reason
 from sidecar.terms.request import Request, each_request
 from sidecar.terms.words import Outcome, PolicyName, RuleId, strength
@@ -74,7 +75,12 @@ def decide(request: Request, bundle: Bundle, facts: Facts) -> Decision | NeedFac
 
 def explain(request: Request, bundle: Bundle, facts: Facts) -> list[Judged]:
     """Return what every matching rule said of every target, for people and tests."""
-    return [judged for group in _judge(request, bundle, Hand(facts, set())) for judged in group]
+    try:
+        groups = _judge(request, bundle, Hand(facts, set()))
+    except ParseError:
+        # Rules were not asked at all: `flow.judge` says why.
+        return []
+    return [judged for group in groups for judged in group]
 
 
 def denial(request: Request, bundle: Bundle, why: Reason, text: str) -> Decision:

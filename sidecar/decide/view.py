@@ -4,7 +4,10 @@ import msgspec
 import orjson
 
 from sidecar.policy.bundle import Bundle
+from sidecar.syntax.json import holds_nul
 from sidecar.terms.call import Json
+from sidecar.terms.errors import ParseError
+from sidecar.terms.reasons import reason
 from sidecar.terms.request import Request, Target, each_request
 
 # The engine takes dict, list, str, int, float, bool, None and nothing else: one trip through JSON
@@ -13,8 +16,16 @@ _encode = msgspec.json.Encoder().encode
 
 
 def plain(value: object) -> Json:
-    """Return `value` as plain JSON values."""
-    return orjson.loads(_encode(value))
+    """Return `value` as plain JSON values.
+
+    Raises:
+        ParseError: A text holds a NUL, at which the engine ends it: rules would see another value
+            than the one that is sent.
+    """
+    raw = _encode(value)
+    if holds_nul(raw):
+        raise ParseError(reason("parse.encoding"), "a NUL in a text, where some readers stop")
+    return orjson.loads(raw)
 
 
 def call_view(request: Request, part: Request, bundle: Bundle) -> dict[str, Json]:

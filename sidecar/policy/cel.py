@@ -12,7 +12,7 @@ Source: https://github.com/google/cel-spec/blob/master/doc/langdef.md
 import re
 from collections.abc import Mapping
 from contextvars import ContextVar
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import msgspec
 from cel_expr_python import cel as engine
@@ -56,6 +56,8 @@ extensions:
 """
 
 
+# A value as the binding has it, whose own class mypy cannot follow.
+_Said: TypeAlias = Any
 # The binding raises these; anything else is our own mistake and ends at the edge as a denial.
 _ENGINE_FAILURES = (RuntimeError, TypeError, ValueError, OverflowError)
 
@@ -132,7 +134,7 @@ class Expression(msgspec.Struct, frozen=True):
         try:
             said = self.program.eval(data=data)
             failed = said.type() == engine.Type.ERROR
-            plain = str(said.value()) if failed else said.plain_value()
+            plain = str(said.value()) if failed else _plain(said)
         except _ENGINE_FAILURES as error:
             failed, plain = True, str(error)
         finally:
@@ -150,6 +152,22 @@ class Expression(msgspec.Struct, frozen=True):
             return value is True
         msg = "the condition is not a bool"
         raise EvaluationError(msg)
+
+
+def _plain(said: _Said) -> Json:
+    """Return a value as plain JSON values.
+
+    The binding's own `plain_value` gives up a reference to None for each null that it converts;
+    with the last of them the process ends, and callers choose how many nulls there are.
+    """
+    if said.type() == engine.Type.NULL:
+        return None
+    value = said.value()
+    if isinstance(value, list):
+        return [_plain(member) for member in value]
+    if isinstance(value, dict):
+        return {name: _plain(member) for name, member in value.items()}
+    return value
 
 
 class Compiler:

@@ -21,7 +21,7 @@ from cel_expr_python import cel as engine
 
 from sidecar.policy.cel import EXTENSIONS
 from sidecar.terms.call import Json
-from sidecar.terms.errors import EnvelopeError, SidecarError
+from sidecar.terms.errors import EnvelopeError, TrialError
 
 _NESTING_MAX: Final = 32
 # A value as the binding has it, whose own class mypy cannot follow.
@@ -41,12 +41,6 @@ _TYPES: Final = {
     "TYPE": "type",
     "UINT": "uint",
 }
-
-
-class TrialError(SidecarError):
-    """The expression does not compile or its evaluation fails; the text is the engine's own."""
-
-    code = "cel.failed"
 
 
 class Trial(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -19,6 +19,7 @@ from sidecar.terms.reasons import reason
 # Possessive, and a string left open runs to the end: whatever the text, one pass and no memory.
 _STRINGS = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 _BRACKETS = re.compile(rb"[\[\]{}]")
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*+\\u0000")
 
 
 def loads(data: bytes | str, *, bytes_max: int = JSON_BYTES_MAX) -> Any:
@@ -44,6 +45,11 @@ def loads(data: bytes | str, *, bytes_max: int = JSON_BYTES_MAX) -> Any:
             reason("parse.syntax"), f"not JSON at line {error.lineno} column {error.colno}"
         ) from None
     return _READER.decode(raw.decode())
+
+
+def holds_nul(raw: bytes) -> bool:
+    """Return whether a text or a key of well-formed JSON holds U+0000."""
+    return b"\\u0000" in raw and _NUL.search(raw) is not None
 
 
 def _check_depth(raw: bytes) -> None:

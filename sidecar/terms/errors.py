@@ -10,6 +10,7 @@ SidecarError            code              the PEP answers         the record say
 ├─ ParseError           parse.failed      403 in its own words    deny, reason parse.*
 ├─ EnforceError         enforce.failed    403 in its own words    deny, reason obligation.*
 ├─ FactUnavailable      fact.missing      403 in its own words    deny, reason fact.missing
+├─ TrialError           cel.failed        -                      -
 ├─ RecordError          record.lost       503                     nothing can be said
 └─ LedgerBroken         ledger.broken     does not start, 20      -
 ```
@@ -73,6 +74,12 @@ class FactUnavailable(SidecarError):
     """A provider cannot answer in time; the call is denied with `fact.missing`."""
 
     code = "fact.missing"
+
+
+class TrialError(SidecarError):
+    """An expression that a person tries does not compile or does not evaluate."""
+
+    code = "cel.failed"
 
 
 class RecordError(SidecarError):

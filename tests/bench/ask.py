@@ -44,7 +44,7 @@ def measure(folder: Path, seconds: float, *, quick: bool) -> None:
     site = Site.made(folder)
     for name, text in bundle_of(RULES, RULES).items():
         site.put(name, text)
-    asked = {"/v1/decide, http call": ("/v1/decide", CALL)}
+    asked: dict[str, tuple[str, object]] = {"/v1/decide, http call": ("/v1/decide", CALL)}
     if not quick:
         asked["/v1/decide, sql call"] = ("/v1/decide", SQL_CALL)
         asked["AuthZEN evaluation"] = ("/access/v1/evaluation", EVALUATION)

@@ -36,6 +36,7 @@ _JOIN = (
     "SELECT e.department, sum(e.amount) FROM finance.expenses e "
     "JOIN hr.compensation c ON c.name = e.employee WHERE e.id > 4711 GROUP BY e.department"
 )
+_ONE = "SELECT note FROM scratch WHERE note = '4711'"
 _CUSTOMER = {"name": "get_customer", "arguments": {"id": "c-1"}}
 _QUERY = {
     "name": "query",
@@ -54,7 +55,7 @@ _MARK = "4711"
 CALLS: tuple[tuple[str, str, dict[str, Json]], ...] = (
     ("http", "http", {"method": "GET", "url": "http://api.test/expenses/7?full=1"}),
     ("authzen", "authzen", dict(EVALUATION)),
-    ("sql, one table", "sql", {"dialect": "postgres", "text": "SELECT note FROM scratch WHERE note = '4711'"}),
+    ("sql, one table", "sql", {"dialect": "postgres", "text": _ONE}),
     ("sql, a join", "sql", {"dialect": "postgres", "text": _JOIN}),
     ("k8s", "k8s", {"method": "GET", "path": "/api/v1/namespaces/prod/pods/web-1"}),
     ("aws", "aws", {"method": "GET", "url": "https://s3.eu-west-1.amazonaws.com/reports/q1.csv",
@@ -103,9 +104,7 @@ def _decided(size: int, seconds: float) -> list[float]:
 
 def _decide_us(bundle: Bundle, call: Call, seconds: float) -> float:
     request = flow.understand(call, bundle)
-    facts = {
-        key: Fact(value=False, source="bench", revision="1") for key in standing_facts(request)
-    }
+    facts = dict.fromkeys(standing_facts(request), Fact(False, "bench", "1"))
     decision = decide(request, bundle, facts)
     assert isinstance(decision, Decision)
     assert decision.permitted, decision

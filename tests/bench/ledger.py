@@ -39,9 +39,7 @@ def a_record() -> DecisionRecord:
     bundle = compile_bundle(files, by_protocol())
     call = dry_call(json.dumps(CALL).encode())
     request = flow.understand(call, bundle)
-    facts = {
-        key: Fact(value=False, source="bench", revision="1") for key in standing_facts(request)
-    }
+    facts = dict.fromkeys(standing_facts(request), Fact(False, "bench", "1"))
     decision = decide(request, bundle, facts)
     assert isinstance(decision, Decision)
     return decision_record(call, request, decision, decision, facts, bundle)

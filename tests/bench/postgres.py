@@ -71,10 +71,8 @@ def _site(folder: Path, server: LocalPostgres) -> Site:
     }
     listener = {"name": "db", "protocol": "postgres", "bind": "127.0.0.1:0", "upstream": upstream}
     site = Site.made(folder, [listener])
-    catalogue = BUNDLE["catalog/erp.yaml"].replace(
-        "notes: {columns: [note]}", "things: {columns: [id, value]}"
-    )
-    site.put("catalog/erp.yaml", catalogue)
+    name, known = "catalog/erp.yaml", ("notes: {columns: [note]}", "things: {columns: [id, value]}")
+    site.put(name, BUNDLE[name].replace(*known))
     return site
 
 

@@ -1,9 +1,14 @@
 """Bundles of a chosen size, and the calls that are judged by them."""
 
+from typing import Any
+
 from tests.e2e.harness import BUNDLE
 
-CALL = {"protocol": "http", "call": {"method": "GET", "url": "http://api.test/things/1"}}
-SQL_CALL = {
+CALL: dict[str, Any] = {
+    "protocol": "http",
+    "call": {"method": "GET", "url": "http://api.test/things/1"},
+}
+SQL_CALL: dict[str, Any] = {
     "protocol": "sql",
     "call": {"dialect": "postgres", "text": "SELECT note FROM notes WHERE note = 'a'"},
 }

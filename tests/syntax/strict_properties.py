@@ -34,6 +34,11 @@ def test_json_reads_what_json_writes(value: Any) -> None:
     assert json.loads(standard.dumps(value)) == value
 
 
+@given(st.text("\\\0u0a"))
+def test_a_nul_is_found_exactly_where_it_is(text: str) -> None:
+    assert json.holds_nul(standard.dumps([text, {text: 1}]).encode()) is ("\0" in text)
+
+
 @given(st.binary(max_size=40))
 def test_bytes_are_read_or_refused(data: bytes) -> None:
     with contextlib.suppress(ParseError):

@@ -9,6 +9,8 @@ OPAQUE_BYTES_MAX: Final = 1024
 URI_BYTES_MAX: Final = 2048
 # Each SQL text found in an argument becomes a call of its own, with its own analysis.
 INNER_MAX: Final = 64
+# Four statements of the largest size: together they hold every other call up for half a second.
+INNER_CHARS_MAX: Final = 128 * 1024
 # JSON inside a JSON string inside a JSON string: deeper is an attempt to hide.
 TEXT_JSON_DEPTH_MAX: Final = 3
 # Every element of a list is one target, and every target is decided.

@@ -58,8 +58,9 @@ class Outcomes:
     async def _write(self) -> None:
         try:
             while self._waiting:
-                await settle(self._waiting[0][0], self._path, self._waiting[0][1])
-                self._waiting.popleft()
+                # All at once: the ledger keeps their order and makes them durable together.
+                batch = [self._waiting.popleft() for _ in range(len(self._waiting))]
+                await asyncio.gather(*(settle(one, self._path, record) for one, record in batch))
         except RecordError:
             # Law: what cannot be recorded lets nothing more through; the next start says `unknown`.
             self._waiting.clear()

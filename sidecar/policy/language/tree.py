@@ -89,7 +89,7 @@ class MapOf(Node, frozen=True, tag=True):
 class MessageOf(Node, frozen=True, tag=True):
     """`Type{field: value}`: parsed so that the error can say that there are no message types."""
 
-    type: str
+    name: str
     fields: tuple[tuple[str, "Tree"], ...]
 
 

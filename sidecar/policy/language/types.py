@@ -77,14 +77,17 @@ TYPE_NAMES: Final = frozenset(
 
 
 def list_of(item: AnyType) -> Type:
+    """Return the type of a list."""
     return Type("list", (item,))
 
 
 def map_of(key: AnyType, value: AnyType) -> Type:
+    """Return the type of a map."""
     return Type("map", (key, value))
 
 
 def optional_of(value: AnyType) -> Type:
+    """Return the type of an optional."""
     return Type("optional", (value,))
 
 
@@ -152,7 +155,7 @@ def fits(given: AnyType, wanted: AnyType, bound: Bindings) -> bool:
         bound: What letters stand for; filled as they are met. Two kinds of number under one letter
             make it `dyn`, as numbers of different kinds compare.
     """
-    if wanted == DYN or given == DYN:
+    if DYN in (wanted, given):
         return True
     if isinstance(wanted, Type) and _is_parameter(wanted.name):
         return _binds(given, wanted.name, bound)

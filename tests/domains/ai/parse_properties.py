@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sidecar.domains.ai import DOMAIN
 from sidecar.domains.ai.catalogue import AiCatalogue
 from sidecar.domains.ai.catalogue.names import named_id, opaque_id
-from sidecar.domains.ai.limits import ELEMENTS_MAX, INNER_MAX
+from sidecar.domains.ai.limits import ELEMENTS_MAX, INNER_CHARS_MAX, INNER_MAX
 from sidecar.domains.ai.parse.mcp import _PARAMS as METHODS
 from sidecar.domains.ai.parse.mcp import LISTS
 from sidecar.syntax.json import canonical
@@ -192,8 +192,23 @@ def test_sql_is_found_however_deep_it_stands(key, data):
                 },
             },
         ),
+        (
+            "mcp",
+            {
+                "server": "s",
+                "message": {
+                    "jsonrpc": "2.0",
+                    "id": 1,
+                    "method": "tools/call",
+                    "params": {
+                        "name": "t",
+                        "arguments": {"sql": "x", "sqls": ["y" * (INNER_CHARS_MAX // 2)] * 2},
+                    },
+                },
+            },
+        ),
     ],
-    ids=["candidates", "elements", "statements"],
+    ids=["candidates", "elements", "statements", "characters"],
 )
 def test_more_than_the_bound_is_refused(protocol, payload):
     with pytest.raises(ParseError) as caught:

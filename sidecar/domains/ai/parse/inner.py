@@ -12,7 +12,12 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from sidecar.domains.ai.catalogue import Argument
-from sidecar.domains.ai.limits import INNER_MAX, NAME_BYTES_MAX, TEXT_JSON_DEPTH_MAX
+from sidecar.domains.ai.limits import (
+    INNER_CHARS_MAX,
+    INNER_MAX,
+    NAME_BYTES_MAX,
+    TEXT_JSON_DEPTH_MAX,
+)
 from sidecar.domains.ai.parse.shape import Object, refuse
 from sidecar.syntax.json import loads
 from sidecar.terms.call import Json
@@ -62,6 +67,8 @@ def inner_calls(
             break
     if len(found) > INNER_MAX:
         raise refuse("parse.too_large", f"more than {INNER_MAX} statements in the arguments")
+    if sum(len(inner.payload.get("text", "")) for inner in found) > INNER_CHARS_MAX:
+        raise refuse("parse.too_large", f"statements of more than {INNER_CHARS_MAX} characters")
     return tuple(found)
 
 

@@ -89,10 +89,16 @@ def _drop_word(
 
 
 def _names_partition(statement: list[Token], at: int) -> bool:
-    """Return whether the cast is `tableoid::regclass`: it names the partition of a row."""
-    return statement[at - 1] == ("word", "tableoid") and statement[at + 1 : at + 2] == [
-        Token("word", "regclass")
-    ]
+    """Return whether the cast is `tableoid::regclass`: it names the partition of a row.
+
+    Only where every `tableoid` is cast so: one that is an alias would name any relation there is.
+    """
+    cast = [Token("punct", "::"), Token("word", "regclass")]
+    return statement[at - 1] == ("word", "tableoid") and all(
+        statement[i + 1 : i + 3] == cast
+        for i, token in enumerate(statement)
+        if token.text == "tableoid"
+    )
 
 
 def _cast_split(statement: list[Token], start: int, end: int) -> int:

@@ -44,11 +44,15 @@ _ADMIN_SERVICES: Final = frozenset((
 _READS: Final = frozenset(("list", "read", "connect"))
 # In the noun of something that is not a mere read.
 _ADMIN_NOUN: Final = re.compile(
-    r"Policy|Policies|Permission|Acl(?![a-z])|ACL|Grant|AccessKey|LoginProfile|Credential|Role(?![a-z])"
-    r"|PublicAccessBlock|OwnershipControls|SecurityGroup(Ingress|Egress)|AccessEntry|AccessEntries|Trust"
+    r"Policy|Policies|Permission|Acl(?![a-z])|ACL|Grant|AccessKey|LoginProfile|Credential|Roles?(?![a-z])"
+    r"|PublicAccess|OwnershipControls|SecurityGroup(Ingress|Egress|Rule)|AccessEntry|AccessEntries|Trust"
+    r"|Auth2?Token|DataShare"
 )
 # Whoever gets these may act with them, although the verb is a mere Get.
-_HANDS_OUT: Final = re.compile(r"Credentials|(Authorization|Session|Federation|Access|Bearer)Token")
+_HANDS_OUT: Final = re.compile(
+    r"Credentials|(Authorization|Session|Federation|Access|Bearer|Auth|Oauth2|Client|Derived)Token"
+    r"|TokensFrom|MasterUserPassword|(Compute|Instance)Access\Z"
+)
 _OPERATIONS: Final[dict[str, ActionClass]] = {
     # They answer with credentials or a password, whatever their verb says.
     **dict.fromkeys(
@@ -73,6 +77,9 @@ _OPERATIONS: Final[dict[str, ActionClass]] = {
             # They share a disk with another account, or hand out a private key.
             "ec2:ModifySnapshotAttribute", "ec2:ModifyImageAttribute", "ec2:CreateKeyPair",
             "rds:ModifyDBSnapshotAttribute", "rds:ModifyDBClusterSnapshotAttribute",
+            # The resource's policy is one of the attributes; a function's URL may be anybody's.
+            "sqs:SetQueueAttributes", "sns:SetTopicAttributes",
+            "lambda:CreateFunctionUrlConfig", "lambda:UpdateFunctionUrlConfig",
         ),
         "admin",
     ),
@@ -83,6 +90,7 @@ _OPERATIONS: Final[dict[str, ActionClass]] = {
         (
             "s3:PutBucketLifecycleConfiguration", "dynamodb:BatchWriteItem",
             "dynamodb:TransactWriteItems", "kms:ScheduleKeyDeletion", "logs:PutRetentionPolicy",
+            "dynamodb:UpdateTimeToLive", "route53:ChangeResourceRecordSets",
         ),
         "delete",
     ),

@@ -91,12 +91,20 @@ _PASSED: Final = (
     "RoleARN", "ServiceRole", "serviceRole", "ServiceRoleArn", "serviceRoleArn",
     "IamInstanceProfile.Arn", "IamInstanceProfile.Name",
 )  # fmt: skip
+# What is not `NONE` here has a write of DynamoDB answer with the item.
+_ANSWERS: Final = ("ReturnValues", "ReturnValuesOnConditionCheckFailure")
+# Parameters of Systems Manager that are secrets of Secrets Manager.
+_SECRETS: Final = "/aws/reference/secretsmanager/"
 _NO_PASSING: Final = frozenset(("iam", "sts"))
 # Kinds for which name and ARN are the same, and where in the ARN's resource part the name begins.
 _BY_NAME: Final = {
     "lambda/function": "function:", "dynamodb/table": "table/", "kms/key": "key/",
     "secretsmanager/secret": "secret:", "ecr/repository": "repository/", "ecs/cluster": "cluster/",
     "kinesis/stream": "stream/", "logs/group": "log-group:", "eks/cluster": "cluster/",
+    "rds/instance": "db:", "rds/cluster": "cluster:", "rds/snapshot": "snapshot:",
+    "cloudformation/stack": "stack/", "ecs/service": "service/", "ecs/task": "task/",
+    "events/bus": "event-bus/", "lambda/layer": "layer:", "ssm/parameter": "parameter",
+    "ssm/document": "document/",
 }  # fmt: skip
 _ARN: Final = re.compile(r"arn:(aws[a-z-]*):([a-z0-9-]+):([a-z0-9-]*):([0-9]*):(.+)\Z", re.DOTALL)
 _QUEUE_URL: Final = re.compile(r"https?://[^/]+/(?:([0-9]{12})/)?([A-Za-z0-9_.-]+)\Z")
@@ -117,6 +125,7 @@ def targets(service: str, done: Action, params: dict[str, Json], region: str) ->
         found = [Target(done, resource_of(kind, value, region)) for kind, value in named]
     if not found:
         found = [Target(done, Resource(f"aws/{service}/-", "*"))]
+    found.extend(_also_read(service, done, params, found))
     if service not in _NO_PASSING and done.cls not in ("read", "list"):
         found.extend(_passed(params, region))
     if len(found) > TARGETS_MAX:
@@ -130,14 +139,31 @@ def _named(service: str, params: dict[str, Json]) -> Iterator[tuple[str, str]]:
             yield kind, value
 
 
+def _also_read(
+    service: str, done: Action, params: dict[str, Json], found: list[Target]
+) -> list[Target]:
+    """Return what is read beside: the item a write answers with, the secret of a parameter."""
+    read = Action(done.name, "read")
+    if service == "dynamodb" and any(params.get(key, "NONE") != "NONE" for key in _ANSWERS):
+        return [Target(read, target.resource, "side_effect") for target in found]
+    secret = Action("secretsmanager:GetSecretValue", "read")
+    return [
+        Target(secret, Resource("aws/secretsmanager/secret", target.resource.id[len(_SECRETS) :]))
+        for target in found
+        if service == "ssm" and target.resource.key.startswith(f"aws/ssm/parameter:{_SECRETS}")
+    ]
+
+
 def values(params: dict[str, Json], name: str) -> list[str]:
     """Return the texts of a parameter: alone, in a list, or numbered as forms have it (`X.1`)."""
     found: list[str] = []
     for key, value in params.items():
         if key == name:
             found.extend(item for item in (value if isinstance(value, list) else [value]) if item)
-        elif key.startswith(f"{name}.") and key.rpartition(".")[2].isdigit() and value:
+        elif key.startswith(f"{name}.") and key.rpartition(".")[2].isdecimal() and value:
             found.append(value)
+        elif key.startswith(f"{name}."):
+            raise refuse("parse.ambiguous", "a resource in a list is numbered by something else")
     if not all(isinstance(item, str) for item in found):
         raise refuse("parse.syntax", "a resource is named by something else than a text")
     return found
@@ -157,8 +183,10 @@ def resource_of(kind: str, value: str, region: str) -> Resource:
     if kind == "sqs/queue":
         return _queue(value)
     arn = _ARN.match(value)
+    if kind == "sns/endpoint" and arn is not None and not arn.group(5).startswith("endpoint/"):
+        kind = "sns/topic"
     if arn is None:
-        return Resource(f"aws/{kind}", path_component(value))
+        return Resource(f"aws/{kind}", path_component(_plain(kind, value)))
     properties: dict[str, Json] = {}
     if arn.group(3):
         properties["region"] = arn.group(3)
@@ -171,14 +199,44 @@ def _short(kind: str, arn: re.Match[str], region: str) -> str:
     """Return the name where name and ARN are the same thing, else the ARN."""
     start = _BY_NAME.get(kind)
     rest = arn.group(5)
+    if kind == "states/machine":
+        # A version or an alias may stand behind the machine's own name.
+        return arn.group().removesuffix(rest) + ":".join(rest.split(":")[:2])
+    if kind == "kms/key" and rest.startswith("alias/") and arn.group(3) == region:
+        return rest
     if start is None or not rest.startswith(start) or arn.group(3) != region:
         return arn.group()
-    name = rest.removeprefix(start)
-    if kind == "secretsmanager/secret":
-        # Secrets Manager puts a hyphen and six characters of its own behind the name.
-        return re.sub(r"-[A-Za-z0-9]{6}\Z", "", name)
-    if kind in ("logs/group", "dynamodb/table"):
-        name = name.partition("/index/")[0].removesuffix(":*")
+    return _plain(kind, _name_in(kind, rest.removeprefix(start)))
+
+
+def _name_in(kind: str, rest: str) -> str:
+    """Return the name out of what stands in an ARN behind the kind."""
+    match kind:
+        case "secretsmanager/secret":
+            # Secrets Manager puts a hyphen and six characters of its own behind the name.
+            return re.sub(r"-[A-Za-z0-9]{6}\Z", "", rest)
+        case "logs/group" | "dynamodb/table":
+            return rest.partition("/index/")[0].removesuffix(":*")
+        case "cloudformation/stack":
+            return rest.partition("/")[0]
+        case "ecs/service" | "ecs/task":
+            return rest.rpartition("/")[2]
+        case "lambda/layer":
+            return rest.partition(":")[0]
+        case "ssm/parameter":
+            # Only a name in a hierarchy has a slash in front.
+            return rest if rest.count("/") > 1 else rest.removeprefix("/")
+        case _:
+            return rest
+
+
+def _plain(kind: str, name: str) -> str:
+    """Return a name without what does not tell resources apart."""
+    if kind.startswith("rds/"):
+        return name.lower()
+    if kind == "ssm/parameter":
+        # A version or a label behind a colon, which no name holds.
+        return name.partition(":")[0]
     return name
 
 

@@ -35,6 +35,12 @@ _ACL_HEADERS: Final = (
 )  # fmt: skip
 _CLOSED_ACLS: Final = frozenset(("private", "bucket-owner-full-control"))
 _BYPASS: Final = "x-amz-bypass-governance-retention"
+# What a header of a write sets beside, each an operation of its own elsewhere.
+_SETS: Final = {
+    "x-amz-tagging": "s3:PutObjectTagging",
+    "x-amz-object-lock-mode": "s3:PutObjectRetention",
+    "x-amz-object-lock-legal-hold": "s3:PutObjectLegalHold",
+}
 _NAMESPACE: Final = "http://s3.amazonaws.com/doc/2006-03-01/"
 
 
@@ -109,6 +115,9 @@ def _side_effects(wire: Wire, operation: str, found: list[Target]) -> list[Targe
         effects.append(("s3:PutObjectAcl" if on_object else "s3:PutBucketAcl", "admin"))
     if wire.headers.get(_BYPASS, "false").lower() != "false":
         effects.append(("s3:BypassGovernanceRetention", "admin"))
+    effects += [
+        (name, class_of("s3", name[3:])) for key, name in _SETS.items() if key in wire.headers
+    ]
     return [
         Target(Action(name, cls), target.resource, "side_effect")
         for name, cls in effects

@@ -1,4 +1,4 @@
-"""Text → tokens, with every literal's value: the lexis of CEL.
+"""Text → tokens: the lexis of CEL.
 
 One regular expression names each token; its repetitions are possessive, so no text takes more than
 one pass. What it does not know ends in `bad`, and only then is it asked what was meant.
@@ -31,7 +31,7 @@ def place(source: str, offset: int) -> tuple[int, int]:
 
 
 class Token(NamedTuple):
-    """`kind` is `name`, `field`, `number`, `raw`, `text`, `end`, or the operator or keyword itself."""
+    """`kind` is name, field, number, raw, text or end, or the operator or keyword itself."""
 
     kind: str
     text: str
@@ -42,11 +42,11 @@ class Token(NamedTuple):
 KEYWORDS: Final = {word: word for word in ("true", "false", "null", "in")}
 # Words that the specification keeps for the languages that CEL stands in: no names of values.
 RESERVED: Final = frozenset(
-    "as break const continue else for function if import let loop package namespace return var"
-    " void while".split()
+    {
+        *("as", "break", "const", "continue", "else", "for", "function", "if", "import", "let"),
+        *("loop", "package", "namespace", "return", "var", "void", "while"),
+    }
 )
-INT_MAX: Final = 2**63 - 1
-UINT_MAX: Final = 2**64 - 1
 
 _TOKEN: Final = re.compile(
     r"""[\t\n\f\r\ ]*+(?:
@@ -57,15 +57,17 @@ _TOKEN: Final = re.compile(
     | (?P<comment>//[^\n]*+)
     | (?P<mark>&&|\|\||[=!<>]=|[-+*/%<>!?:.,()\[\]{}])
     | (?P<raw>[bB]?[rR](?:'''(?:[^']++|'(?!''))*+''' | \"""(?:[^"]++|"(?!""))*+\"""
-        | '[^'\n\r]*+' | "[^"\n\r]*+"))
+        | (?!''')'[^'\n\r]*+' | (?!\""")"[^"\n\r]*+"))
     | (?P<text>[bB]?(?:'''(?:[^'\\]++|\\.|'(?!''))*+''' | \"""(?:[^"\\]++|\\.|"(?!""))*+\"""
-        | '(?:[^'\\\n\r]++|\\[^\n\r])*+' | "(?:[^"\\\n\r]++|\\[^\n\r])*+"))
+        | (?!''')'(?:[^'\\\n\r]++|\\[^\n\r])*+' | (?!\""")"(?:[^"\\\n\r]++|\\[^\n\r])*+"))
     | (?P<field>`[A-Za-z0-9_.\-/\ ]++`)
     | (?P<end>\Z)
     | (?P<bad>.))""",
     re.VERBOSE | re.DOTALL,
 )
-_OPENS: Final = {"(": ")", "[": "]", "{": "}"}
+_OPENING: Final = frozenset("([{")
+_CLOSING: Final = frozenset(")]}")
+_ASIDE: Final = frozenset({"comment", "bad"})
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
@@ -77,7 +79,6 @@ def tokens(source: str, limits: Limits) -> list[Token]:
     """
     _bound(source, limits)
     found: list[Token] = []
-    depth = 0
     for match in _TOKEN.finditer(source):
         kind = match.lastgroup
         assert kind is not None
@@ -85,23 +86,34 @@ def tokens(source: str, limits: Limits) -> list[Token]:
         text = source[start:end]
         if kind == "mark":
             kind = text
-            if text in "([{":
-                depth += 1
-                if depth > limits.depth:
-                    raise SyntaxProblem(f"nested deeper than {limits.depth}", start, end)
-            elif text in ")]}":
-                depth -= 1
         elif kind == "name":
             kind = KEYWORDS.get(text, kind)
-        elif kind == "comment":
-            _one_line(text, start)
+        elif kind in _ASIDE:
+            _aside(source, start, text)
             continue
-        elif kind == "bad":
-            raise _unknown(source, start)
         found.append(Token(kind, text, start, end))
         if kind == "end":
             break
+    # INVARIANT: the parser recurses for brackets alone, so this bounds it.
+    if len(found) > limits.depth:
+        _nested(found, limits.depth)
     return found
+
+
+def _nested(found: list[Token], depth_max: int) -> None:
+    depth = 0
+    for token in found:
+        if token.kind in _OPENING:
+            depth += 1
+            if depth > depth_max:
+                raise too_deep(depth_max, token.start, token.end)
+        elif token.kind in _CLOSING:
+            depth -= 1
+
+
+def too_deep(depth_max: int, start: int, end: int) -> SyntaxProblem:
+    """Return what is said of an expression that is deeper than `depth_max`."""
+    return SyntaxProblem(f"nested deeper than {depth_max}", start, end)
 
 
 def _bound(source: str, limits: Limits) -> None:
@@ -112,10 +124,13 @@ def _bound(source: str, limits: Limits) -> None:
         raise SyntaxProblem("half of a surrogate pair is no character", *half.span())
 
 
-def _one_line(comment: str, start: int) -> None:
-    if "\r" in comment.removesuffix("\r"):
-        at = start + comment.index("\r")
-        raise SyntaxProblem("a comment ends at a line feed; this carriage return hides", at, at + 1)
+def _aside(source: str, start: int, text: str) -> None:
+    """Pass a comment; refuse what begins no token, and a comment that may end earlier."""
+    if not text.startswith("//"):
+        raise _unknown(source, start)
+    if "\r" in text.removesuffix("\r"):
+        at = start + text.index("\r")
+        raise SyntaxProblem("a carriage return inside a comment hides what follows", at, at + 1)
 
 
 _MEANT: Final = {"=": "==", "&": "&&", "|": "||"}
@@ -147,38 +162,3 @@ def _bad_string(source: str, opened: re.Match[str]) -> SyntaxProblem:
         return SyntaxProblem(f"the string is not closed by {quotes}", start, len(source))
     text = f"the string is not closed by {quotes} before the line ends"
     return SyntaxProblem(text, start, line.start())
-
-
-def number(token: Token, *, negative: bool = False) -> tuple[str, int | float]:
-    """Return the kind (`int`, `uint`, `double`) and value of a number.
-
-    Args:
-        token: Of kind `number`.
-        negative: A minus sign stands before it, and belongs to it: the smallest int has no
-            positive twin.
-    """
-    text = token.text
-    is_uint = text[-1] in "uU"
-    digits = text[:-1] if is_uint else text
-    if digits.isdigit():
-        # Why the length first: Python refuses to read thousands of digits, in its own words.
-        digits = digits.lstrip("0") or "0"
-        value = int(digits) if len(digits) <= 20 else UINT_MAX + 1
-    elif digits.startswith("0x"):
-        value = int(digits, 16)
-    else:
-        return _double(token, negative=negative)
-    most = UINT_MAX if is_uint else INT_MAX + negative
-    if value > most:
-        kind = "uint" if is_uint else "int"
-        raise SyntaxProblem(f"the number is out of range of {kind}", token.start, token.end)
-    return ("uint", value) if is_uint else ("int", -value if negative else value)
-
-
-def _double(token: Token, *, negative: bool) -> tuple[str, float]:
-    if token.text[-1] in "uU":
-        raise SyntaxProblem("only a whole number has the suffix `u`", token.start, token.end)
-    value = float(token.text)
-    if value == float("inf"):
-        raise SyntaxProblem("the number is out of range of double", token.start, token.end)
-    return "double", -value if negative else value

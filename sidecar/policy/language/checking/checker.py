@@ -1,0 +1,364 @@
+"""The static check: names resolved, overloads chosen by type, everything else said with its place.
+
+The tree that comes back is the one to evaluate. In it a `Name` that is rooted is a declared
+variable or a type under its full name (`variables.finance`); one that is not is a local of a macro,
+or was found nowhere. A call of a function in a namespace (`math.abs(x)`) has its full name and no
+target.
+
+All problems are found in one pass: what could not be typed is `dyn`, which fits everywhere and so
+causes no second message. Whoever evaluates unchecked takes the tree and leaves the problems.
+
+Source: https://github.com/google/cel-spec/blob/master/doc/langdef.md#gradual-type-checking
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any, Final, TypeAlias, TypeGuard
+
+import msgspec
+
+from sidecar.policy.language.checking import folds, wording
+from sidecar.policy.language.checking.names import Environment, Path, path_of
+from sidecar.policy.language.tree import (
+    Bind,
+    Call,
+    Constant,
+    Fold,
+    ListOf,
+    MapOf,
+    MessageOf,
+    Name,
+    Select,
+    Tree,
+)
+from sidecar.policy.language.types import (
+    BOOL,
+    BYTES,
+    DOUBLE,
+    DYN,
+    INT,
+    KEYS,
+    NULL,
+    STRING,
+    UINT,
+    AnyType,
+    Bindings,
+    Record,
+    Signature,
+    Type,
+    filled,
+    fits,
+    join,
+    join_all,
+    list_of,
+    map_of,
+    optional_of,
+)
+
+_Typed: TypeAlias = tuple[Tree, AnyType]
+
+_KINDS: Final = {
+    "null": NULL,
+    "bool": BOOL,
+    "int": INT,
+    "uint": UINT,
+    "double": DOUBLE,
+    "string": STRING,
+    "bytes": BYTES,
+}
+_LOGIC: Final = frozenset({"_&&_", "_||_"})
+_INDEX: Final = frozenset({"_[_]", "_[?_]"})
+
+
+class TypeProblem(msgspec.Struct, frozen=True):
+    """What is wrong, and the code points `start` to `end` that show it."""
+
+    text: str
+    start: int
+    end: int
+
+
+class Checked(msgspec.Struct, frozen=True):
+    """A tree with its names resolved, the type of its value, and what is wrong with it."""
+
+    tree: Tree
+    type: AnyType
+    problems: tuple[TypeProblem, ...]
+
+
+def check(tree: Tree, environment: Environment) -> Checked:
+    """Return `tree` resolved and typed.
+
+    Args:
+        tree: As parsed; its depth is bounded, so it is walked by recursion.
+        environment: What it may speak of.
+    """
+    checker = _Checker(environment)
+    resolved, found = checker.visit(tree)
+    return Checked(resolved, found, tuple(checker.problems))
+
+
+class _Checker:
+    __slots__ = ("_environment", "_locals", "problems")
+
+    def __init__(self, environment: Environment) -> None:
+        self._environment = environment
+        self._locals: dict[str, AnyType] = {}
+        self.problems: list[TypeProblem] = []
+
+    def visit(self, tree: Tree) -> _Typed:
+        """Return a node resolved, with its type."""
+        return _VISITS[type(tree)](self, tree)
+
+    def _wrong(self, text: str, tree: Tree) -> AnyType:
+        self.problems.append(TypeProblem(text, tree.start, tree.end))
+        return DYN
+
+    def _visit_all(self, trees: Iterable[Tree]) -> tuple[tuple[Tree, ...], list[AnyType]]:
+        typed = [self.visit(tree) for tree in trees]
+        return tuple(tree for tree, _ in typed), [found for _, found in typed]
+
+    def _condition(self, tree: Tree, said: str) -> Tree:
+        resolved, found = self.visit(tree)
+        if found not in (BOOL, DYN):
+            self._wrong(f"{said} expects a bool, this is {wording.a(found)}", tree)
+        return resolved
+
+    # Names and fields.
+
+    def constant(self, tree: Constant) -> _Typed:
+        return tree, _KINDS[tree.kind]
+
+    def name(self, tree: Name) -> _Typed:
+        if self._is_local(tree):
+            return tree, self._locals[tree.name]
+        return self._resolved(Path(tree, ()), [tree])
+
+    def _is_local(self, root: Name) -> bool:
+        return not root.rooted and root.name in self._locals
+
+    def _resolved(self, path: Path, chain: list[Tree]) -> _Typed:
+        """Return the longest declared name of a path, and the selection of its other fields.
+
+        Args:
+            path: A dotted name whose root is no local.
+            chain: The node of each of its prefixes, the shortest first.
+        """
+        for count in range(len(path.fields), -1, -1):
+            full = self._environment.variable(path.upto(count), rooted=path.root.rooted)
+            if full is not None:
+                break
+        else:
+            said = wording.unknown_word(path, self._environment.variables)
+            return chain[-1], self._wrong(said, path.root)
+        node = chain[count]
+        tree: Tree = Name(node.start, node.end, full, rooted=True)
+        found = self._environment.type_of(full)
+        for node, field in zip(chain[count + 1 :], path.fields[count:], strict=True):
+            tree = Select(node.start, node.end, tree, field)
+            found = self._field(found, field, node)
+        return tree, found
+
+    def select(self, tree: Select) -> _Typed:
+        path = path_of(tree)
+        if path is not None and not self._is_local(path.root):
+            return self._resolved(path, _chain(tree))
+        operand, over = self.visit(tree.operand)
+        found = self._field(over, tree.field, tree)
+        resolved = Select(tree.start, tree.end, operand, tree.field, tree.optional, tree.test)
+        if tree.test:
+            return resolved, BOOL
+        return resolved, _optional(found) if tree.optional else found
+
+    def _field(self, over: AnyType, field: str, node: Tree) -> AnyType:
+        """Return the type of a field of something of type `over`."""
+        if isinstance(over, Record):
+            known = over.fields.get(field)
+            if known is None and not over.is_open:
+                return self._wrong(wording.unknown_field(field, over), node)
+            return known or DYN
+        if over == DYN:
+            return DYN
+        if over.name == "optional":
+            return _optional(self._field(over.args[0], field, node))
+        if over.name != "map":
+            return self._wrong(f"a field of {wording.a(over)}, which has none", node)
+        if not fits(STRING, over.args[0], {}):
+            return self._wrong(f"a field of a {over}, whose keys are no strings", node)
+        return over.args[1]
+
+    # Calls.
+
+    def call(self, tree: Call) -> _Typed:
+        if tree.function in _LOGIC:
+            said = f"`{tree.function.strip('_')}`"
+            clauses = tuple(self._condition(arg, said) for arg in tree.args)
+            return Call(tree.start, tree.end, tree.function, clauses), BOOL
+        if tree.function == "_?_:_":
+            return self._conditional(tree)
+        full = self._namespaced(tree)
+        if tree.target is None or full is not None:
+            return self._global(tree, full)
+        (target, *args), types = self._visit_all((tree.target, *tree.args))
+        resolved = Call(tree.start, tree.end, tree.function, tuple(args), target)
+        return resolved, self._overload(tree, tree.function, types, is_member=True)
+
+    def _conditional(self, tree: Call) -> _Typed:
+        condition, then, otherwise = tree.args
+        asked = self._condition(condition, "`? :`")
+        (one, other), types = self._visit_all((then, otherwise))
+        return Call(tree.start, tree.end, tree.function, (asked, one, other)), join(*types)
+
+    def _namespaced(self, tree: Call) -> str | None:
+        """Return the full name of the function, where its target is a namespace."""
+        path = path_of(tree.target) if tree.target is not None else None
+        if path is None or self._is_local(path.root):
+            return None
+        dot = "." if path.root.rooted else ""
+        return self._environment.function(f"{dot}{path.upto(len(path.fields))}.{tree.function}")
+
+    def _global(self, tree: Call, full: str | None) -> _Typed:
+        args, types = self._visit_all(tree.args)
+        full = full or self._environment.function(tree.function)
+        if full is None:
+            said = wording.unknown_function(
+                tree.function, self._environment.function_names(is_member=False)
+            )
+            found = self._wrong(said, tree)
+            return Call(tree.start, tree.end, tree.function, args), found
+        resolved = Call(tree.start, tree.end, full, args)
+        record, key = types[0] if types else DYN, tree.args[-1] if tree.args else None
+        if full in _INDEX and isinstance(record, Record) and _is_string(key):
+            found = self._field(record, str(key.value), tree)
+            return resolved, found if full == "_[_]" else _optional(found)
+        return resolved, self._overload(tree, full, types, is_member=False)
+
+    def _overload(self, tree: Call, full: str, types: list[AnyType], *, is_member: bool) -> AnyType:
+        """Return what the function returns for arguments of these types (a target is the first)."""
+        arity = len(types) - is_member
+        function = self._environment.declared(full, arity, is_member=is_member)
+        if function is None:
+            return self._wrong(self._not_callable(full, arity, is_member=is_member), tree)
+        results = [found for found in map(_matcher(types), function.signatures) if found]
+        if not results:
+            return self._wrong(wording.no_overload(function, types), tree)
+        return join_all(results)
+
+    def _not_callable(self, name: str, arity: int, *, is_member: bool) -> str:
+        arities = self._environment.arities(name, is_member=is_member)
+        if arities:
+            return wording.wrong_count(name, arities, arity)
+        names = self._environment.function_names(is_member=is_member)
+        return wording.unknown_function(name, names)
+
+    # Aggregates.
+
+    def list_of(self, tree: ListOf) -> _Typed:
+        items, types = self._visit_all(tree.items)
+        for at in tree.optional:
+            types[at] = self._unwrapped(types[at], tree.items[at])
+        return ListOf(tree.start, tree.end, items, tree.optional), list_of(join_all(types))
+
+    def map_of(self, tree: MapOf) -> _Typed:
+        keys, key_types = self._visit_all(key for key, _ in tree.entries)
+        values, types = self._visit_all(value for _, value in tree.entries)
+        for (key, _), found in zip(tree.entries, key_types, strict=True):
+            if found != DYN and found not in KEYS:
+                self._wrong(f"a key is an int, uint, bool or string, not {wording.a(found)}", key)
+        for at in tree.optional:
+            types[at] = self._unwrapped(types[at], tree.entries[at][1])
+        entries = tuple(zip(keys, values, strict=True))
+        resolved = MapOf(tree.start, tree.end, entries, tree.optional)
+        return resolved, map_of(join_all(key_types), join_all(types))
+
+    def _unwrapped(self, found: AnyType, tree: Tree) -> AnyType:
+        """Return what an optional holds that stands behind a `?`."""
+        if isinstance(found, Type) and found.name == "optional":
+            return found.args[0]
+        if found == DYN:
+            return DYN
+        return self._wrong(f"`?` expects an optional, this is {wording.a(found)}", tree)
+
+    def message_of(self, tree: MessageOf) -> _Typed:
+        found = self._wrong(f"there are no message types, such as `{tree.name}`", tree)
+        fields = tuple((name, self.visit(value)[0]) for name, value in tree.fields)
+        return MessageOf(tree.start, tree.end, tree.name, fields), found
+
+    # Macros.
+
+    def fold(self, tree: Fold) -> _Typed:
+        over_tree, over = self.visit(tree.range)
+        element = folds.elements(tree.kind, over)
+        if element is None:
+            wanted = "an optional" if tree.kind in folds.OPTIONAL else "a list or map"
+            over = self._wrong(
+                f"`{tree.kind}` expects {wanted}, this is {wording.a(over)}", tree.range
+            )
+            element = DYN, DYN
+        names = folds.named(over, *element, len(tree.names))
+        outer = self._locals
+        self._locals = outer | dict(zip(tree.names, names, strict=True))
+        said = f"`{tree.kind}`"
+        condition = self._condition(tree.condition, said) if tree.condition is not None else None
+        if tree.kind in folds.TESTS:
+            body, found = self._condition(tree.body, said), BOOL
+        else:
+            body, found = self.visit(tree.body)
+        self._locals = outer
+        resolved = Fold(
+            tree.start, tree.end, tree.kind, over_tree, tree.names, body, condition=condition
+        )
+        return resolved, folds.result(tree.kind, over, names[0], found)
+
+    def bind(self, tree: Bind) -> _Typed:
+        init, found = self.visit(tree.init)
+        outer = self._locals
+        self._locals = outer | {tree.name: found}
+        body, result = self.visit(tree.body)
+        self._locals = outer
+        return Bind(tree.start, tree.end, tree.name, init, body), result
+
+
+def _chain(tree: Tree) -> list[Tree]:
+    """Return the nodes of a dotted name: of its root, its root and first field, and so on."""
+    chain = [tree]
+    while isinstance(tree, Select):
+        tree = tree.operand
+        chain.append(tree)
+    return chain[::-1]
+
+
+def _optional(found: AnyType) -> AnyType:
+    """Return the type of an optional selection, which does not nest."""
+    is_optional = isinstance(found, Type) and found.name == "optional"
+    return found if is_optional else optional_of(found)
+
+
+def _is_string(tree: Tree | None) -> TypeGuard[Constant]:
+    return isinstance(tree, Constant) and tree.kind == "string"
+
+
+def _matcher(types: list[AnyType]) -> Callable[[Signature], AnyType | None]:
+    """Return a function that says what a signature returns for arguments of `types`, if it fits."""
+
+    def match(signature: Signature) -> AnyType | None:
+        bound: Bindings = {}
+        pairs = zip(types, signature.parameters, strict=True)
+        if all(fits(given, wanted, bound) for given, wanted in pairs):
+            return filled(signature.result, bound)
+        return None
+
+    return match
+
+
+# The tree is a closed union; each method takes the one kind of node that it stands beside.
+_VISITS: Final[dict[type, Callable[[_Checker, Any], _Typed]]] = {
+    Constant: _Checker.constant,
+    Name: _Checker.name,
+    Select: _Checker.select,
+    Call: _Checker.call,
+    ListOf: _Checker.list_of,
+    MapOf: _Checker.map_of,
+    MessageOf: _Checker.message_of,
+    Fold: _Checker.fold,
+    Bind: _Checker.bind,
+}

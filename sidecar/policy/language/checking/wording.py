@@ -1,0 +1,72 @@
+"""What the checker says of a mistake: what was found, and what was probably meant."""
+
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from typing import Final
+
+from sidecar.policy.language.checking.names import Path
+from sidecar.policy.language.functions.signature import Function
+from sidecar.policy.language.types import AnyType, Record
+
+_SHOWN_MAX: Final = 12
+# Operators as they are written.
+_WRITTEN: Final = {"@in": "in", "_[_]": "[…]", "_[?_]": "[?…]"}
+
+
+def a(found: AnyType) -> str:
+    """Return a type with its article."""
+    said = str(found)
+    article = "an" if said[0] in "aeio" else "a"
+    return f"{article} {said}"
+
+
+def written(function: str) -> str:
+    """Return a function or operator as it is written."""
+    is_operator = function.startswith(("_", "!", "-", "@"))
+    return _WRITTEN.get(function) or (function.strip("_") if is_operator else function)
+
+
+def unknown_word(path: Path, variables: Mapping[str, AnyType]) -> str:
+    """Say that a name is declared nowhere, and what is."""
+    root = path.root.name
+    below = sorted(name for name in variables if name.startswith(f"{root}."))
+    name = path.upto(1) if below else root
+    known = below or sorted(variables)
+    return f"unknown word `{name}`{_offer(name, known, 'known here')}"
+
+
+def unknown_field(field: str, record: Record) -> str:
+    """Say that a closed record has no such field, and which it has."""
+    offer = _offer(field, sorted(record.fields), "it has")
+    return f"unknown field `{field}` of `{record}`{offer}"
+
+
+def unknown_function(name: str, known: Iterable[str]) -> str:
+    """Say that there is no such function; there are too many to list."""
+    near = get_close_matches(name, list(known), n=1)
+    return f"unknown function `{name}`" + (f"; did you mean `{near[0]}`?" if near else "")
+
+
+def wrong_count(name: str, arities: list[int], found: int) -> str:
+    """Say how many arguments a function takes."""
+    wanted = " or ".join(map(str, arities))
+    plural = "" if arities == [1] else "s"
+    return f"`{written(name)}` expects {wanted} argument{plural}, found {found}"
+
+
+def no_overload(function: Function, types: list[AnyType]) -> str:
+    """Say which types a function takes."""
+    found = ", ".join(map(str, types))
+    said = [f"({', '.join(map(str, each.parameters))})" for each in function.signatures]
+    wanted = " or ".join(dict.fromkeys(said[:_SHOWN_MAX]))
+    return f"no `{written(function.name)}` of ({found}); it takes {wanted}"
+
+
+def _offer(name: str, known: list[str], lead: str) -> str:
+    near = get_close_matches(name, known, n=1)
+    if near:
+        return f"; did you mean `{near[0]}`?"
+    if not known:
+        return ""
+    more = ", …" if len(known) > _SHOWN_MAX else ""
+    return f"; {lead}: {', '.join(known[:_SHOWN_MAX])}{more}"

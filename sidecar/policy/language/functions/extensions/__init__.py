@@ -1,0 +1,1 @@
+"""The functions that the common extensions define, and our own `glob`."""

@@ -1,0 +1,40 @@
+"""How a function is declared: its name, how it is called, what it takes, and what stands behind."""
+
+from collections.abc import Callable
+
+import msgspec
+
+from sidecar.policy.language.types import Signature, signature
+
+
+class Function(msgspec.Struct, frozen=True):
+    """One function in one way of being called.
+
+    `call` takes values positionally, the target of a member function first, and is strict and
+    total: it returns a value or raises a `Fault`, whatever it is given.
+    """
+
+    name: str
+    is_member: bool
+    arity: int
+    signatures: tuple[Signature, ...]
+    call: Callable[..., object]
+
+
+def function(name: str, call: Callable[..., object], *signatures: str) -> Function:
+    """Return the declaration of `name(…)`; its signatures all have one number of parameters."""
+    return _declared(name, call, signatures, is_member=False)
+
+
+def member(name: str, call: Callable[..., object], *signatures: str) -> Function:
+    """Return the declaration of `target.name(…)`; the target is the first parameter."""
+    return _declared(name, call, signatures, is_member=True)
+
+
+def _declared(
+    name: str, call: Callable[..., object], texts: tuple[str, ...], *, is_member: bool
+) -> Function:
+    signatures = tuple(signature(text) for text in texts)
+    counts = {len(each.parameters) for each in signatures}
+    assert len(counts) == 1, f"`{name}` is declared with different numbers of parameters"
+    return Function(name, is_member, counts.pop() - is_member, signatures, call)

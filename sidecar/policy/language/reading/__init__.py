@@ -1,0 +1,1 @@
+"""Text → the syntax tree of CEL, or a problem with its place."""
