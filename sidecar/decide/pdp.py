@@ -10,7 +10,7 @@ policy.
 import hashlib
 from typing import Final, Literal
 
-from sidecar.decide.evaluate import Hand
+from sidecar.decide.evaluate import Hand, Part
 from sidecar.decide.obligations import Conflict, combined
 from sidecar.decide.target import Judged, judge_target, settled
 from sidecar.decide.view import call_view, plain
@@ -109,7 +109,8 @@ def _judge(request: Request, bundle: Bundle, hand: Hand) -> list[list[Judged]]:
     """Return what was said of each target, grouped by part, the call's own part first."""
     groups = []
     for part in each_request(request):
-        shared = call_view(request, part, bundle)
+        unread = (*part.parse.missing, *part.parse.ambiguities)
+        shared = Part(call_view(request, part, bundle), unread, {})
         group = []
         for index, target in enumerate(part.targets):
             is_primary = part is request and index == 0

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from sidecar.decide.evaluate import Finding, Hand, evaluate, filled, message_of
+from sidecar.decide.evaluate import Finding, Hand, Part, evaluate, filled, message_of
 from sidecar.decide.obligations import Due
 from sidecar.decide.view import target_view
 from sidecar.policy.bundle import Bundle
@@ -58,7 +58,7 @@ def judge_target(
     part: Request,
     target: Target,
     bundle: Bundle,
-    shared: dict[str, Json],
+    shared: Part,
     hand: Hand,
     *,
     is_primary: bool,
@@ -69,8 +69,8 @@ def judge_target(
         for rule in bundle.bucket(part.domain, part.protocol, part.phase, target.action.cls)
         if (is_primary or not rule.call_scope) and _fits(rule, target)
     ]
-    data = target_view(shared, target)
-    findings = tuple(evaluate(rule, data, hand, part.parse.missing) for rule in rules)
+    view = target_view(target)
+    findings = tuple(evaluate(rule, shared, view, hand) for rule in rules)
     outcome, why = _outcome(findings, bundle.layers)
     if any(_unknown(finding, part, bundle) for finding in findings) and outcome != "deny":
         outcome, why = "deny", reason("obligation.unknown")

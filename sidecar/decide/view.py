@@ -63,6 +63,6 @@ def call_view(request: Request, part: Request, bundle: Bundle) -> dict[str, Json
     }
 
 
-def target_view(shared: dict[str, Json], target: Target) -> dict[str, Json]:
-    """Return the roots for one target under evaluation."""
-    return {**shared, "action": plain(target.action), "resource": plain(target.resource)}
+def target_view(target: Target) -> dict[str, Json]:
+    """Return the roots of one target under evaluation."""
+    return {"action": plain(target.action), "resource": plain(target.resource)}

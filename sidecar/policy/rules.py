@@ -33,6 +33,14 @@ def _numbered(text: str) -> str:
     return _HOLE.sub(lambda _hole: f"${{{next(numbers)}}}", text)
 
 
+def _paths(
+    expressions: tuple[Expression | None, ...], duties: tuple["Duty", ...]
+) -> frozenset[str]:
+    """Return every path that a rule may read."""
+    holes = (hole for duty in duties for filled in duty.holes.values() for hole in filled)
+    return frozenset().union(*(e.paths for e in (*expressions, *holes) if e is not None))
+
+
 class Duty(msgspec.Struct, frozen=True):
     """An obligation as compiled: literal fields, and holes to be filled by the PDP.
 
@@ -46,7 +54,11 @@ class Duty(msgspec.Struct, frozen=True):
 
 
 class Rule(msgspec.Struct, frozen=True):
-    """One compiled rule. `key` is `policy/rule`, unique in the bundle."""
+    """One compiled rule. `key` is `policy/rule`, unique in the bundle.
+
+    `paths` is every path that it may read, its variables, messages and holes included; `roots` are
+    their first words, all that it is shown of a call.
+    """
 
     id: str
     policy: str
@@ -64,6 +76,8 @@ class Rule(msgspec.Struct, frozen=True):
     digest: str
     order: int
     where: str
+    paths: frozenset[str]
+    roots: frozenset[str]
 
     @property
     def key(self) -> str:
@@ -71,14 +85,9 @@ class Rule(msgspec.Struct, frozen=True):
         return f"{self.policy}/{self.id}"
 
     @property
-    def paths(self) -> frozenset[str]:
-        """Return every path that the rule may read, its variables included."""
-        expressions = [expression for _, expression in self.variables]
-        expressions += [e for e in (self.when, self.message_expression) if e is not None]
-        for duty in self.duties:
-            for filled in duty.holes.values():
-                expressions.extend(filled)
-        return frozenset().union(*(expression.paths for expression in expressions))
+    def varies(self) -> bool:
+        """Return whether what it says can differ between the targets of one call."""
+        return not self.roots.isdisjoint(("action", "resource"))
 
 
 class PolicyReader:
@@ -181,6 +190,8 @@ class _PolicyCompiler:
         phases = phases_of(self.filter, rule_filter)
         if not phases:
             self._problem((*path, "match", "phases"), "no phase is left: policy and rule disagree")
+        variables = self._used_variables(written)
+        paths = _paths((when, said, *(e for _, e in variables)), duties)
         self.reader.rules.append(
             Rule(
                 id=written.id,
@@ -188,7 +199,7 @@ class _PolicyCompiler:
                 layer=self.spec.layer or self.reader.layers[0],
                 effect=written.effect,
                 when=when,
-                variables=self._used_variables(written),
+                variables=variables,
                 policy_filter=self.filter,
                 filter=rule_filter,
                 phases=phases,
@@ -199,6 +210,8 @@ class _PolicyCompiler:
                 digest=self._digest(index),
                 order=len(self.reader.rules),
                 where=self.document.where(*path),
+                paths=paths,
+                roots=frozenset(path.partition(".")[0] for path in paths),
             )
         )
 

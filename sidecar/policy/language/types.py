@@ -155,12 +155,15 @@ def fits(given: AnyType, wanted: AnyType, bound: Bindings) -> bool:
         bound: What letters stand for; filled as they are met. Two kinds of number under one letter
             make it `dyn`, as numbers of different kinds compare.
     """
-    if DYN in (wanted, given):
-        return True
-    if isinstance(wanted, Type) and _is_parameter(wanted.name):
-        return _binds(given, wanted.name, bound)
     if isinstance(wanted, Record):
-        return given is wanted or _shape(given) == "map"
+        return given is wanted or given == DYN or _shape(given) == "map"
+    if _is_parameter(wanted.name):
+        return _binds(given, wanted.name, bound)
+    if given == DYN:
+        # What is not known of the whole is not known of its parts.
+        return all(fits(DYN, part, bound) for part in wanted.args)
+    if wanted == DYN:
+        return True
     args = _as_map(given) if isinstance(given, Record) else given.args
     if _shape(given) != wanted.name or len(args) != len(wanted.args):
         return False
@@ -168,13 +171,11 @@ def fits(given: AnyType, wanted: AnyType, bound: Bindings) -> bool:
 
 
 def _binds(given: AnyType, letter: str, bound: Bindings) -> bool:
-    known = bound.setdefault(letter, given)
-    merged = join(known, given)
-    if merged == DYN and DYN not in (known, given) and not {known, given} <= NUMBERS | {NULL}:
-        # Null may stand in for anything that JSON gives.
-        return NULL in (known, given)
-    bound[letter] = merged
-    return True
+    """Let `letter` stand for `given` too; null may stand in for anything, as it does in JSON."""
+    known = bound.get(letter, given)
+    merged = bound[letter] = join(known, given)
+    either = {known, given}
+    return merged != DYN or DYN in either or NULL in either or either <= NUMBERS
 
 
 def _shape(given: AnyType) -> str:

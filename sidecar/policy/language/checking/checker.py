@@ -149,7 +149,8 @@ class _Checker:
                 break
         else:
             said = wording.unknown_word(path, self._environment.variables)
-            return chain[-1], self._wrong(said, path.root)
+            shown = chain[bool(wording.is_dotted(path, self._environment.variables))]
+            return chain[-1], self._wrong(said, shown)
         node = chain[count]
         tree: Tree = Name(node.start, node.end, full, rooted=True)
         found = self._environment.type_of(full)
@@ -174,7 +175,7 @@ class _Checker:
         if isinstance(over, Record):
             known = over.fields.get(field)
             if known is None and not over.is_open:
-                return self._wrong(wording.unknown_field(field, over), node)
+                return self._wrong(wording.unknown_field(field, over), _last_word(node))
             return known or DYN
         if over == DYN:
             return DYN
@@ -197,7 +198,7 @@ class _Checker:
             return self._conditional(tree)
         full = self._namespaced(tree)
         if tree.target is None or full is not None:
-            return self._global(tree, full)
+            return self._global(tree, full or tree.function)
         (target, *args), types = self._visit_all((tree.target, *tree.args))
         resolved = Call(tree.start, tree.end, tree.function, tuple(args), target)
         return resolved, self._overload(tree, tree.function, types, is_member=True)
@@ -209,22 +210,24 @@ class _Checker:
         return Call(tree.start, tree.end, tree.function, (asked, one, other)), join(*types)
 
     def _namespaced(self, tree: Call) -> str | None:
-        """Return the full name of the function, where its target is a namespace."""
+        """Return the dotted name of the function, where its target is a namespace."""
         path = path_of(tree.target) if tree.target is not None else None
         if path is None or self._is_local(path.root):
             return None
-        dot = "." if path.root.rooted else ""
-        return self._environment.function(f"{dot}{path.upto(len(path.fields))}.{tree.function}")
+        space = ("." if path.root.rooted else "") + path.upto(len(path.fields))
+        if not self._environment.is_namespace(space):
+            return None
+        name = f"{space}.{tree.function}"
+        is_value = self._environment.variable(path.root.name, rooted=path.root.rooted) is not None
+        return name if self._environment.function(name) or not is_value else None
 
-    def _global(self, tree: Call, full: str | None) -> _Typed:
+    def _global(self, tree: Call, name: str) -> _Typed:
         args, types = self._visit_all(tree.args)
-        full = full or self._environment.function(tree.function)
+        full = self._environment.function(name)
         if full is None:
-            said = wording.unknown_function(
-                tree.function, self._environment.function_names(is_member=False)
-            )
-            found = self._wrong(said, tree)
-            return Call(tree.start, tree.end, tree.function, args), found
+            known = self._environment.function_names(is_member=False)
+            found = self._wrong(wording.unknown_function(name, known), tree)
+            return Call(tree.start, tree.end, name, args), found
         resolved = Call(tree.start, tree.end, full, args)
         record, key = types[0] if types else DYN, tree.args[-1] if tree.args else None
         if full in _INDEX and isinstance(record, Record) and _is_string(key):
@@ -286,7 +289,7 @@ class _Checker:
     # Macros.
 
     def fold(self, tree: Fold) -> _Typed:
-        over_tree, over = self.visit(tree.range)
+        range_, over = self.visit(tree.range)
         element = folds.elements(tree.kind, over)
         if element is None:
             wanted = "an optional" if tree.kind in folds.OPTIONAL else "a list or map"
@@ -305,7 +308,7 @@ class _Checker:
             body, found = self.visit(tree.body)
         self._locals = outer
         resolved = Fold(
-            tree.start, tree.end, tree.kind, over_tree, tree.names, body, condition=condition
+            tree.start, tree.end, tree.kind, range_, tree.names, body, condition=condition
         )
         return resolved, folds.result(tree.kind, over, names[0], found)
 
@@ -325,6 +328,13 @@ def _chain(tree: Tree) -> list[Tree]:
         tree = tree.operand
         chain.append(tree)
     return chain[::-1]
+
+
+def _last_word(node: Tree) -> Tree:
+    """Return the field alone of a plain selection; of `has(…)` and of backticks, the whole."""
+    if not isinstance(node, Select) or node.test or not node.field.isidentifier():
+        return node
+    return Name(node.end - len(node.field), node.end, node.field)
 
 
 def _optional(found: AnyType) -> AnyType:

@@ -19,7 +19,7 @@ from sidecar.policy.language.types import TYPE, TYPE_NAMES, AnyType
 class Environment:
     """What an expression may speak of; made once for the many that share it."""
 
-    __slots__ = ("_container", "_functions", "_member_names", "_names", "variables")
+    __slots__ = ("_container", "_functions", "_member_names", "_names", "_namespaces", "variables")
 
     def __init__(
         self,
@@ -38,6 +38,7 @@ class Environment:
         self._container = container
         self._functions = {(each.name, each.is_member, each.arity): each for each in functions}
         self._names = {name for name, is_member, _ in self._functions if not is_member}
+        self._namespaces = {name.rpartition(".")[0] for name in self._names} - {""}
         self._member_names = {name for name, is_member, _ in self._functions if is_member}
 
     def variable(self, name: str, *, rooted: bool) -> str | None:
@@ -57,6 +58,12 @@ class Environment:
             if full in self._names:
                 return full
         return None
+
+    def is_namespace(self, name: str) -> bool:
+        """Return whether functions are declared below `name`, as `math` in `math.abs`."""
+        rooted = name.startswith(".")
+        spaces = self._candidates(name.removeprefix("."), rooted=rooted)
+        return any(space in self._namespaces for space in spaces)
 
     def declared(self, name: str, arity: int, *, is_member: bool) -> Function | None:
         """Return the function of a full name that takes so many arguments."""

@@ -6,7 +6,7 @@ from typing import Final
 
 from sidecar.policy.language.checking.names import Path
 from sidecar.policy.language.functions.signature import Function
-from sidecar.policy.language.types import AnyType, Record
+from sidecar.policy.language.types import AnyType, Record, fits
 
 _SHOWN_MAX: Final = 12
 # Operators as they are written.
@@ -28,11 +28,16 @@ def written(function: str) -> str:
 
 def unknown_word(path: Path, variables: Mapping[str, AnyType]) -> str:
     """Say that a name is declared nowhere, and what is."""
-    root = path.root.name
-    below = sorted(name for name in variables if name.startswith(f"{root}."))
-    name = path.upto(1) if below else root
-    known = below or sorted(variables)
+    below = is_dotted(path, variables)
+    name = path.upto(1) if below else path.root.name
+    known = sorted(each for each in variables if not below or each.startswith(below))
     return f"unknown word `{name}`{_offer(name, known, 'known here')}"
+
+
+def is_dotted(path: Path, variables: Mapping[str, AnyType]) -> str:
+    """Return the namespace of variables, `variables.`, that the path begins with, or nothing."""
+    root = f"{path.root.name}."
+    return root if path.fields and any(name.startswith(root) for name in variables) else ""
 
 
 def unknown_field(field: str, record: Record) -> str:
@@ -55,11 +60,14 @@ def wrong_count(name: str, arities: list[int], found: int) -> str:
 
 
 def no_overload(function: Function, types: list[AnyType]) -> str:
-    """Say which types a function takes."""
+    """Say which types a function takes, of those that the first argument leaves."""
+    name = written(function.name)
+    if name in {"==", "!="}:
+        return f"`{name}` of {a(types[0])} and {a(types[1])}, which are never equal"
+    open_ = [each for each in function.signatures if fits(types[0], each.parameters[0], {})]
+    said = [f"({', '.join(map(str, each.parameters))})" for each in open_ or function.signatures]
     found = ", ".join(map(str, types))
-    said = [f"({', '.join(map(str, each.parameters))})" for each in function.signatures]
-    wanted = " or ".join(dict.fromkeys(said[:_SHOWN_MAX]))
-    return f"no `{written(function.name)}` of ({found}); it takes {wanted}"
+    return f"no `{name}` of ({found}); it takes {' or '.join(dict.fromkeys(said[:_SHOWN_MAX]))}"
 
 
 def _offer(name: str, known: list[str], lead: str) -> str:

@@ -56,9 +56,9 @@ _FOLDS: Final[dict[str, tuple[FoldKind, tuple[_Shape, ...]]]] = {
     "optMap": ("optMap", _ONE),
     "optFlatMap": ("optFlatMap", _ONE),
 }
-# No source can write this name, so it hides nothing.
+# No source can write these names: the first hides nothing, the second is called by nobody else.
 SORTED: Final = "@sorted"
-SORT: Final = "@sortByAssociatedKeys"
+SORT: Final = "lists.@sortByAssociatedKeys"
 
 
 def expanded(call: Call, at: int) -> Tree:
@@ -112,7 +112,7 @@ def _sort(call: Call, target: Tree, at: int) -> Tree:
     names = _names(call, shape)
     once = Name(target.start, target.end, SORTED)
     keys = Fold(call.start, call.end, "map", once, names, call.args[1])
-    body = Call(call.start, call.end, SORT, (keys,), once)
+    body = Call(call.start, call.end, SORT, (once, keys))
     return Bind(call.start, call.end, SORTED, target, body)
 
 

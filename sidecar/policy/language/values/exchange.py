@@ -8,7 +8,7 @@ protobuf's JSON mapping. The typed form loses nothing: `{"uint": "1"}`, `{"map":
 import base64
 import binascii
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from sidecar.policy.language.faults import BadConversion, NoSuchOverload
@@ -52,20 +52,24 @@ def admitted(value: object) -> object:
 
 def _admit(value: object, walk: Walk, depth: int) -> None:
     walk.spend(1, depth)
+    if type(value) not in TYPE_NAMES:
+        raise NoSuchOverload
     if type(value) is int:
         integer(value)
-    elif type(value) is list:
-        for item in value:
-            _admit(item, walk, depth + 1)
-    elif type(value) is dict:
-        if not KEY_KINDS.issuperset(map(type, value)):
-            raise NoSuchOverload
-        for item in value.values():
-            _admit(item, walk, depth + 1)
-    elif type(value) is Maybe:
-        _admit(value.value, walk, depth + 1)
-    elif type(value) not in TYPE_NAMES:
+    for part in _parts(value):
+        _admit(part, walk, depth + 1)
+
+
+def _parts(value: object) -> Iterable[object]:
+    if type(value) is list:
+        return value
+    if type(value) is Maybe:
+        return (value.value,)
+    if type(value) is not dict:
+        return ()
+    if not KEY_KINDS.issuperset(map(type, value)):
         raise NoSuchOverload
+    return value.values()
 
 
 _TEXTS: Final[dict[type, Callable[..., object]]] = {

@@ -11,7 +11,6 @@ from sidecar.policy.language.functions.signature import function, member
 from sidecar.policy.language.values.equality import found
 from sidecar.policy.language.values.kinds import NONE, Maybe, Uint
 
-
 _SIZED: Final = frozenset({str, bytes, list, dict})
 
 
