@@ -64,7 +64,12 @@ class Toy:
         return Parsed(
             targets=tuple(target(one) for one in given.get("targets", ())),
             native=given.get("native", {}),
-            parse=ParseStatus("partial" if missing else "complete", "toy", missing=missing),
+            parse=ParseStatus(
+                "partial" if missing else "complete",
+                "toy",
+                missing=missing,
+                ambiguities=tuple(given.get("ambiguities", ())),
+            ),
             phase=given.get("phase", "call"),
             combine=given.get("combine", "all"),
             inner=inner,
@@ -129,7 +134,16 @@ def call(given: Mapping[str, Any]) -> Call:
     """Return the Call of a row: `subject`, `actors`, `context`, and the toy's payload."""
     from sidecar.terms.call import Identity
 
-    payload_keys = ("targets", "native", "missing", "inner", "combine", "phase", "fail")
+    payload_keys = (
+        "targets",
+        "native",
+        "missing",
+        "inner",
+        "combine",
+        "phase",
+        "fail",
+        "ambiguities",
+    )
     return Call(
         id=CallId("call-1"),
         time="2026-01-01T12:00:00.000000Z",

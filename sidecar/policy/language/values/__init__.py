@@ -1,7 +1,8 @@
 """Values of CEL: their types, equality and order, and how they come and go."""
 
 from sidecar.policy.language.values.equality import (
-    comparable,
+    aligned,
+    among,
     equals,
     fingerprint,
     fingerprints,
@@ -51,7 +52,8 @@ __all__ = [
     "Url",
     "Value",
     "admitted",
-    "comparable",
+    "aligned",
+    "among",
     "equals",
     "fingerprint",
     "fingerprints",

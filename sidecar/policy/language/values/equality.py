@@ -1,9 +1,10 @@
 """When two values are equal, which comes first, and what stands for a value in a set.
 
-Numbers of different types are compared by what they are worth, exactly: Python compares int with
-float without rounding, so that 2^53 + 1 and 2^63 stay apart from their nearest doubles. Everything
-else is equal only to its own type. NaN equals nothing, itself and inside of lists included, so
-identity is never asked.
+Numbers of different types are compared by what they are worth. An integer beside a double is first
+rounded to a double, as the specification's conformance suite has it: 2^53 + 1 equals 2^53 as a
+double, and the largest int 2^63. Keys of maps and elements of sets are told apart exactly, or they
+could be no keys: there 2^53 + 1 is another number. Everything else is equal only to its own type.
+NaN equals nothing, itself and inside of lists included, so identity is never asked.
 
 Work is bounded in values visited and in depth: beyond, the fault is `BudgetExceeded`.
 
@@ -66,7 +67,7 @@ def _equals(left: object, right: object, walk: Walk, depth: int) -> bool:
     if kind is not other:
         if kind not in TYPE_NAMES or other not in TYPE_NAMES:
             raise NoSuchOverload
-        return kind in NUMBERS and other in NUMBERS and left == right
+        return kind in NUMBERS and other in NUMBERS and _equal_numbers(left, right)
     if kind in PLAIN:
         return left == right
     if type(left) is list and type(right) is list:
@@ -79,6 +80,11 @@ def _equals(left: object, right: object, walk: Walk, depth: int) -> bool:
             return left.has is right.has
         return _equals(left.value, right.value, walk, depth + 1)
     raise NoSuchOverload
+
+
+def _equal_numbers(left: object, right: object) -> bool:
+    one, other = aligned(left, right)
+    return one == other
 
 
 def _equal_lists(left: list[object], right: list[object], walk: Walk, depth: int) -> bool:
@@ -115,17 +121,19 @@ def among(needle: object, items: list[object]) -> bool:
     return False
 
 
-def comparable(left: object, right: object) -> None:
-    """Make sure that two values have an order; then Python's `<` and its kin mean CEL's.
+def aligned(left: object, right: object) -> tuple[float, float]:
+    """Return two values in a form in which Python's `<` and its kin mean CEL's.
 
     Raises:
-        NoSuchOverload: They have none: lists, maps, null, types, or values of different types.
+        NoSuchOverload: They have no order: lists, maps, null, types, or values of different types.
     """
     kind, other = type(left), type(right)
     if kind in NUMBERS and other in NUMBERS:
-        return
-    if kind is not other or kind not in _ORDERED:
+        if kind is not other and float in {kind, other}:
+            left, right = float(left), float(right)  # type: ignore[arg-type]  # numbers
+    elif kind is not other or kind not in _ORDERED:
         raise NoSuchOverload
+    return left, right  # type: ignore[return-value]  # or alike, and ordered as numbers are
 
 
 def map_key(key: object) -> Key:

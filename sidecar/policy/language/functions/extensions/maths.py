@@ -12,6 +12,7 @@ from typing import Final
 
 from sidecar.policy.language.faults import InvalidArgument, NoSuchOverload
 from sidecar.policy.language.functions.signature import Function, function
+from sidecar.policy.language.values.equality import aligned
 from sidecar.policy.language.values.kinds import INT_MAX, NUMBERS, UINT_MAX, Uint, integer
 
 # `math.greatest(a, b, …)` takes any number of arguments; the table holds as many as anyone writes.
@@ -32,7 +33,8 @@ def greatest(*args: object) -> object:
     """Return the greatest of numbers, or of a list of them; of equals the first."""
     best, *rest = _numbers(args)
     for number in rest:
-        best = max(best, number)
+        one, other = aligned(best, number)
+        best = number if one < other else best
     return best
 
 
@@ -40,7 +42,8 @@ def least(*args: object) -> object:
     """Return the least of numbers, or of a list of them; of equals the first."""
     best, *rest = _numbers(args)
     for number in rest:
-        best = min(best, number)
+        one, other = aligned(best, number)
+        best = number if other < one else best
     return best
 
 

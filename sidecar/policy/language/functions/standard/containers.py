@@ -9,8 +9,10 @@ from typing import Final
 from sidecar.policy.language.faults import IndexOutOfRange, NoSuchField, NoSuchOverload
 from sidecar.policy.language.functions.signature import function, member
 from sidecar.policy.language.values.equality import found
-from sidecar.policy.language.values.kinds import NONE, Maybe, Uint
+from sidecar.policy.language.values.kinds import NONE, TYPE_NAMES, Maybe, Uint
 
+# What a map can be asked for; of any other value it holds nothing.
+_KEYS: Final = frozenset({bool, int, Uint, float, str})
 _SIZED: Final = frozenset({str, bytes, list, dict})
 
 
@@ -85,6 +87,8 @@ def optional_index(operand: object, key: object) -> Maybe:
     """Return the element or value, or none: `operand[?key]`."""
     if type(operand) is Maybe:
         return optional_index(operand.value, key) if operand.has else NONE
+    if type(operand) is dict and type(key) not in _KEYS and type(key) in TYPE_NAMES:
+        return NONE
     try:
         return Maybe(index(operand, key), has=True)
     except (NoSuchField, IndexOutOfRange):

@@ -8,7 +8,7 @@ from typing import Final
 
 from sidecar.policy.language.faults import NoSuchOverload
 from sidecar.policy.language.functions.signature import function
-from sidecar.policy.language.values.equality import among, comparable, equals, holds_key
+from sidecar.policy.language.values.equality import aligned, among, equals, holds_key
 from sidecar.policy.language.values.kinds import TYPE_NAMES
 
 
@@ -24,26 +24,26 @@ def unequal(left: object, right: object) -> bool:
 
 def less(left: object, right: object) -> bool:
     """Return whether `left` comes before `right`."""
-    comparable(left, right)
-    return bool(left < right)  # type: ignore[operator]  # comparable() has made sure
+    one, other = aligned(left, right)
+    return one < other
 
 
 def less_or_equal(left: object, right: object) -> bool:
     """Return whether `left` comes before `right` or with it."""
-    comparable(left, right)
-    return bool(left <= right)  # type: ignore[operator]  # as above
+    one, other = aligned(left, right)
+    return one <= other
 
 
 def greater(left: object, right: object) -> bool:
     """Return whether `left` comes after `right`."""
-    comparable(left, right)
-    return bool(left > right)  # type: ignore[operator]  # as above
+    one, other = aligned(left, right)
+    return one > other
 
 
 def greater_or_equal(left: object, right: object) -> bool:
     """Return whether `left` comes after `right` or with it."""
-    comparable(left, right)
-    return bool(left >= right)  # type: ignore[operator]  # as above
+    one, other = aligned(left, right)
+    return one >= other
 
 
 def contains(needle: object, container: object) -> bool:
