@@ -302,10 +302,8 @@ class _Checker:
         self._locals = outer | dict(zip(tree.names, names, strict=True))
         said = f"`{tree.kind}`"
         condition = self._condition(tree.condition, said) if tree.condition is not None else None
-        if tree.kind in folds.TESTS:
-            body, found = self._condition(tree.body, said), BOOL
-        else:
-            body, found = self.visit(tree.body)
+        is_test = tree.kind in folds.TESTS
+        body, found = (self._condition(tree.body, said), BOOL) if is_test else self.visit(tree.body)
         self._locals = outer
         resolved = Fold(
             tree.start, tree.end, tree.kind, range_, tree.names, body, condition=condition
