@@ -7,6 +7,8 @@ goes over first: `(exists l [x] (_==_ x 1))`. A rooted name, as all that the che
 
 from typing import assert_never
 
+from hypothesis import strategies as st
+
 from sidecar.policy.language.tree import (
     Bind,
     Call,
@@ -19,6 +21,25 @@ from sidecar.policy.language.tree import (
     Select,
     Tree,
 )
+
+LEAVES = st.sampled_from(
+    ["a", "b.c", ".d", "1", "-1", "2u", ".5", "'x'", "r'y'", "null", "[]", "{}"]
+)
+FORMS = (
+    *("({0})", "{0}.f", "{0}.`g h`", "({0}).?f", "[{0}, {1}]", "[?{0},]", "{{{0}: {1}}}", "!({0})"),
+    *("{0}[{1}]", "{0}[?{1}]", "f({0})", "a.f({0}, {1})", "{0} + {1}", "{0} - {1} * {2}", "-({0})"),
+    *("{0} && {1} || {2}", "{0} == {1}", "{0} in {1}", "({0}) ? ({1}) : {2}", "{0} // c\n < {1}"),
+    *("has(({0}).f)", "[{0}].all(x, {1})", "[{0}].map(x, {1}, {2})", "cel.bind(x, {0}, {1})"),
+    *("a.exists(k, v, {0})", "[{0}].sortBy(x, {1})", "A.B{{c: {0}}}", "{0}\t!=\n{1}"),
+)
+
+
+def _formed(inner):
+    return st.builds(str.format, st.sampled_from(FORMS), inner, inner, inner)
+
+
+# The text of expressions that are well formed, and not often well typed.
+EXPRESSIONS = st.recursive(LEAVES, _formed, max_leaves=12)
 
 
 def shown(tree: Tree) -> str:

@@ -19,6 +19,7 @@ from rich.text import Text
 
 from sidecar.record.disk import DISK
 from sidecar.record.ledger import ledger_paths
+from sidecar.record.limits import NOTE_BYTES_MAX
 from sidecar.record.proof import identity
 from sidecar.record.proof.checkpoint import Checkpoint, Verifier, verifier
 from sidecar.record.read import Reader, Wanted, about
@@ -124,12 +125,19 @@ def show(id: str, state: Path | None, config: Path | None, *, as_json: bool) -> 
     "folder", required=False, type=click.Path(exists=True, file_okay=False, path_type=Path)
 )
 @click.option("--key", "key_text", help="Verifier key that was handed over: name+id+key.")
+@click.option(
+    "--checkpoint",
+    "note",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Checkpoint held elsewhere (a copy of the ledger's file `checkpoint`).",
+)
 @_json
 @_state
 @_config
 def verify_command(
     folder: Path | None,
     key_text: str | None,
+    note: Path | None,
     state: Path | None,
     config: Path | None,
     *,
@@ -139,21 +147,24 @@ def verify_command(
 
     \b
     FOLDER is a state folder or a ledger's own folder. Without --key the sidecar's
-    own key is used; an auditor brings the key that was handed over.
+    own key is used; an auditor brings the key that was handed over. With
+    --checkpoint, the ledger must also begin with the records which that signs.
     Exit codes: 0 intact, 20 not intact (the message names file, offset and record).
 
     \b
     Examples:
       sidecar log verify
       sidecar log verify ./export --key doorward/0123456789abcdef+c74f20a3+AQID
+      sidecar log verify --checkpoint ./of-last-month.note
     """
     ledger, key_file = _places(folder or _state_folder(state, config))
     trusted, held = _trusted(key_text, key_file)
-    report = verify(ledger, trusted, held)
+    notes = {str(note.resolve()): _note(note)} if note else {}
+    report = verify(ledger, trusted, held, notes=notes)
     if as_json:
         click.echo(orjson.dumps(msgspec.to_builtins(report), option=orjson.OPT_INDENT_2))
     else:
-        _show_report(report, ledger)
+        _show_report(report, ledger, note)
     if not report.intact:
         sys.exit(LEDGER_NOT_INTACT)
 
@@ -238,6 +249,15 @@ def _trusted(key_text: str | None, key_file: Path) -> tuple[Verifier, Checkpoint
         raise LedgerBroken(f"{who.signed_file}: {os.strerror(error.errno or 0)}") from None
 
 
+def _note(file: Path) -> bytes:
+    """Return a checkpoint that is held elsewhere; what is longer than any is cut, and not one."""
+    try:
+        with file.open("rb") as stream:
+            return stream.read(NOTE_BYTES_MAX)
+    except OSError as error:
+        raise click.UsageError(f"{file}: {os.strerror(error.errno or 0)}") from None
+
+
 # --- for people ---
 
 
@@ -295,15 +315,19 @@ def _show_field(console: Console, name: str, value: object) -> None:
 _INDENT: Final = orjson.OPT_INDENT_2
 
 
-def _show_report(report: Report, ledger: Path) -> None:
-    if report.problem is not None:
-        click.echo(f"NOT INTACT  {ledger}/{_plain(str(report.problem))}", err=True)
+def _show_report(report: Report, ledger: Path, note: Path | None) -> None:
+    problem = report.problem
+    if problem is not None:
+        inside = "" if Path(problem.file).is_absolute() else f"{ledger}/"
+        click.echo(f"NOT INTACT  {inside}{_plain(str(problem))}", err=True)
         return
-    click.echo(
-        f"intact  {report.records} records in {report.segments} segments, "
-        f"{report.signed} of them under the signed checkpoint"
-    )
-    click.echo(f"origin  {report.origin}\nroot    {report.root}")
+    known = f"{report.records} records in {report.segments} segments"
+    click.echo(f"intact  {known}, {report.signed} of them under the signed checkpoint")
+    click.echo(f"origin  {report.origin}")
+    # Before the first one is signed over records there is the root of nothing, which says nothing.
+    click.echo(f"root    {report.root}" if report.signed else "root    no checkpoint yet")
+    if note is not None:
+        click.echo(f"held    it begins with the records that {_plain(str(note))} signs")
     if report.writing:
         click.echo("a process is writing: its last record is on its way")
 

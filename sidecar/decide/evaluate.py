@@ -85,7 +85,7 @@ def _with_variables(rule: Rule, data: dict[str, Json], hand: Hand) -> dict[str, 
     seen = dict(data)
     for name, expression in rule.variables:
         try:
-            seen[f"variables.{name}"] = expression.value(seen, hand.facts)
+            seen[f"variables.{name}"] = expression.native(seen, hand.facts)
         except MissingFacts as asked:
             hand.needed.update(asked.keys)
         except EvaluationError:

@@ -15,6 +15,7 @@ something other than what was asked.
 """
 
 import hmac
+import re
 from collections.abc import Sequence
 from typing import Final
 
@@ -36,6 +37,12 @@ from sidecar.terms.errors import ConfigError, EnvelopeError
 # `session_state` is what rules see as the root `session`.
 OWNED_CONTEXT: Final = frozenset({"time", "ip", "session", "session_state", "approval", "claimed"})
 _KEY_CHARS: Final = len("sha256:") + 64
+# Default_Ignorable_Code_Point that Python prints, and the braille blank (Unicode 15.1,
+# DerivedCoreProperties).
+_UNSEEN: Final = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0"
+    "\U000e0000-\U000e0fff]"
+)
 
 
 class AssertionRefused(EnvelopeError):
@@ -296,11 +303,20 @@ def party_problem(party: Party) -> str | None:
         return "a party has a `type` and an `id`"
     if len(party.type) > PARTY_TYPE_CHARS_MAX or len(party.id) > PARTY_ID_CHARS_MAX:
         return "a party's `type` or `id` is too long"
-    if ":" in party.type or not party.type.isprintable() or " " in party.type:
-        return "a party's `type` is a word without `:` and spaces"
-    if any(ord(char) < 0x20 or 0x7F <= ord(char) < 0xA0 for char in party.id):
-        return "a party's `id` holds a control character"
+    if ":" in party.type or " " in party.type or _has_unseen(party.type):
+        return "a party's `type` is a word without `:`, spaces and characters that cannot be seen"
+    # Why: `alice` and U+200B would look like Alice, and nothing that names her would find her.
+    if party.id != party.id.strip() or _has_unseen(party.id):
+        return "a party's `id` holds characters that cannot be seen, or outer white space"
     return None
+
+
+def _has_unseen(text: str) -> bool:
+    """Return whether `text` holds a character of which a reader sees nothing, or a mere blank.
+
+    Categories Cc, Cf, Cs, Co, Cn, Zl, Zp and Zs but for the space are what is not printable.
+    """
+    return not text.isprintable() or _UNSEEN.search(text) is not None
 
 
 def _type(party: Party) -> str:

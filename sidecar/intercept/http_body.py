@@ -19,8 +19,12 @@ class Sent:
         self.status: str | None = None
         self.is_whole = False
 
+    def judged(self, body: bytes) -> None:
+        """Note a body that was held; records hold of it only what a rule reads."""
+        self.request = hashlib.sha256(body)
+
     def digest(self) -> str:
-        """Return the digest of what came back; before it that of a body that nobody read."""
+        """Return the digest of what came back; before it that of the body that went out."""
         back = f"sha256:{self.response.hexdigest()}"
         if self.request is None:
             return back

@@ -8,7 +8,8 @@ Invariants:
 - What is sent is built from the payload that was judged: method, raw path and query, headers, the
   identical body bytes. Nothing is normalised on the way.
 - The bundle is read once a call; whether the body is held and what is decided come from one
-  snapshot. A body that no rule needs streams unread and its digest stands in the outcome.
+  snapshot. A body that no rule needs streams unread, unless it may say another method (`_method`):
+  such a POST is held for the parser to look. The digest of every body stands in the outcome.
 - An outcome that cannot be recorded is owed: until it is written no further call goes out.
 - Before an identity there is no Call: such requests are answered, never forwarded or recorded.
 - Each call has a connection upstream of its own. A kept one would be retried by the client library,
@@ -53,6 +54,7 @@ from sidecar.intercept.http_wire import (
     malformed,
     refusal_response,
     released_headers,
+    says_maybe_another,
     sent_headers,
 )
 from sidecar.terms.answer import Forward
@@ -229,28 +231,34 @@ class HttpProxy:
             raise RecordError("an earlier outcome is not recorded yet")
         bundle = self._path.bundle()
         path = msgspec.structs.replace(self._path, bundle=lambda: bundle)
-        body: bytes | Rejected | None = None
-        if bundle.needs("http").body and request.body_exists:
+        payload = self._payload(request)
+        if request.body_exists and (bundle.needs("http").body or says_maybe_another(payload)):
             body = await hold(request, self._settings.body_bytes_max, self._settings.body_s_max)
-        if isinstance(body, Rejected):
-            return self._counted(request, body)
-        answer = await flow.carry(self._call(request, identity, body, path), path)
+            if isinstance(body, Rejected):
+                return self._counted(request, body)
+            payload["body"] = body
+        answer = await flow.carry(self._call(request, identity, payload, path), path)
         if self._counters is not None:
             self._counters.decided(self._settings.name, "http", answer.decision)
         if isinstance(answer, Forward):
             return await self._forward(request, answer)
         return refusal_response(answer.refusal)
 
-    def _call(
-        self, request: web.BaseRequest, identity: Identity, body: bytes | None, path: flow.Path
-    ) -> Call:
-        payload: dict[str, Json] = {
+    def _payload(self, request: web.BaseRequest) -> dict[str, Json]:
+        """Return the Call's payload without the body: what would be sent, and nothing else."""
+        return {
             "method": request.method,
             "url": self._base + request.raw_path,
             "headers": judged_headers(request.headers.items()),
         }
-        if body is not None:
-            payload["body"] = body
+
+    def _call(
+        self,
+        request: web.BaseRequest,
+        identity: Identity,
+        payload: dict[str, Json],
+        path: flow.Path,
+    ) -> Call:
         return Call(
             id=path.new_id(),
             time=path.now(),
@@ -284,7 +292,9 @@ class HttpProxy:
         said: Json = payload.get("body")
         data: bytes | AsyncIterator[bytes] | None
         data = said.encode() if isinstance(said, str) else said
-        if data is None and request.body_exists:
+        if isinstance(data, bytes):
+            sent.judged(data)
+        elif request.body_exists:
             data = stream(request, sent)
             if request.content_length is not None:
                 headers.append(("Content-Length", str(request.content_length)))

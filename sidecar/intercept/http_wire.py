@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 from aiohttp import web
 
+from sidecar.domains.application.parse.override import may_override
 from sidecar.terms.answer import Refusal
 from sidecar.terms.call import Json
 
@@ -63,6 +64,15 @@ def _nominated(pairs: Pairs) -> frozenset[str]:
     """Return the names that `Connection` gives to this connection alone (RFC 9110 §7.6.1)."""
     listed = (value for name, value in pairs if name.lower() == "connection")
     return frozenset(one.strip().lower() for value in listed for one in value.split(","))
+
+
+def says_maybe_another(payload: Mapping[str, Json]) -> bool:
+    """Return whether the body may say another method, by the headers as they will be sent.
+
+    A repeated type is refused by the parser, whoever reads which of them.
+    """
+    said: Json = payload["headers"].get("content-type")
+    return may_override(payload["method"], said if isinstance(said, str) else None)
 
 
 def sent_headers(payload: Mapping[str, Json], authorization: str | None) -> list[tuple[str, str]]:

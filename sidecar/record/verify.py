@@ -7,6 +7,7 @@ binds whoever has the key (README, Notes).
 
 import fcntl
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -64,45 +65,53 @@ class Report(msgspec.Struct, frozen=True):
 class _State:
     """What is known so far; verification stops at the first problem and tells how far it came."""
 
-    def __init__(self, expected: list[Checkpoint]) -> None:
+    def __init__(self, expected: list[tuple[str, Checkpoint]]) -> None:
         self.tree = Tree()
-        self.expected: dict[int, list[bytes]] = {}
-        for checkpoint in expected:
-            self.expected.setdefault(checkpoint.size, []).append(checkpoint.root)
+        self.expected: dict[int, list[tuple[str, bytes]]] = {}
+        for file, checkpoint in expected:
+            self.expected.setdefault(checkpoint.size, []).append((file, checkpoint.root))
         self.check_root()
 
     def check_root(self) -> None:
         """Compare the root with that of each checkpoint of this size."""
-        for root in self.expected.get(self.tree.size, ()):
+        for file, root in self.expected.get(self.tree.size, ()):
             if self.tree.root() != root:
                 text = f"the first {self.tree.size} records are not those that were signed"
-                raise Damage(CHECKPOINT, None, None, text)
+                raise Damage(file, None, None, text)
 
     def check_end(self) -> None:
         """Refuse a log that is shorter than what was signed."""
         longest = max(self.expected)
         if longest > self.tree.size:
             text = f"{longest} records were signed and {self.tree.size} are there"
-            raise Damage(CHECKPOINT, None, self.tree.size, text)
+            raise Damage(self.expected[longest][0][0], None, self.tree.size, text)
 
 
 def verify(
-    folder: Path, trusted: Verifier, held: Checkpoint | None = None, io: Io = DISK
+    folder: Path,
+    trusted: Verifier,
+    held: Checkpoint | None = None,
+    io: Io = DISK,
+    *,
+    notes: Mapping[str, bytes] = {},
 ) -> Report:
     """Verify the ledger in `folder` against the key that is trusted.
 
     Args:
         folder: With the segments and the checkpoint.
         trusted: The key that the auditor was handed before the first record.
-        held: A checkpoint of the same log that is held elsewhere, beside the key for one.
+        held: The checkpoint of the same log that stands beside the key.
         io: The disk.
+        notes: Checkpoints that are held elsewhere, by file: the log must begin with their records.
     """
     problem: Problem | None = None
     signed, state, writing = Checkpoint(trusted.name, 0, b""), None, False
     try:
         # INVARIANT: the checkpoint is read before the records, which a writer only adds to.
         signed = read_checkpoint(io, folder, trusted)
-        state = _State([signed, held] if held else [signed])
+        expected = [(CHECKPOINT, one) for one in (signed, held) if one]
+        expected += [(file, _opened(file, note, trusted)) for file, note in notes.items()]
+        state = _State(expected)
         writing = _verify_records(io, folder, trusted.name, state)
     except Damage as damage:
         problem = Problem(damage.file, damage.text, damage.offset, damage.seq)
@@ -124,11 +133,19 @@ def verify(
 def read_checkpoint(io: Io, folder: Path, trusted: Verifier) -> Checkpoint:
     """Return the checkpoint in the ledger's folder; Damage when it is not ours."""
     try:
-        return opened(disk.read_all(io, folder / CHECKPOINT, NOTE_BYTES_MAX), trusted)
+        note = disk.read_all(io, folder / CHECKPOINT, NOTE_BYTES_MAX)
     except FileNotFoundError:
         raise Damage(CHECKPOINT, None, None, "there is no signed checkpoint") from None
+    return _opened(CHECKPOINT, note, trusted)
+
+
+def _opened(file: str, note: bytes, trusted: Verifier) -> Checkpoint:
+    try:
+        return opened(note, trusted)
+    except UnicodeDecodeError:
+        raise Damage(file, None, None, "the checkpoint is not a signed note") from None
     except ValueError as error:
-        raise Damage(CHECKPOINT, None, None, str(error)) from None
+        raise Damage(file, None, None, str(error)) from None
 
 
 def _verify_records(io: Io, folder: Path, origin: str, state: _State) -> bool:

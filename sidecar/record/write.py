@@ -1,7 +1,8 @@
 """Make the decision record: what was asked, decided and why, with everything sensitive masked.
 
 The Request stands in the record as one JSON text. Every scalar below a word that its domain calls
-sensitive is replaced by `***`, and so is whatever is named like a credential wherever it stands.
+sensitive is replaced by `***`, and so is whatever a caller says in the context of any protocol, and
+whatever is named like a credential wherever it stands.
 The digest is over the text before masking. Masking that fails costs the text, never the record: a
 call that cannot be masked is still a call that was decided.
 """
@@ -32,6 +33,8 @@ from sidecar.terms.request import Request
 from sidecar.terms.words import strength
 
 MASK: Final = "***"
+# What the sidecar alone says in the context; the rest are a caller's words, and may be a prompt.
+_OWN_CONTEXT: Final = frozenset(("time", "ip", "session"))
 _Path = tuple[str, ...]
 _SECRET_KEY = re.compile(
     r"(authorization|cookie|password|passwd|passphrase|secrets?|token|credentials?|assertion"
@@ -169,6 +172,9 @@ def _mask_request(plain: dict[str, Json], domains: Mapping[str, Domain]) -> None
     for path in _sensitive(words):
         for root in _roots(plain, path[0]):
             _mask_below(root, path[0], path)
+    context = plain["context"]
+    for name in context.keys() - _OWN_CONTEXT:
+        context[name] = _stars(context[name])
     for holder in _free_text(plain):
         _mask_secrets(holder)
     for part in plain["parts"]:

@@ -18,7 +18,7 @@ from typing import Final
 import msgspec
 
 from sidecar.domains import by_protocol
-from sidecar.policy.archive import Manifest, pack, unpack
+from sidecar.policy.archive import MANIFEST, Manifest, pack, unpack
 from sidecar.policy.bundle import Bundle, compile_bundle
 from sidecar.policy.limits import BUNDLE_BYTES_MAX, BUNDLE_FILES_MAX
 from sidecar.runtime.limits import STABLE_READS_MAX
@@ -32,10 +32,10 @@ _LABELS: Final = "labels.json"
 
 
 class Source(msgspec.Struct, frozen=True):
-    """The bytes of a bundle. `frozen`: from an archive whose digest was checked."""
+    """The bytes of a bundle; `manifest`: of an archive, whose digest was checked against it."""
 
     files: Mapping[str, bytes]
-    frozen: bool
+    manifest: Manifest | None = None
 
 
 def load_bundle(path: Path, domains: Mapping[str, Domain]) -> Bundle:
@@ -45,7 +45,26 @@ def load_bundle(path: Path, domains: Mapping[str, Domain]) -> Bundle:
         PolicyError: Every problem found, each with its position.
     """
     source = read_source(path)
-    return compile_bundle(source.files, domains, frozen=source.frozen)
+    return _compiled(path.name, source.files, source.manifest, domains)
+
+
+def _compiled(
+    name: str,
+    files: Mapping[str, bytes],
+    manifest: Manifest | None,
+    domains: Mapping[str, Domain],
+) -> Bundle:
+    """Return the compiled bundle; PolicyError for an archive that goes by another name."""
+    if manifest is None:
+        return compile_bundle(files, domains)
+    bundle = compile_bundle(files, domains, frozen=_is_frozen(manifest))
+    # Records carry what bundle.yaml says: people who read the manifest must not read otherwise.
+    if (manifest.name, manifest.version) != (bundle.name, bundle.version):
+        raise PolicyError(
+            f"{name}:1:1: {MANIFEST} says `{manifest.name}` `{manifest.version}`, "
+            f"the files are `{bundle.name}` `{bundle.version}`"
+        )
+    return bundle
 
 
 def read_source(path: Path) -> Source:
@@ -70,9 +89,8 @@ def snapshot(path: Path) -> Snapshot:
 def _read(path: Path) -> Source:
     if path.is_dir():
         files = {name: _bytes(path / name) for name, _ in _files(path)}
-        return Source(files, frozen=False)
-    archived, manifest = unpack(path.name, _bytes(path))
-    return Source(archived, frozen=_is_frozen(manifest))
+        return Source(files)
+    return Source(*unpack(path.name, _bytes(path)))
 
 
 def _is_frozen(manifest: Manifest) -> bool:
@@ -167,7 +185,7 @@ class Store:
         files, manifest = unpack(file.name, _bytes(file))
         if not hmac.compare_digest(manifest.digest, digest):
             raise PolicyError(f"{file}: holds another bundle than its name says")
-        return compile_bundle(files, by_protocol(), frozen=_is_frozen(manifest))
+        return _compiled(file.name, files, manifest, by_protocol())
 
     def _refuse_taken(self, bundle: Bundle) -> None:
         taken = self._labels().get(_label(bundle)) if bundle.frozen else None

@@ -247,7 +247,9 @@ async def test_a_body_that_never_comes_is_given_up():
 
 async def test_a_body_that_no_rule_needs_streams_and_its_digest_is_recorded():
     async with standing(body_bytes_max=1) as stand:
-        reader, writer = await stand.begin("POST /early", "Content-Length: 6")
+        reader, writer = await stand.begin(
+            "POST /early", "Content-Type: text/plain", "Content-Length: 6"
+        )
         writer.write(b"one")
         head = await reader.readuntil(b"\r\n\r\n")
         # The upstream has answered with the first half before the second is sent.
@@ -261,6 +263,62 @@ async def test_a_body_that_no_rule_needs_streams_and_its_digest_is_recorded():
     assert stand.upstream.bodies == [b"two"]
     (outcome,) = stand.outcomes
     assert f"request=sha256:{hashlib.sha256(b'onetwo').hexdigest()}" in outcome.digest
+
+
+FORM = "Content-Type: application/x-www-form-urlencoded"
+PARTS = "Content-Type: multipart/form-data; boundary=x"
+JSON = "Content-Type: application/json"
+PART = b'--x\r\nContent-Disposition: form-data; name="%s"\r\n\r\nDELETE\r\n--x--\r\n'
+
+
+@pytest.mark.parametrize(
+    ("headers", "body"),
+    [
+        ([FORM], b"_method=DELETE"),
+        ([PARTS], PART % b"_method"),
+        ([JSON], b'{"_method": "DELETE"}'),
+        ([], b"_method=DELETE"),
+        (["Content-Type: text/plain", "Connection: content-type"], b"_method=DELETE"),
+        (["Content_Type: text/plain"], b"_method=DELETE"),
+    ],
+    ids=["form", "parts", "JSON", "no type", "a type that ends here", "a type that is dropped"],
+)
+async def test_a_body_that_no_rule_needs_cannot_change_the_method(headers, body):
+    async with standing() as stand:
+        status, _, answer = await stand.ask(
+            "POST /users/7", *headers, f"Content-Length: {len(body)}", body=body
+        )
+
+    assert status == 403
+    assert b"parse.method" in answer
+    assert stand.events == ["decision"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [(FORM, b"method=DELETE"), (PARTS, PART % b"a"), (JSON, b'{"a": 1e999, "a": 2}')],
+    ids=["form", "parts", "JSON"],
+)
+async def test_a_body_that_is_held_for_its_method_alone_goes_on_to_the_byte(kind, body):
+    async with standing() as stand:
+        status, _, _ = await stand.ask(
+            "POST /make", kind, f"Content-Length: {len(body)}", body=body
+        )
+
+    assert status == 200
+    assert stand.upstream.bodies == [body]
+    (outcome,) = stand.outcomes
+    assert f"request=sha256:{hashlib.sha256(body).hexdigest()}" in outcome.digest
+
+
+@pytest.mark.parametrize("kind", [FORM, PARTS, JSON])
+async def test_a_body_that_is_held_for_its_method_has_the_bound_of_one_that_is_judged(kind):
+    async with standing(body_bytes_max=4) as stand:
+        status, _, _ = await stand.ask("POST /make", kind, "Content-Length: 5", body=b"12345")
+        other, _, _ = await stand.ask("PUT /make", kind, "Content-Length: 5", body=b"12345")
+
+    assert (status, other) == (413, 200)
+    assert stand.events == ["decision", "upstream", "outcome"]
 
 
 async def test_events_arrive_as_they_are_sent():
@@ -298,7 +356,11 @@ async def test_a_drain_that_cuts_a_stream_records_its_outcome():
 async def test_expect_is_answered_once_the_call_is_permitted():
     async with standing() as stand:
         reader, writer = await stand.begin(
-            "POST /make", "Expect: 100-continue", "Content-Length: 1", "Connection: close"
+            "POST /make",
+            "Content-Type: text/plain",
+            "Expect: 100-continue",
+            "Content-Length: 1",
+            "Connection: close",
         )
         asked = await reader.readuntil(b"\r\n\r\n")
         assert stand.events == ["decision"]

@@ -195,6 +195,92 @@ async def test_verify_with_another_logs_key_exits_20(state, tmp_path):
     assert run("verify", state, "--key", other.verifier.text()).exit_code == 20
 
 
+def test_verify_takes_a_checkpoint_that_is_held_elsewhere(state, tmp_path):
+    held = tmp_path / "held.note"
+    shutil.copy(state / "ledger" / "checkpoint", held)
+
+    shown = run("verify", state, "--checkpoint", held)
+
+    assert shown.exit_code == 0
+    assert f"it begins with the records that {held} signs" in shown.output
+
+
+async def test_verify_takes_an_older_checkpoint_of_the_same_log(state, tmp_path):
+    held = tmp_path / "held.note"
+    shutil.copy(state / "ledger" / "checkpoint", held)
+    ledger = await sample.written(state, 4)
+    await ledger.close()
+
+    assert run("verify", state, "--checkpoint", held).exit_code == 0
+
+
+async def test_verify_of_a_log_rolled_back_whole_exits_20_by_what_is_held(state, tmp_path):
+    shutil.copytree(state, tmp_path / "old")
+    ledger = await sample.written(state, 4)
+    await ledger.close()
+    held = tmp_path / "held.note"
+    shutil.copy(state / "ledger" / "checkpoint", held)
+
+    shown = run("verify", tmp_path / "old", "--checkpoint", held)
+
+    assert run("verify", tmp_path / "old").exit_code == 0
+    assert shown.exit_code == 20
+    assert f"{held}: record 3: 7 records were signed and 3 are there" in shown.stderr
+
+
+async def test_verify_of_another_history_under_the_same_key_exits_20(state, tmp_path):
+    shutil.copytree(state, tmp_path / "other")
+    for where, text in ((state, "what was"), (tmp_path / "other", "what is told")):
+        ledger = await sample.written(where, 0)
+        await ledger.write(admin(9, text=text))
+        await ledger.close()
+    held = state / "ledger" / "checkpoint"
+
+    shown = run("verify", tmp_path / "other", "--checkpoint", held)
+    as_json = run("verify", tmp_path / "other", "--checkpoint", held, "--json")
+
+    assert run("verify", tmp_path / "other").exit_code == 0
+    assert shown.exit_code == as_json.exit_code == 20
+    assert f"{held}: the first 4 records are not those that were signed" in shown.stderr
+    assert orjson.loads(as_json.stdout)["problem"]["file"] == str(held)
+
+
+@pytest.mark.parametrize(
+    "note",
+    [b"", b"\xff\xfe\n\n\xff\n", b"nonsense\n\nmore\n", b"x" * 100_000, "of another log"],
+    ids=["empty", "binary", "nonsense", "large", "of another log"],
+)
+async def test_verify_with_a_checkpoint_that_is_none_of_this_log_exits_20(state, tmp_path, note):
+    held = tmp_path / "held.note"
+    other = await sample.written(tmp_path / "other", 1)
+    await other.close()
+    of_other = (tmp_path / "other" / "ledger" / "checkpoint").read_bytes()
+    held.write_bytes(note if isinstance(note, bytes) else of_other)
+
+    shown = run("verify", state, "--checkpoint", held)
+
+    assert shown.exit_code == 20
+    assert f"{held}: " in shown.stderr
+    assert "checkpoint" in shown.stderr
+
+
+def test_verify_with_a_checkpoint_that_is_not_there_is_a_usage_error(state):
+    assert run("verify", state, "--checkpoint", "nowhere.note").exit_code == 2
+
+
+async def test_verify_before_the_first_checkpoint_says_so(tmp_path):
+    how = sample.settings(checkpoint_every_s=3600.0)
+    ledger = await sample.written(tmp_path, 2, how)
+    shown = run("verify", tmp_path)
+    await ledger.close()
+    signed = run("verify", tmp_path)
+
+    assert shown.exit_code == 0
+    assert "root    no checkpoint yet" in shown.output
+    assert "0 of them under the signed checkpoint" in shown.output
+    assert "no checkpoint yet" not in signed.output
+
+
 def test_verify_without_any_key_says_so_and_believes_nothing(state, tmp_path):
     shutil.copytree(state / "ledger", tmp_path / "export")
 

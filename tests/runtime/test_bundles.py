@@ -5,7 +5,7 @@ import os
 import pytest
 
 from sidecar.domains import by_protocol
-from sidecar.policy.archive import MANIFEST
+from sidecar.policy.archive import MANIFEST, Manifest, pack
 from sidecar.runtime.bundles import Store, archive_of, built, load_bundle, read_source, snapshot
 from sidecar.terms.errors import ConfigError, PolicyError
 
@@ -41,6 +41,24 @@ def test_an_archive_that_was_changed_is_refused(folder, tmp_path):
 
     with pytest.raises(PolicyError, match="was built from"):
         load(tmp_path / "one.tar")
+
+
+@pytest.mark.parametrize(
+    ("name", "version"),
+    [("other", "1.0"), ("trial", "2.0"), ("trial", ""), ("x", "1.0-dev+{}"), ("trial", "9-dev+{}")],
+)
+def test_an_archive_that_goes_by_another_name_is_refused(folder, tmp_path, name, version):
+    bundle = load(folder)
+    manifest = Manifest(name, version.format(bundle.digest[7:19]), bundle.digest)
+    file = tmp_path / "one.tar"
+    file.write_bytes(pack(bundle.files, manifest))
+    kept = Store(tmp_path)
+    (tmp_path / f"{bundle.digest[7:]}.tar").write_bytes(file.read_bytes())
+
+    with pytest.raises(PolicyError, match=r"one\.tar:1:1: MANIFEST\.json says"):
+        load(file)
+    with pytest.raises(PolicyError, match=r"MANIFEST\.json says"):
+        kept.load(bundle.digest)
 
 
 def test_hidden_names_are_not_read(folder):

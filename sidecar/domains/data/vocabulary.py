@@ -7,7 +7,11 @@ from sidecar.terms.domain import ObligationType, Vocabulary, Word
 _SQL: Final = (
     Word("request.sql.dialect", "string", "`postgres`"),
     Word("request.sql.kind", "string", "select, insert, update, delete, merge or session"),
-    Word("request.sql.verbs", "list(string)", "every verb in it, data-modifying CTEs included"),
+    Word(
+        "request.sql.verbs",
+        "list(string)",
+        "every verb in it, data-modifying CTEs included; `reset_all`, `discard_all` beside theirs",
+    ),
     Word("request.sql.statements", "int", "1; 0 for an empty text"),
     Word(
         "request.sql.reads",

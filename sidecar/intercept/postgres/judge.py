@@ -12,11 +12,13 @@ from sidecar.intercept.postgres.protocol.denial import (
     Denial,
     refused,
 )
+from sidecar.intercept.postgres.protocol.naming import Turn
 from sidecar.intercept.postgres.protocol.prepared import Lease, Statement, is_leasable
 from sidecar.intercept.postgres.settings import PostgresSettings, Revocations
 from sidecar.terms.answer import Await, Forward, Refuse
 from sidecar.terms.call import Call, Identity, Json
 from sidecar.terms.errors import RecordError
+from sidecar.terms.record import SCHEMA, AdminRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,18 @@ class Judge:
                 return refused(answer)
             case _:
                 assert_never(answer)
+
+    async def note_turn(self, user: str, turn: Turn) -> None:
+        """Put on record whom workload `user` is about to speak for. Raises RecordError."""
+        subject = turn.identity.subject
+        detail: dict[str, Json] = {
+            "workload": user,
+            "subject": f"{subject.type}:{subject.id}",
+            "scope": "transaction" if turn.is_local else "session",
+            "session": self.context["session"],
+        }
+        new_id, now = self.path.new_id(), self.path.now()
+        await self.path.ledger.write(AdminRecord(SCHEMA, new_id, now, "subject_set", detail))
 
     def covers(self, statement: Statement, identity: Identity) -> bool:
         """Return whether `statement` may be used now without asking again."""

@@ -34,7 +34,7 @@ CLOSE_S_MAX: Final = 5.0
 LEASE_S_MAX: Final = 60.0
 # Each costs a connection of the upstream, which has a hundred by default.
 CONNECTIONS_MAX: Final = 500
-# Outcomes that wait to be recorded; a ledger that slow ends the connection.
+# Outcomes that wait to be recorded or are still to come; the client's next messages wait as well.
 OUTCOMES_MAX: Final = 1024
 # A denial's text stands in a client's log line.
 MESSAGE_CHARS_MAX: Final = 2000

@@ -3,6 +3,9 @@
 A simple query is one use. A prepared statement may be used many times before a Sync, and its uses
 up to there are one record. A decision that was never used is told of once its name is gone; what is
 open when the connection ends is `unknown`.
+
+A client that is faster than the disk is held, not cut off: none of its messages is taken while too
+many outcomes wait. What was sent before goes on, and may bring as many as may be unanswered.
 """
 
 import asyncio
@@ -22,21 +25,27 @@ Spawn = Callable[[asyncio.Task[None]], None]
 class Outcomes:
     """Writes one connection's outcome records in order, behind its back."""
 
-    def __init__(self, path: Path, spawned: Spawn, lost: Callable[[], None]) -> None:
-        """Take the path, who keeps tasks alive, and whom to tell when a record is lost."""
+    def __init__(
+        self, path: Path, spawned: Spawn, lost: Callable[[], None], eased: Callable[[], None]
+    ) -> None:
+        """Take the path, who keeps tasks alive, whom to tell of lost and of written records."""
         self._path = path
         self._spawned = spawned
         self._lost = lost
+        self._eased = eased
         self._waiting: deque[tuple[Forward, OutcomeRecord]] = deque()
+        self._under_way = 0
         self._is_writing = False
+
+    def is_full(self, to_come: int) -> bool:
+        """Return whether the client must wait; `to_come` answers will bring an outcome each."""
+        return len(self._waiting) + self._under_way + to_come >= OUTCOMES_MAX
 
     def tell(self, leases: dict[Lease, None]) -> None:
         """Record what has come of `leases` since the last time, and empty the list."""
         for lease in leases:
             self._waiting.append((lease.forward, self._record(lease)))
         leases.clear()
-        if len(self._waiting) > OUTCOMES_MAX:
-            self._lost()
         if self._waiting and not self._is_writing:
             self._is_writing = True
             self._spawned(asyncio.get_running_loop().create_task(self._write()))
@@ -60,7 +69,11 @@ class Outcomes:
             while self._waiting:
                 # All at once: the ledger keeps their order and makes them durable together.
                 batch = [self._waiting.popleft() for _ in range(len(self._waiting))]
+                self._under_way = len(batch)
                 await asyncio.gather(*(settle(one, self._path, record) for one, record in batch))
+                self._under_way = 0
+                # Why not at once: what goes wrong with the next message is not an outcome's doing.
+                asyncio.get_running_loop().call_soon(self._eased)
         except RecordError:
             # Law: what cannot be recorded lets nothing more through; the next start says `unknown`.
             self._waiting.clear()

@@ -2,18 +2,29 @@
 
 import dataclasses
 from collections.abc import Awaitable, Callable
+from typing import Final
 
 from sidecar.intercept.postgres.judge import Judge
-from sidecar.intercept.postgres.protocol.denial import NO_STATEMENT, NO_TOKEN, Denial
-from sidecar.intercept.postgres.protocol.prepared import Lease, Statement
-from sidecar.intercept.postgres.subject import (
+from sidecar.intercept.postgres.protocol.denial import (
+    NO_STATEMENT,
+    NO_TOKEN,
+    NOT_RECORDABLE,
+    Denial,
+)
+from sidecar.intercept.postgres.protocol.naming import (
+    BACK_TO_START,
     WITHOUT_TOKEN,
-    Speaker,
     TokenSet,
-    is_back_to_start,
+    Turn,
     read_token_set,
 )
+from sidecar.intercept.postgres.protocol.prepared import Lease, Statement
+from sidecar.intercept.postgres.subject import Speaker
 from sidecar.terms.call import Json
+from sidecar.terms.errors import RecordError
+
+# What the parser calls the statements that reset a whole session.
+_BACK_TO_START: Final = frozenset({"reset_all", "discard_all"})
 
 
 class Reader:
@@ -34,13 +45,13 @@ class Reader:
             return await self.unreadable("a statement that is not UTF-8", "22021")
         asked = read_token_set(text)
         if asked is not None:
-            return await self._name_subject(asked)
+            if self._speaker.named(asked) is None:
+                return await self._token_refused()
+            return Statement("", asked.sent, asked=asked)
         found = await self._judge.judge(self._sql(text), self._speaker.identity)
         if isinstance(found, Denial):
             return found
-        if is_back_to_start(text):
-            self._speaker.back_to_start()
-        return Statement(text, _sent(found), found)
+        return Statement(text, _sent(found), found, _asked(found))
 
     async def again(self, statement: Statement) -> Denial | None:
         """Decide a statement anew whose lease is over; return None when it may be used again."""
@@ -54,18 +65,34 @@ class Reader:
         statement.lease = found
         return None
 
+    async def turn(self, statement: Statement) -> Turn | Denial | None:
+        """Let the subject turn as `statement` asks, which then must be sent; None when it stays."""
+        asked = statement.asked
+        if asked is None or not self._speaker.changes_with(asked):
+            return None
+        if asked.is_local:
+            # What is not answered yet may end a transaction, and must not end this one's subject.
+            await self._answered()
+        # Proven again at each run: a token may have been taken back since it was prepared.
+        identity = self._speaker.named(asked)
+        if identity is None:
+            return await self._token_refused()
+        turn = Turn(identity, asked.is_local)
+        try:
+            await self._judge.note_turn(self._speaker.user, turn)
+        except RecordError:
+            lease = statement.lease
+            return NOT_RECORDABLE if lease is None else NOT_RECORDABLE.blocking(lease)
+        self._speaker.turn(turn)
+        return turn
+
     async def unreadable(self, what: str, code: str) -> Denial:
         """Put on record that something is no statement, and refuse it whatever is said of it."""
         payload: dict[str, Json] = {"dialect": "postgres", "message": what}
         found = await self._judge.judge(payload, self._speaker.identity)
         return found if isinstance(found, Denial) else Denial(code, what)
 
-    async def _name_subject(self, asked: TokenSet) -> Statement | Denial:
-        if asked.is_local:
-            # What is not answered yet may end a transaction, and must not end this one's subject.
-            await self._answered()
-        if self._speaker.take(asked):
-            return Statement("", asked.sent)
+    async def _token_refused(self) -> Denial:
         refused = await self._judge.judge(self._sql(WITHOUT_TOKEN), self._speaker.identity)
         if isinstance(refused, Denial):
             return dataclasses.replace(refused, text=NO_TOKEN.text)
@@ -81,3 +108,9 @@ def _sent(lease: Lease) -> bytes:
     text = lease.forward.payload["text"]
     assert isinstance(text, str)
     return text.encode("utf-8")
+
+
+def _asked(lease: Lease) -> TokenSet | None:
+    """Return what a decided statement does to the subject, as the parser read it."""
+    said = lease.forward.request.request["sql"]
+    return None if _BACK_TO_START.isdisjoint(said["verbs"]) else BACK_TO_START

@@ -11,7 +11,7 @@ a function by number and is refused. Everything else is forwarded or ends the co
 import asyncio
 import logging
 from collections.abc import Coroutine
-from typing import Final, Protocol
+from typing import Final
 
 from sidecar.intercept.postgres.channel import Channel, Receiver
 from sidecar.intercept.postgres.judge import Judge
@@ -30,33 +30,15 @@ from sidecar.intercept.postgres.protocol.denial import (
 from sidecar.intercept.postgres.protocol.pipeline import Expected, Pipeline
 from sidecar.intercept.postgres.protocol.prepared import Statements
 from sidecar.intercept.postgres.reader import Reader
+from sidecar.intercept.postgres.settings import Keeper
 from sidecar.intercept.postgres.subject import Speaker
 
 # Statements and their uses: for whom they run must be settled before they are looked at.
 _FOR_SOMEBODY: Final = frozenset(b"QPBEF")
+_ABOUT_STATEMENTS: Final = _FOR_SOMEBODY | frozenset(b"DC")
 
 _log = logging.getLogger("sidecar.intercept.postgres")
 Work = Coroutine[None, None, None]
-
-
-class Keeper(Protocol):
-    """What a session needs of its listener."""
-
-    def random(self, size: int) -> bytes:
-        """Return bytes fit for cryptography."""
-        ...
-
-    def spawned(self, task: asyncio.Task[None]) -> None:
-        """Keep a task alive until it is done."""
-        ...
-
-    def became_idle(self, session: "Session") -> None:
-        """Know that nothing of a session is under way."""
-        ...
-
-    def ended(self, session: "Session") -> None:
-        """Forget a session."""
-        ...
 
 
 class Session:
@@ -68,7 +50,7 @@ class Session:
         upstream: Channel,
         judge: Judge,
         speaker: Speaker,
-        keeper: "Keeper",
+        keeper: Keeper["Session"],
     ) -> None:
         """Take both ends, the path, who speaks, and who keeps what outlives a message."""
         self._client = client
@@ -79,7 +61,7 @@ class Session:
         self._keeper = keeper
         self._pipeline = Pipeline()
         self._answers = Answers(self._pipeline)
-        self._outcomes = Outcomes(judge.path, keeper.spawned, self._not_recordable)
+        self._outcomes = Outcomes(judge.path, keeper.spawned, self._not_recordable, self._drive)
         self._buffer = bytearray()
         self._out: list[bytes] = []
         self._is_deciding = False
@@ -164,21 +146,24 @@ class Session:
         self._hold_client()
 
     def _must_wait(self, kind: int) -> bool:
-        """Return whether the message must wait for an answer of the server."""
+        """Return whether the message must wait for an answer of the server or for the ledger."""
+        if self._outcomes.is_full(self._pipeline.syncs):
+            return True
         if len(self._pipeline) >= UNANSWERED_MAX:
             # The server answers a Flush although the client has not asked for one.
             self._out.append(wire.FLUSH)
             return True
         if kind not in _FOR_SOMEBODY or not self._pipeline.syncs:
             return False
-        return self._speaker.is_local
+        return self._speaker.is_unsettled
 
     def _hold_client(self) -> None:
         """Let the client send only as much as can be kept."""
         if self._client.closed or self.is_over:
             return
         is_stopped = self._is_deciding or self._is_full or len(self._pipeline) >= UNANSWERED_MAX
-        hold = len(self._buffer) > WAITING_BYTES_MAX and (is_stopped or self._speaker.is_local)
+        is_stopped = is_stopped or self._outcomes.is_full(self._pipeline.syncs)
+        hold = len(self._buffer) > WAITING_BYTES_MAX and (is_stopped or self._speaker.is_unsettled)
         if hold and not self._is_held:
             self._client.transport.pause_reading()
         elif self._is_held and not hold:
@@ -213,6 +198,9 @@ class Session:
     def _take(self, frame: bytes) -> Work | None:
         """Forward a message, or return the work that must be done first."""
         kind, body = frame[:1], frame[wire.HEADER_BYTES :]
+        if self._pipeline.is_doomed and frame[0] in _ABOUT_STATEMENTS:
+            # Not to be decided, for it is not going to be looked at, and not to be sent undecided.
+            return None
         match kind:
             case b"Q":
                 return self._query(wire.statement_text(body))
@@ -252,12 +240,15 @@ class Session:
     def _use(self, frame: bytes, expected: Expected, absent: Denial) -> Work | None:
         """Forward a Bind or an Execute if a decision covers it, else return what must be asked."""
         found = expected.statements
-        if not found or len(found) > CANDIDATES_MAX:
+        is_turn = any(one.asked is not None for one in found)
+        if is_turn and len(found) > 1 and self._pipeline.syncs:
+            return self._use_later(frame)
+        if not found or len(found) > (1 if is_turn else CANDIDATES_MAX):
             self._refuse(CROWDED if found else absent)
             return None
         identity = self._speaker.identity
         over = tuple(one for one in found if not self._judge.covers(one, identity))
-        if over:
+        if over or (is_turn and expected.kind == b"E"):
             return self._use_again(frame, expected, over)
         self._forward(frame, expected)
         return None
@@ -269,7 +260,7 @@ class Session:
         if isinstance(found, Denial):
             self._refuse(found, as_query=True)
         else:
-            self._forward(wire.query(found.sent), Expected(b"Q", statements=(found,)))
+            await self._run(wire.query(found.sent), Expected(b"Q", statements=(found,)))
 
     async def _parse(self, name: bytes, raw: bytes, types: bytes) -> None:
         found = await self._reader.read(raw)
@@ -299,11 +290,33 @@ class Session:
             if denial is not None:
                 self._refuse(denial)
                 return
+        await self._run(frame, expected)
+
+    async def _use_later(self, frame: bytes) -> None:
+        """Take a message once it is clear which statement it means."""
+        await self._all_answered()
+        work = None if self.is_over else self._take(frame)
+        if work is not None:
+            await work
+
+    async def _run(self, frame: bytes, expected: Expected) -> None:
+        """Forward what is decided, with the subject turned if it runs what asks for that."""
+        if expected.kind != b"B" and expected.statements[0].asked is not None:
+            found = await self._reader.turn(expected.statements[0])
+            if self.is_over:
+                return
+            if isinstance(found, Denial):
+                self._refuse(found, as_query=expected.kind == b"Q")
+                return
+            expected.turn = found
         self._forward(frame, expected)
 
     def _forward(self, frame: bytes, expected: Expected) -> None:
         self._out.append(frame)
         self._pipeline.sent(expected)
+        if expected.turn is not None:
+            # The server may be known to discard it.
+            self._speaker.settle()
 
     def _refuse(self, denial: Denial, *, name: bytes = b"", as_query: bool = False) -> None:
         """Send what the server will refuse in the place of what is denied."""
@@ -326,6 +339,7 @@ class Session:
             self.end(error.code, str(error))
             return
         self._client.write(out)
+        self._speaker.settle()
         if self._pipeline.readies != before:
             self._became_ready()
         if self._buffer:

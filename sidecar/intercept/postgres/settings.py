@@ -1,10 +1,13 @@
-"""What the PostgreSQL listener is told: its settings, who may log in, and when leases end."""
+"""The listener's seams: its settings, who may log in, when leases end, who keeps sessions."""
 
-from typing import Protocol
+import asyncio
+from typing import Protocol, TypeVar
 
 import msgspec
 
 from sidecar.terms.call import Identity, Party
+
+SessionT_contra = TypeVar("SessionT_contra", contravariant=True)
 
 
 class PostgresSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,4 +58,24 @@ class Revocations(Protocol):
     @property
     def epoch(self) -> int:
         """Return a number that grows with each change."""
+        ...
+
+
+class Keeper(Protocol[SessionT_contra]):
+    """What a session needs of its listener, which outlives it."""
+
+    def random(self, size: int) -> bytes:
+        """Return bytes fit for cryptography."""
+        ...
+
+    def spawned(self, task: asyncio.Task[None]) -> None:
+        """Keep a task alive until it is done."""
+        ...
+
+    def became_idle(self, session: SessionT_contra) -> None:
+        """Know that nothing of a session is under way."""
+        ...
+
+    def ended(self, session: SessionT_contra) -> None:
+        """Forget a session."""
         ...

@@ -7,6 +7,7 @@ expression could step around would be none.
 ```
 Fault              kind               raised when
 ├─ NoSuchField     no_such_field      a field or key is absent
+├─ NoSuchVariable  no_such_variable   a name stands for nothing
 ├─ NoSuchOverload  no_such_overload   no meaning of the function takes these types
 ├─ Overflow        overflow           a result is beyond int64, uint64, or the years 1 to 9999
 ├─ DivideByZero    divide_by_zero     an integer is divided by zero
@@ -37,7 +38,14 @@ class NoSuchField(Fault):
     """A field or key is absent."""
 
     kind = "no_such_field"
-    text = "no such field or key"
+    text = "an absent field was read"
+
+
+class NoSuchVariable(Fault):
+    """A name stands for nothing: it was not given, or it is not declared at all."""
+
+    kind = "no_such_variable"
+    text = "a variable could not be evaluated"
 
 
 class NoSuchOverload(Fault):
@@ -51,7 +59,7 @@ class Overflow(Fault):
     """A result cannot be represented."""
 
     kind = "overflow"
-    text = "the result is out of range"
+    text = "a number is out of range"
 
 
 class DivideByZero(Fault):

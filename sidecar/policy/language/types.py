@@ -69,7 +69,7 @@ _ARITY: Final = {"list": 1, "map": 2, "optional": 1}
 # The names by which an expression speaks of a type: `type(x) == int`.
 TYPE_NAMES: Final = frozenset(
     {
-        *("bool", "bytes", "double", "dyn", "int", "list", "map", "null_type", "optional_type"),
+        *("bool", "bytes", "double", "int", "list", "map", "null_type", "optional_type"),
         *("string", "type", "uint", "google.protobuf.Duration", "google.protobuf.Timestamp"),
         *("net.CIDR", "net.IP", "kubernetes.Quantity", "kubernetes.URL"),
     }

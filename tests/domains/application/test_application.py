@@ -98,6 +98,17 @@ def test_a_body_that_no_rule_needs_is_not_read():
     assert parsed.parse.missing == ("request.http.body",)
 
 
+@pytest.mark.parametrize("body", ['{"_method": "DELETE"}', '{"\\u005fmethod": "DELETE"}'])
+def test_a_body_that_no_rule_needs_is_looked_at_for_another_method(body):
+    payload = {"method": "POST", "url": "http://api/x", "body": body,
+               "headers": {"Content-Type": "application/json"}}  # fmt: skip
+
+    with pytest.raises(ParseError) as refused:
+        DOMAIN.parse(call_of("http", payload), DOMAIN.catalogue([]), Needs(body=False))
+
+    assert refused.value.reason == "parse.method"
+
+
 def test_a_file_with_an_upstream_speaks_of_that_upstream_alone():
     def spec(upstream, name):
         return {"protocol": "http", "routes": [{"method": "GET", "path": "/a", "name": name}],

@@ -21,7 +21,7 @@ from sidecar.intercept.postgres.settings import PostgresSettings
 from sidecar.policy.bundle import Bundle, compile_bundle
 from sidecar.terms.errors import RecordError
 from sidecar.terms.ids import rfc3339, uuid7
-from sidecar.terms.record import AnyRecord, DecisionRecord, OutcomeRecord
+from sidecar.terms.record import AdminRecord, AnyRecord, DecisionRecord, OutcomeRecord
 
 BOT, ALICE, MALLORY = "swk_bot-key", "swk_alice-key", "swk_mallory-key"
 
@@ -74,13 +74,19 @@ def bundle(policy: str = POLICY) -> Bundle:
 
 
 class PaperLedger:
-    """Keeps records in a list; `is_full` refuses them as a full disk does."""
+    """Keeps records in a list; `is_full` refuses them as a full disk does.
+
+    While `is_slow` every outcome waits, as for a disk that does not keep up, until `catch_up`.
+    """
 
     def __init__(self) -> None:
         self.records: list[AnyRecord] = []
         self.is_full = False
         self.refuses_outcomes = False
+        self.refuses_turns = False
+        self.is_slow = False
         self._written = asyncio.Event()
+        self._caught_up = asyncio.Event()
 
     async def until(self, is_enough: Callable[[], bool]) -> None:
         """Return when the records are enough."""
@@ -89,9 +95,17 @@ class PaperLedger:
                 self._written.clear()
                 await self._written.wait()
 
+    def catch_up(self) -> None:
+        self.is_slow = False
+        self._caught_up.set()
+
     async def write(self, record: AnyRecord) -> None:
         await asyncio.sleep(0)
+        if self.is_slow and isinstance(record, OutcomeRecord):
+            await self._caught_up.wait()
         if self.is_full or (self.refuses_outcomes and isinstance(record, OutcomeRecord)):
+            raise RecordError("the disk is full")
+        if self.refuses_turns and isinstance(record, AdminRecord):
             raise RecordError("the disk is full")
         self.records.append(record)
         self._written.set()

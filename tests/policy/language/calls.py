@@ -23,7 +23,10 @@ def argument(given: Any) -> Any:
 
 
 def called(row: list[Any]) -> Any:
-    name, args = row[0], [argument(item) for item in row[1:]]
+    return applied(row[0], [argument(item) for item in row[1:]])
+
+
+def applied(name: str, args: list[Any]) -> Any:
     is_member = name.startswith(".")
     declared = FUNCTIONS[name.removeprefix("."), is_member, len(args) - is_member]
     return declared.call(*args)

@@ -8,7 +8,7 @@ from sidecar.policy.language.reading.lexer import SyntaxProblem, tokens
 from sidecar.policy.language.reading.parser import parse
 from sidecar.policy.language.tree import Constant, Tree
 from sidecar.policy.language.walk import children, nodes
-from tests.trees import shown
+from tests.trees import EXPRESSIONS, shown
 
 PIECES = st.sampled_from(
     [
@@ -67,25 +67,6 @@ PIECES = st.sampled_from(
     ]
 )
 SOUP = st.lists(st.one_of(PIECES, st.just(" "), st.just("\n")), max_size=20).map("".join)
-
-
-LEAVES = st.sampled_from(
-    ["a", "b.c", ".d", "1", "-1", "2u", ".5", "'x'", "r'y'", "null", "[]", "{}"]
-)
-FORMS = (
-    *("({0})", "{0}.f", "{0}.`g h`", "({0}).?f", "[{0}, {1}]", "[?{0},]", "{{{0}: {1}}}", "!({0})"),
-    *("{0}[{1}]", "{0}[?{1}]", "f({0})", "a.f({0}, {1})", "{0} + {1}", "{0} - {1} * {2}", "-({0})"),
-    *("{0} && {1} || {2}", "{0} == {1}", "{0} in {1}", "({0}) ? ({1}) : {2}", "{0} // c\n < {1}"),
-    *("has(({0}).f)", "[{0}].all(x, {1})", "[{0}].map(x, {1}, {2})", "cel.bind(x, {0}, {1})"),
-    *("a.exists(k, v, {0})", "[{0}].sortBy(x, {1})", "A.B{{c: {0}}}", "{0}\t!=\n{1}"),
-)
-
-
-def _formed(inner):
-    return st.builds(str.format, st.sampled_from(FORMS), inner, inner, inner)
-
-
-EXPRESSIONS = st.recursive(LEAVES, _formed, max_leaves=12)
 
 
 def read(source: str) -> Tree | SyntaxProblem:

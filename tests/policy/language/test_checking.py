@@ -4,6 +4,7 @@ import pytest
 
 from sidecar.policy.language.checking.checker import check
 from sidecar.policy.language.checking.names import Environment
+from sidecar.policy.language.checking.reads import paths
 from sidecar.policy.language.functions.signature import function, member
 from sidecar.policy.language.functions.standard import (
     arithmetic,
@@ -86,6 +87,15 @@ def test_a_mistake(row):
         said.append(f"{line}:{column} «{row.given[problem.start : problem.end]}» {problem.text}")
 
     assert row.want == said
+
+
+@pytest.mark.parametrize("row", rows("policy/language/reads.yaml"))
+def test_what_is_read_by(row):
+    environment = Environment(dict.fromkeys(row.table["variables"], DYN), FUNCTIONS)
+
+    checked = check(parse(row.given), environment)
+
+    assert frozenset(row.want) == paths(checked.tree)
 
 
 def test_what_has_a_type_has_no_problem():

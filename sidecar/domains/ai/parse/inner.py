@@ -5,10 +5,15 @@ names of arguments tell, at any depth and through JSON held as text: `sql`, `sql
 `statement`, … are SQL always, `query` is when it starts as a statement does. Doubt is SQL: text
 that is no SQL is then refused by the SQL parser, and `{protocol: text}` in the catalogue says that
 an argument is none.
+
+What answers a tool's own questions (`inputResponses`) may hold the same arguments, at any depth and
+in any of those spellings. There a declaration adds and never takes away: a declared text is looked
+into, for the server alone knows which of its arguments an answer becomes.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain, islice
 from typing import Final
 
 from sidecar.domains.ai.catalogue import Argument
@@ -25,6 +30,10 @@ from sidecar.terms.errors import ParseError
 from sidecar.terms.request import Inner
 from sidecar.terms.words import component
 
+# What a name is taken to hold where the catalogue says nothing of it.
+_SQL: Final = Argument("sql")
+_Under = tuple[Argument, ...]
+_URL: Final = re.compile(r"\s*(?:[A-Za-z][A-Za-z0-9+.-]*:)?//")
 # Compared without case, `_`, `-` and blanks: sqlQuery, SQL_QUERY and sql-query are one name.
 _ALWAYS: Final = frozenset((
     "sql", "sqls", "sqlquery", "sqlqueries", "sqltext", "sqlstatement", "sqlstatements",
@@ -61,26 +70,43 @@ def inner_calls(
     for name, argument in declared.items():
         found += _declared(arguments.get(name), argument, f"{at}.{_step(name)}")
     rest = {name: value for name, value in arguments.items() if name not in declared}
-    for inner in _guessed(rest, at):
-        found.append(inner)
-        if len(found) > INNER_MAX:
-            break
+    return _bounded(chain(found, _Guess({}).walk(rest, at)))
+
+
+def answered_calls(
+    answers: Object, declared: Mapping[str, Argument], at: str = "params.inputResponses"
+) -> tuple[Inner, ...]:
+    """Return the calls found inside the answers to a tool whose arguments are `declared`.
+
+    Raises:
+        ParseError: As `inner_calls`, but that no argument need be there.
+    """
+    told = {_plain(name): one for name, one in declared.items() if one.protocol != "text"}
+    return _bounded(_Guess(told).walk(answers, at))
+
+
+def _bounded(calls: Iterable[Inner]) -> tuple[Inner, ...]:
+    found = tuple(islice(calls, INNER_MAX + 1))
     if len(found) > INNER_MAX:
         raise refuse("parse.too_large", f"more than {INNER_MAX} statements in the arguments")
     if sum(len(inner.payload.get("text", "")) for inner in found) > INNER_CHARS_MAX:
         raise refuse("parse.too_large", f"statements of more than {INNER_CHARS_MAX} characters")
-    return tuple(found)
+    return found
 
 
 def _declared(value: Json, argument: Argument, at: str) -> Iterator[Inner]:
     if argument.protocol == "text":
         return
     for where, text in _texts(value, at):
-        if argument.protocol == "sql":
-            payload = {"dialect": argument.dialect, "text": text}
-        else:
-            payload = {"method": argument.method, "url": text}
-        yield Inner(where, argument.protocol, payload, argument.upstream)
+        yield _call(text, argument, where)
+
+
+def _call(text: str, argument: Argument, at: str) -> Inner:
+    if argument.protocol == "sql":
+        payload = {"dialect": argument.dialect, "text": text}
+    else:
+        payload = {"method": argument.method, "url": text}
+    return Inner(at, argument.protocol, payload, argument.upstream)
 
 
 def _texts(value: Json, at: str) -> list[tuple[str, str]]:
@@ -93,32 +119,71 @@ def _texts(value: Json, at: str) -> list[tuple[str, str]]:
     return [(f"{at}[{i}]" if listed else at, text) for i, text in enumerate(texts)]
 
 
-def _guessed(
-    value: Json, at: str, name: str = "", *, is_sql: bool = False, depth: int = 0
-) -> Iterator[Inner]:
-    """Walk `value`, which stands under `name`; `is_sql` when a name further up is one of SQL."""
-    if isinstance(value, dict):
-        below = is_sql or _plain(name) in _ALWAYS | _MAYBE
-        for key, entry in value.items():
-            yield from _guessed(entry, f"{at}.{_step(key)}", key, is_sql=below, depth=depth)
-    elif isinstance(value, list):
-        for i, entry in enumerate(value):
-            yield from _guessed(entry, f"{at}[{i}]", name, is_sql=is_sql, depth=depth)
-    elif isinstance(value, str):
-        yield from _guessed_text(value, at, name, is_sql=is_sql, depth=depth)
+class _Guess:
+    """Walks what is not an argument by declaration, and takes for a call what is named like one.
+
+    Args:
+        told: Arguments by plain name that are what they are declared to be wherever they stand.
+    """
+
+    def __init__(self, told: Mapping[str, Argument]) -> None:
+        self._told = told
+
+    def walk(
+        self, value: Json, at: str, name: str = "", under: _Under = (), depth: int = 0
+    ) -> Iterator[Inner]:
+        """Yield the calls in `value`, which stands under `name`.
+
+        Args:
+            value: What is looked into.
+            at: Its path.
+            name: Its key, or its list's.
+            under: What names further up say that texts below them may hold.
+            depth: How often JSON was held as text on the way.
+        """
+        if isinstance(value, dict):
+            below = (*self._of(_plain(name)), *under)
+            for key, entry in value.items():
+                yield from self.walk(entry, f"{at}.{_step(key)}", key, below, depth)
+        elif isinstance(value, list):
+            for i, entry in enumerate(value):
+                yield from self.walk(entry, f"{at}[{i}]", name, under, depth)
+        elif isinstance(value, str):
+            yield from self._text(value, at, name, under, depth)
+
+    def _of(self, plain: str) -> _Under:
+        told = self._told.get(plain)
+        if told is not None:
+            return (told,)
+        return (_SQL,) if plain in _ALWAYS | _MAYBE else ()
+
+    def _text(self, text: str, at: str, name: str, under: _Under, depth: int) -> Iterator[Inner]:
+        known = self._known(text, _plain(name), under)
+        if known is not None:
+            yield _call(text, known, at)
+            return
+        nested = _json_in(text)
+        if nested is None:
+            return
+        if depth >= TEXT_JSON_DEPTH_MAX:
+            raise refuse("parse.too_large", "JSON held as text inside JSON too deeply")
+        yield from self.walk(nested, at, name, under, depth + 1)
+
+    def _known(self, text: str, plain: str, under: _Under) -> Argument | None:
+        """Return what `text` is, None when it is no call."""
+        told = self._told.get(plain)
+        if told is not None:
+            return told
+        if plain in _ALWAYS:
+            return next((one for one in under if one.protocol == "sql"), _SQL)
+        maybe = (*under, _SQL) if plain in _MAYBE else under
+        return next((one for one in maybe if _looks_like(text, one)), None)
 
 
-def _guessed_text(text: str, at: str, name: str, *, is_sql: bool, depth: int) -> Iterator[Inner]:
-    plain = _plain(name)
-    if plain in _ALWAYS or ((is_sql or plain in _MAYBE) and starts_as_sql(text)):
-        yield Inner(at, "sql", {"dialect": "postgres", "text": text})
-        return
-    nested = _json_in(text)
-    if nested is None:
-        return
-    if depth >= TEXT_JSON_DEPTH_MAX:
-        raise refuse("parse.too_large", "JSON held as text inside JSON too deeply")
-    yield from _guessed(nested, at, name, is_sql=is_sql, depth=depth + 1)
+def _looks_like(text: str, argument: Argument) -> bool:
+    if argument.protocol == "http":
+        return _URL.match(text) is not None
+    return starts_as_sql(text)
 
 
 def _plain(name: str) -> str:

@@ -14,15 +14,15 @@ which of the two speaks is not known here. `_meta` is passed on and never read: 
 nobody's identity.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import msgspec
 
-from sidecar.domains.ai.catalogue import AiCatalogue
+from sidecar.domains.ai.catalogue import AiCatalogue, Argument
 from sidecar.domains.ai.catalogue.names import name, named_id, opaque, opaque_id, uri
 from sidecar.domains.ai.limits import ELEMENTS_MAX
-from sidecar.domains.ai.parse.inner import inner_calls
+from sidecar.domains.ai.parse.inner import answered_calls, inner_calls
 from sidecar.domains.ai.parse.jsonrpc import Message, read
 from sidecar.domains.ai.parse.shape import (
     Object,
@@ -162,14 +162,20 @@ def _check_params(said: _Said) -> None:
         optional_mapping(said.params, key, f"`{key}`")
 
 
-def _understood(said: _Said, cls: ActionClass, resource: Resource, native: Object) -> Parsed:
+def _understood(
+    said: _Said,
+    cls: ActionClass,
+    resource: Resource,
+    native: Object,
+    declared: Mapping[str, Argument] = {},
+) -> Parsed:
     about = {"server": said.server, "method": said.method, "notification": False}
     answers = said.params.get("inputResponses")
     parsed = understood(
         "mcp", [target(cls, said.method, resource)], {**about, "answers": answers, **native}
     )
     # A tool asks for what it needs: SQL may come as the answer to an elicitation too.
-    inner = inner_calls(answers, {}, "params.inputResponses") if answers else ()
+    inner = answered_calls(answers, declared) if answers else ()
     return msgspec.structs.replace(parsed, inner=inner)
 
 
@@ -180,7 +186,8 @@ def _tool(said: _Said) -> Parsed:
     known = said.catalogue.tool(id, said.upstream)
     inner: tuple[Inner, ...] = inner_calls(arguments, known.arguments)
     native = {"name": tool, "arguments": arguments}
-    parsed = _understood(said, known.cls, said.under_server("tool", id), native)
+    resource = said.under_server("tool", id)
+    parsed = _understood(said, known.cls, resource, native, known.arguments)
     return msgspec.structs.replace(parsed, inner=(*inner, *parsed.inner))
 
 

@@ -19,6 +19,7 @@ from sidecar.domains.application.parse.headers import (
     read_media,
     shown,
 )
+from sidecar.domains.application.parse.override import overridden, refuse_override, says_method
 from sidecar.domains.application.parse.shape import envelope, mapping, only, text
 from sidecar.domains.application.parse.url import Query, Url, read_host, read_query, read_url
 from sidecar.domains.application.vocabulary import BODILESS, METHOD_CLASSES
@@ -62,6 +63,7 @@ def parse_http(call: Call, catalogue: Catalogue, needs: Needs) -> Parsed:
     missing: tuple[str, ...] = ()
     if raw:
         media = read_media(http.headers)
+        refuse_override(http.method, http.headers.get("content-type"), media, raw)
         if needs.body and media and media.json:
             native["body"] = _json_body(raw, media.charset)
         else:
@@ -129,8 +131,8 @@ def _json_body(raw: bytes, charset: str | None) -> Json:
     if charset not in {None, "utf-8", "utf8"}:
         raise ParseError(reason("parse.content_type"), "JSON in a charset other than UTF-8")
     body = loads(raw)
-    if isinstance(body, dict) and "_method" in body:
-        raise ParseError(reason("parse.ambiguous"), "a body that overrides the method")
+    if says_method(body):
+        raise overridden("body")
     return body
 
 
@@ -164,7 +166,10 @@ def _targets(call: Call, http: _Http, catalogue: Catalogue) -> tuple[Target, ...
     if route.object_ is None:
         return (first,)
     kind, id_template = route.object_
-    id_ = fill(id_template, {name: component(value) for name, value in params.items()})
+    # Where the template itself sets dots, a parameter's are encoded: `a.b` `c` is not `a` `b.c`.
+    has_dots = "." in fill(id_template, dict.fromkeys(params, ""))
+    spelt = component if has_dots else path_component
+    id_ = fill(id_template, {name: spelt(value) for name, value in params.items()})
     second = _target(call, action, catalogue, (kind, id_), params)
     return (first, msgspec.structs.replace(second, role="object"))
 

@@ -13,6 +13,7 @@ from urllib.parse import unquote_to_bytes
 import msgspec
 
 from sidecar.domains.application.limits import HOST_BYTES_MAX, QUERY_PAIRS_MAX, URL_BYTES_MAX
+from sidecar.domains.application.parse.override import is_override, overridden
 from sidecar.terms.call import Json
 from sidecar.terms.errors import ParseError
 from sidecar.terms.reasons import reason
@@ -109,7 +110,7 @@ def read_query(raw: str) -> tuple[Query, tuple[str, ...]]:
     A key that repeats is a list, in order. Empty pairs (`a=1&&b=2`) say nothing to anyone.
 
     Raises:
-        ParseError: `parse.encoding`, `parse.ambiguous`, `parse.too_large`.
+        ParseError: `parse.encoding`, `parse.ambiguous`, `parse.too_large`, `parse.method`.
 
     Source: WHATWG URL §5.1 (`application/x-www-form-urlencoded` parsing).
     """
@@ -125,8 +126,8 @@ def read_query(raw: str) -> tuple[Query, tuple[str, ...]]:
     for pair in pairs:
         key, _, value = pair.partition("=")
         found.setdefault(_decoded(key), []).append(_decoded(value))
-    if "_method" in found:
-        raise ParseError(reason("parse.ambiguous"), "a query that overrides the method")
+    if any(map(is_override, found)):
+        raise overridden("query")
     repeated = tuple(key for key, values in found.items() if len(values) > 1)
     return {
         key: values if len(values) > 1 else values[0] for key, values in found.items()

@@ -31,7 +31,7 @@ from sidecar.domains.data.limits import (
 from sidecar.domains.data.parse.access import CLASSES, TableAccess
 from sidecar.domains.data.parse.statement import Statement, read_statement
 from sidecar.domains.data.parse.text.lexer import statements, tokens
-from sidecar.domains.data.parse.text.session import session_verb
+from sidecar.domains.data.parse.text.session import resets_all, session_verb
 from sidecar.terms.call import Call, Json
 from sidecar.terms.errors import ParseError
 from sidecar.terms.reasons import reason
@@ -113,7 +113,7 @@ def _analysed(
     }  # fmt: skip
     verb = session_verb(found[0]) if found else "empty"
     if verb is not None:
-        native["verbs"] = [verb]
+        native["verbs"] = [verb, *(f"{verb}_all" for one in found if resets_all(one))]
         return Parsed((_connect(verb, upstream),), native, _STATUS)
     statement = read_statement(found[0], relations, search_path)
     targets = _targets(statement, relations, upstream) or (_connect(statement.kind, upstream),)

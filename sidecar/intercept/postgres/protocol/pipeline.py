@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from sidecar.intercept.postgres.protocol.denial import Denial
+from sidecar.intercept.postgres.protocol.naming import Turn
 from sidecar.intercept.postgres.protocol.prepared import Lease, Names, Statements
 from sidecar.intercept.postgres.protocol.wire import ProtocolError, fields
 
@@ -36,6 +37,7 @@ class Expected:
         closes: `S` or `P`, for a Close.
         statements: What it proposes (P), binds (B), or runs (E, Q).
         denial: What the client is told in place of the error that `nonce` provokes.
+        turn: What it does to the subject (E, Q); told here whether the server took it.
     """
 
     kind: bytes
@@ -43,6 +45,7 @@ class Expected:
     closes: bytes = b""
     statements: Statements = ()
     denial: Denial | None = None
+    turn: Turn | None = None
     nonce: str = ""
     rows: int = 0
     status: str | None = None
@@ -56,6 +59,7 @@ class Pipeline:
     `status` is the last ReadyForQuery's (`I` idle, `T` in a transaction, `E` in a failed one) and
     `readies` counts them. `segment` counts the Syncs that were sent; `syncs` are the Syncs and
     Queries that are not answered: each ends with a ReadyForQuery of its own.
+    `is_doomed` is a segment in which something was denied: the server will discard the rest of it.
     `touched` are the decisions of which there is something to tell.
     """
 
@@ -64,6 +68,7 @@ class Pipeline:
     readies: int = 0
     segment: int = 0
     is_fatal: bool = False
+    is_doomed: bool = False
     statements: Names = field(default_factory=Names)
     portals: Names = field(default_factory=Names)
     touched: dict[Lease, None] = field(default_factory=dict)
@@ -78,8 +83,9 @@ class Pipeline:
     def sent(self, expected: Expected) -> None:
         """Note a message that goes upstream, unless the server will discard it unanswered."""
         if expected.kind == b"S":
-            self._skipping = False
+            self._skipping = self.is_doomed = False
             self.segment += 1
+        self.is_doomed |= expected.kind == b"P" and expected.denial is not None
         if self._skipping:
             self._discard(expected)
             return
@@ -151,6 +157,7 @@ class Pipeline:
             names = self.statements if head.closes == b"S" else self.portals
             self._touch(names.close(head.name))
         elif head.kind == b"E":
+            _settle_turn(head, took=True)
             self._note(head, "forwarded", "suspended")
 
     def _touch(self, statements: Statements) -> None:
@@ -165,6 +172,7 @@ class Pipeline:
         head.status = words[0] or "EMPTY"
         if head.kind == b"E":
             self._queue.popleft()
+            _settle_turn(head, took=True)
             self._note(head, head.result, head.status)
         elif head.kind != b"Q":
             raise ProtocolError("a completion of nothing that was executed")
@@ -177,6 +185,7 @@ class Pipeline:
         self.status = body.decode("ascii")
         self.readies += 1
         if head.kind == b"Q":
+            _settle_turn(head, took=head.result != "failed")
             self._note(head, head.result, head.status)
 
     def _failed(self, body: bytes) -> bytes | None:
@@ -191,6 +200,7 @@ class Pipeline:
         if head.kind not in (b"S", b"Q"):
             self._queue.popleft()
             self._settle_failed(head)
+            _settle_turn(head, took=False)
             if head.kind in (b"P", b"E"):
                 self._note(head, "failed", head.status)
             self._skip()
@@ -217,6 +227,7 @@ class Pipeline:
     def _discard(self, expected: Expected) -> None:
         if expected.kind in (b"P", b"Q"):
             self._note(expected, "failed", _SKIPPED)
+        _settle_turn(expected, took=False)
 
     def _note(self, head: Expected, result: str, status: str | None) -> None:
         """Count a use to its decision: the newest of what the name may stand for."""
@@ -231,3 +242,8 @@ class Pipeline:
         if lease.result == "forwarded" or lease not in self.touched:
             lease.result, lease.status = result, status
         self.touched[lease] = None
+
+
+def _settle_turn(expected: Expected, *, took: bool) -> None:
+    if expected.turn is not None:
+        expected.turn.took = took

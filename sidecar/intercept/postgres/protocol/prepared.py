@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from sidecar.intercept.postgres.limits import NAMES_MAX
+from sidecar.intercept.postgres.protocol.naming import TokenSet
 from sidecar.terms.answer import Forward
 from sidecar.terms.call import Identity
 from sidecar.terms.domain import Needs
@@ -59,12 +60,14 @@ class Lease:
 class Statement:
     """A statement's text as the client wrote it and as it was sent, and its latest decision.
 
-    There is no decision on what the sidecar itself puts in a statement's place (see `subject`).
+    There is no decision on what the sidecar itself puts in a statement's place (see `naming`).
+    `asked` is what each run of it does to the subject.
     """
 
     text: str
     sent: bytes
     lease: Lease | None = None
+    asked: TokenSet | None = None
 
 
 Statements = tuple[Statement, ...]

@@ -18,6 +18,7 @@ import msgspec
 
 from sidecar.policy.language.checking import folds, wording
 from sidecar.policy.language.checking.names import Environment, Path, path_of
+from sidecar.policy.language.functions.wrappers import FIELD, WRAPPERS
 from sidecar.policy.language.tree import (
     Bind,
     Call,
@@ -282,9 +283,18 @@ class _Checker:
         return self._wrong(f"`?` expects an optional, this is {wording.a(found)}", tree)
 
     def message_of(self, tree: MessageOf) -> _Typed:
-        found = self._wrong(f"there are no message types, such as `{tree.name}`", tree)
-        fields = tuple((name, self.visit(value)[0]) for name, value in tree.fields)
-        return MessageOf(tree.start, tree.end, tree.name, fields), found
+        full = self._environment.wrapper(tree.name)
+        typed = [(name, *self.visit(value)) for name, value in tree.fields]
+        fields = tuple((name, value) for name, value, _ in typed)
+        if full is None:
+            found = self._wrong(f"there are no message types, such as `{tree.name}`", tree)
+            return MessageOf(tree.start, tree.end, tree.name, fields), found
+        wrapped = WRAPPERS[full].type
+        if [name for name, _ in fields] not in ([], [FIELD]):
+            self._wrong(f"`{full}` has one field, `{FIELD}`", tree)
+        elif any(not fits(found, wrapped, {}) for _, _, found in typed):
+            self._wrong(f"`{full}` expects {wording.a(wrapped)}", tree)
+        return MessageOf(tree.start, tree.end, full, fields), wrapped
 
     # Macros.
 

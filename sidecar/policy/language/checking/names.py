@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from sidecar.policy.language.functions.signature import Function
+from sidecar.policy.language.functions.wrappers import WRAPPERS
 from sidecar.policy.language.tree import Name, Select, Tree
 from sidecar.policy.language.types import TYPE, TYPE_NAMES, AnyType
 
@@ -56,6 +57,13 @@ class Environment:
         """Return the full name of the function that `name(…)` means, `.name` in the root alone."""
         for full in self._candidates(name.removeprefix("."), rooted=name.startswith(".")):
             if full in self._names:
+                return full
+        return None
+
+    def wrapper(self, name: str) -> str | None:
+        """Return the full name of the message that `name{…}` means; see `WRAPPERS`."""
+        for full in self._candidates(name.removeprefix("."), rooted=name.startswith(".")):
+            if full in WRAPPERS:
                 return full
         return None
 

@@ -57,6 +57,8 @@ _WORDS: Final = frozenset(
     word for rule in _GRAMMAR.values() for word in re.findall(r"(?<!\\)[a-z]+", rule.pattern)
 ) | {"set", "local"}
 _TRANSACTION: Final = re.compile(rf"set (?:local )?transaction {_MODES}\Z")
+_RESET_ALL: Final = [Token("word", "reset"), Token("word", "all")]
+_DISCARD_ALL: Final = [Token("word", "discard"), Token("word", "all")]
 VERBS: Final = frozenset(_GRAMMAR) | {"set", "reset"}
 
 
@@ -77,6 +79,11 @@ def session_verb(statement: list[Token]) -> str | None:
     elif not _matches(_GRAMMAR[verb], statement):
         raise ParseError(reason("parse.unsupported"), f"this form of `{verb}` is not read")
     return verb
+
+
+def resets_all(statement: list[Token]) -> bool:
+    """Return whether `statement` returns the whole session to its start."""
+    return statement in (_RESET_ALL, _DISCARD_ALL)
 
 
 def _matches(rule: re.Pattern[str], statement: list[Token]) -> bool:

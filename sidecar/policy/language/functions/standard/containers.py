@@ -31,7 +31,7 @@ def select(operand: object, field: str) -> object:
         raise NoSuchField
     if type(operand) is Maybe:
         return _through(operand, field)
-    raise NoSuchOverload
+    raise NoSuchOverload("a field was read of something that has none")
 
 
 def _through(operand: Maybe, field: str) -> Maybe:

@@ -1,0 +1,209 @@
+"""Optimistic Python code for an expression: right where it has a value, silent where it is unsure.
+
+CEL is pure, so nothing is lost by a second evaluation. The code uses Python's `and`, `or` and
+loops, which know no absorbed faults, and reads fields by subscript; where anything is not as it
+hopes it raises, and the exact evaluator is asked. INVARIANT: a value that the code returns is the
+value that `exact` has, for every input of JSON values.
+
+Functions are made of code objects directly: nothing is executed while they are compiled, and they
+reach only the globals of `scope`, among which are no builtins.
+"""
+
+from collections.abc import Callable, Collection
+from types import CodeType, FunctionType
+from typing import Any, Final, TypeAlias, cast
+
+from sidecar.policy.language.functions import FUNCTIONS
+from sidecar.policy.language.running import forms, loops
+from sidecar.policy.language.running.scope import BUDGET, Piece, Scope, Unsure
+from sidecar.policy.language.running.state import FACT_NAMES
+from sidecar.policy.language.tree import (
+    Bind,
+    Call,
+    Constant,
+    Fold,
+    ListOf,
+    MapOf,
+    MessageOf,
+    Name,
+    Select,
+    Tree,
+)
+from sidecar.policy.language.values import TYPES, Uint
+from sidecar.policy.language.walk import nodes
+from sidecar.terms.decision import Facts
+
+Fast: TypeAlias = Callable[[Any, Facts], object]
+_MAIN: Final = "main"
+_CHAINS: Final = {"_&&_": " and ", "_||_": " or "}
+# Types that tell which short form is right; of the others only that they are not these.
+_KINDS: Final = {
+    "bool": "bool",
+    "int": "int",
+    "string": "string",
+    "list": "list",
+    "optional": "maybe",
+}
+
+
+def emitted(tree: Tree, variables: Collection[str]) -> Fast | None:
+    """Return a function of data and facts, or None where there is no fast form.
+
+    The function raises one of `scope.GIVES_UP` where the exact evaluator must be asked.
+
+    Args:
+        tree: As the checker returns it.
+        variables: The full names that stand for data; every other rooted name is a type.
+    """
+    writer = _Writer(tree, variables)
+    try:
+        body = writer.visit(tree)
+        return _compiled(writer.source(body), writer.scope.known)
+    except (Unsure, SyntaxError, RecursionError, MemoryError):
+        # Python bounds how deep brackets nest, well above what people write.
+        return None
+
+
+def _compiled(source: str, known: dict[str, object]) -> Fast:
+    module = compile(source, "<expression>", "exec", dont_inherit=True, optimize=0)
+    for code in module.co_consts:
+        if isinstance(code, CodeType):
+            known[code.co_name] = FunctionType(code, known)
+    return cast("Fast", known[_MAIN])
+
+
+class _Writer:
+    """Writes one expression; see `scope.Writer`."""
+
+    def __init__(self, tree: Tree, variables: Collection[str]) -> None:
+        self.scope = Scope(variables)
+        self.folds = sum(isinstance(node, Fold) for node in nodes(tree))
+
+    def source(self, body: Piece) -> str:
+        """Return the module: the loops, and the function that begins with reading the roots."""
+        read = [f" {name} = d[{full!r}]" for full, name in self.scope.roots.items()]
+        lines = [f"def {_MAIN}(d, f):", *read, f" b = [{BUDGET}]", f" return {body.code}"]
+        if self.folds < 2:
+            lines.remove(f" b = [{BUDGET}]")
+        return "\n".join([*self.scope.functions, *lines, ""])
+
+    def visit(self, tree: Tree) -> Piece:
+        """Return the code of a node."""
+        return _VISITS[type(tree)](self, tree)
+
+    def condition(self, tree: Tree) -> str:
+        """Return code whose value is `True` or `False`, of a node that must be a bool."""
+        piece = self.visit(tree)
+        if piece.kind == "bool":
+            return piece.code
+        first, again = self.scope.once(piece)
+        return f"({first} is True or {again} is not False and give_up())"
+
+    # Names, fields, literals.
+
+    def constant(self, tree: Constant) -> Piece:
+        if tree.kind == "uint":
+            assert isinstance(tree.value, int)
+            return Piece(self.scope.constant(Uint(tree.value)), "uint")
+        text = repr(tree.value)
+        return Piece(f"({text})" if text.startswith("-") else text, tree.kind)
+
+    def name(self, tree: Name) -> Piece:
+        if not tree.rooted:
+            return Piece(self.scope.local(tree.name))
+        if tree.name in self.scope.variables:
+            return Piece(self.scope.root(tree.name))
+        kind = TYPES.get(tree.name)
+        if kind is None:
+            raise Unsure
+        return Piece(self.scope.constant(kind))
+
+    def select(self, tree: Select) -> Piece:
+        operand = self.visit(tree.operand)
+        field = repr(tree.field)
+        if tree.optional:
+            return Piece(f"optional_select({operand.code}, {field})", "maybe")
+        if tree.test:
+            first, again = self.scope.once(operand)
+            asked = f"{field} in {again} if type({first}) is dict"
+            return Piece(f"({asked} else has_field({again}, {field}))", "bool")
+        if operand.kind == "maybe":
+            return Piece(f"select({operand.code}, {field})", "maybe")
+        return forms.field_of(operand, tree.field)
+
+    # Calls.
+
+    def call(self, tree: Call) -> Piece:
+        name = tree.function
+        if name in _CHAINS:
+            clauses = [self.condition(each) for each in _chain(tree, name)]
+            return Piece(f"({_CHAINS[name].join(clauses)})", "bool")
+        args = tree.args if tree.target is None else (tree.target, *tree.args)
+        form = forms.FORMS.get((name, tree.target is not None, len(tree.args)))
+        piece = form(self, args) if form else None
+        return piece or self._strict(tree, args)
+
+    def _strict(self, tree: Call, args: tuple[Tree, ...]) -> Piece:
+        codes = [self.visit(arg).code for arg in args]
+        if tree.target is None and (tree.function, len(codes)) in FACT_NAMES:
+            asked = ", ".join([self.scope.read("f"), repr(tree.function), *codes])
+            return Piece(f"fact({asked})")
+        declared = FUNCTIONS.get((tree.function, tree.target is not None, len(tree.args)))
+        if declared is None:
+            raise Unsure
+        results = {_KINDS.get(each.result.name, "dyn") for each in declared.signatures}
+        kind = results.pop() if len(results) == 1 else "dyn"
+        return Piece(f"{self.scope.constant(declared.call)}({', '.join(codes)})", kind)
+
+    # Aggregates and macros.
+
+    def list_of(self, tree: ListOf) -> Piece:
+        codes = [self.visit(item).code for item in tree.items]
+        for at in tree.optional:
+            codes[at] = f"*held({codes[at]})"
+        return Piece(f"[{', '.join(codes)}]", "list")
+
+    def map_of(self, tree: MapOf) -> Piece:
+        if tree.optional:
+            raise Unsure
+        entries = [(self.visit(key).code, self.visit(value).code) for key, value in tree.entries]
+        keys = [key.value if isinstance(key, Constant) else None for key, _ in tree.entries]
+        if all(isinstance(key, str) for key in keys) and len(set(keys)) == len(keys):
+            return Piece(f"{{{', '.join(f'{key}: {value}' for key, value in entries)}}}", "map")
+        return Piece(f"map_of({', '.join(f'({key}, {value})' for key, value in entries)})", "map")
+
+    def message_of(self, _tree: MessageOf) -> Piece:
+        raise Unsure
+
+    def fold(self, tree: Fold) -> Piece:
+        return loops.loop(self, tree)
+
+    def bind(self, tree: Bind) -> Piece:
+        return loops.bind(self, tree)
+
+
+def _chain(tree: Tree, function: str) -> list[Tree]:
+    """Return the clauses of a chain of `&&` or `||`, however it is bracketed."""
+    found: list[Tree] = []
+    rest = [tree]
+    while rest:
+        node = rest.pop()
+        if isinstance(node, Call) and node.function == function:
+            rest += reversed(node.args)
+        else:
+            found.append(node)
+    return found
+
+
+# The tree is a closed union; each method takes the one kind of node that it stands beside.
+_VISITS: Final[dict[type, Callable[[_Writer, Any], Piece]]] = {
+    Constant: _Writer.constant,
+    Name: _Writer.name,
+    Select: _Writer.select,
+    Call: _Writer.call,
+    ListOf: _Writer.list_of,
+    MapOf: _Writer.map_of,
+    MessageOf: _Writer.message_of,
+    Fold: _Writer.fold,
+    Bind: _Writer.bind,
+}

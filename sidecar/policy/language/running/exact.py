@@ -1,0 +1,349 @@
+"""The exact evaluator: a checked tree → closures that mean what the specification says.
+
+Every node becomes a function of a `Run`. Faults travel as exceptions; `&&`, `||`, `all` and
+`exists` catch them, as do no others: one operand that decides outweighs another that fails. What
+`cel.bind` names is computed when it is first asked for, and once. This is the meaning; the emitted
+code is a faster way to the same value and asks here whenever it is not sure.
+
+Source: https://github.com/google/cel-spec/blob/master/doc/langdef.md#evaluation
+"""
+
+from collections.abc import Callable, Collection
+from typing import Any, Final, TypeAlias
+
+from sidecar.policy.language.faults import Fault, InvalidArgument, NoSuchOverload, NoSuchVariable
+from sidecar.policy.language.functions import FUNCTIONS
+from sidecar.policy.language.functions.extensions import optionals
+from sidecar.policy.language.functions.standard.containers import (
+    has_field,
+    optional_select,
+    select,
+)
+from sidecar.policy.language.functions.wrappers import FIELD, WRAPPERS
+from sidecar.policy.language.running import folds
+from sidecar.policy.language.running.state import FACT_NAMES, Run
+from sidecar.policy.language.tree import (
+    Bind,
+    Call,
+    Constant,
+    Fold,
+    ListOf,
+    MapOf,
+    MessageOf,
+    Name,
+    Select,
+    Tree,
+)
+from sidecar.policy.language.values import TYPES, Maybe, Uint, map_key
+
+Step: TypeAlias = Callable[[Run], object]
+
+
+class Exact:
+    """An expression that can be evaluated; `slots` is how many locals it needs room for."""
+
+    __slots__ = ("_slots", "_step")
+
+    def __init__(self, tree: Tree, variables: Collection[str]) -> None:
+        """Make closures of a tree.
+
+        Args:
+            tree: As the checker returns it; what it could not resolve fails when it is reached.
+            variables: The full names that stand for data; every other rooted name is a type.
+        """
+        builder = _Builder(variables)
+        self._step = builder.visit(tree)
+        self._slots = builder.slots
+
+    def evaluate(self, run: Run) -> object:
+        """Return the value.
+
+        Raises:
+            Fault: There is none.
+        """
+        run.slots = [None] * self._slots
+        return self._step(run)
+
+
+class _Lazy:
+    """What a name is bound to: computed at most once, value or fault."""
+
+    __slots__ = ("_fault", "_run", "_step", "_value")
+
+    def __init__(self, step: Step, run: Run) -> None:
+        self._step: Step | None = step
+        self._run = run
+        self._value: object = None
+        self._fault: Fault | None = None
+
+    def get(self) -> object:
+        if self._step is not None:
+            step, self._step = self._step, None
+            try:
+                self._value = step(self._run)
+            except Fault as fault:
+                self._fault = fault
+        if self._fault is not None:
+            raise self._fault
+        return self._value
+
+
+class _Builder:
+    __slots__ = ("_scope", "_variables", "slots")
+
+    def __init__(self, variables: Collection[str]) -> None:
+        self._variables = variables
+        # Name → its slot, and whether what stands there is computed on demand.
+        self._scope: dict[str, tuple[int, bool]] = {}
+        self.slots = 0
+
+    def visit(self, tree: Tree) -> Step:
+        """Return the closure of a node."""
+        return _VISITS[type(tree)](self, tree)
+
+    def _all(self, trees: tuple[Tree, ...]) -> tuple[Step, ...]:
+        return tuple(self.visit(tree) for tree in trees)
+
+    def _slot(self) -> int:
+        self.slots += 1
+        return self.slots - 1
+
+    # Names, fields, literals.
+
+    def constant(self, tree: Constant) -> Step:
+        value = Uint(tree.value) if tree.kind == "uint" else tree.value  # type: ignore[arg-type]  # an int
+        return lambda _run: value
+
+    def name(self, tree: Name) -> Step:
+        name = tree.name
+        if not tree.rooted:
+            return _local(*self._scope[name]) if name in self._scope else _failing(NoSuchVariable)
+        if name in self._variables:
+            return _variable(name)
+        kind = TYPES.get(name)
+        return _failing(NoSuchVariable) if kind is None else lambda _run: kind
+
+    def select(self, tree: Select) -> Step:
+        operand, field = self.visit(tree.operand), tree.field
+        if tree.test:
+            return lambda run: has_field(operand(run), field)
+        if tree.optional:
+            return lambda run: optional_select(operand(run), field)
+        return lambda run: select(operand(run), field)
+
+    # Calls.
+
+    def call(self, tree: Call) -> Step:
+        name = tree.function
+        if tree.target is not None:
+            return self._member(tree, tree.target)
+        args = self._all(tree.args)
+        if name in _LOGIC:
+            return _LOGIC[name](*args)
+        if (name, len(args)) in FACT_NAMES:
+            return lambda run: run.fact(name, tuple([arg(run) for arg in args]))
+        return _strict(name, args, is_member=False)
+
+    def _member(self, tree: Call, target: Tree) -> Step:
+        steps = (self.visit(target), *self._all(tree.args))
+        if len(steps) == 2 and tree.function in _INSTEAD:
+            return _INSTEAD[tree.function](*steps)
+        return _strict(tree.function, steps, is_member=True)
+
+    # Aggregates.
+
+    def list_of(self, tree: ListOf) -> Step:
+        items, optional = self._all(tree.items), tree.optional
+        if not optional:
+            return lambda run: [item(run) for item in items]
+
+        def gather(run: Run) -> object:
+            found: list[object] = []
+            for at, item in enumerate(items):
+                value = item(run)
+                found += held(value) if at in optional else [value]
+            return found
+
+        return gather
+
+    def map_of(self, tree: MapOf) -> Step:
+        entries = [(self.visit(key), self.visit(value)) for key, value in tree.entries]
+        optional = tree.optional
+
+        def gather(run: Run) -> object:
+            found: dict[object, object] = {}
+            for at, (key, value) in enumerate(entries):
+                known, given = map_key(key(run)), value(run)
+                for one in held(given) if at in optional else [given]:
+                    insert(found, known, one)
+            return found
+
+        return gather
+
+    def message_of(self, tree: MessageOf) -> Step:
+        wrapper = WRAPPERS.get(tree.name)
+        if wrapper is None or [name for name, _ in tree.fields] not in ([], [FIELD]):
+            return _failing(NoSuchOverload)
+        steps = self._all(tuple(value for _, value in tree.fields))
+        return lambda run: wrapper.wrapped(steps[0](run)) if steps else wrapper.zero
+
+    # Macros.
+
+    def fold(self, tree: Fold) -> Step:
+        over = self.visit(tree.range)
+        outer = self._scope
+        slots = tuple(self._slot() for _ in tree.names)
+        self._scope = outer | {
+            name: (slot, False) for name, slot in zip(tree.names, slots, strict=True)
+        }
+        condition = self.visit(tree.condition) if tree.condition is not None else None
+        body = self.visit(tree.body)
+        self._scope = outer
+        return folds.folded(tree.kind, folds.Parts(over, slots, condition, body))
+
+    def bind(self, tree: Bind) -> Step:
+        init = self.visit(tree.init)
+        outer, slot = self._scope, self._slot()
+        self._scope = outer | {tree.name: (slot, True)}
+        body = self.visit(tree.body)
+        self._scope = outer
+
+        def bound(run: Run) -> object:
+            run.slots[slot] = _Lazy(init, run)
+            return body(run)
+
+        return bound
+
+
+def held(value: object) -> list[object]:
+    """Return what an optional behind `?` holds: one value or none."""
+    if type(value) is Maybe:
+        return [value.value] if value.has else []
+    raise NoSuchOverload
+
+
+def insert(mapping: dict[object, object], key: object, value: object) -> None:
+    """Put an entry into a map that is being made, where no key stands twice."""
+    if key in mapping:
+        raise InvalidArgument("a key stands twice in a map")
+    mapping[key] = value
+
+
+def _local(slot: int, is_lazy: bool) -> Step:  # noqa: FBT001  # as the scope has it
+    if is_lazy:
+        return lambda run: run.slots[slot].get()  # type: ignore[attr-defined]  # a _Lazy
+    return lambda run: run.slots[slot]
+
+
+def _variable(name: str) -> Step:
+    def read(run: Run) -> object:
+        try:
+            return run.data[name]
+        except KeyError:
+            raise NoSuchVariable from None
+
+    return read
+
+
+def _failing(fault: type[Fault]) -> Step:
+    def fail(_run: Run) -> object:
+        raise fault
+
+    return fail
+
+
+def _strict(name: str, args: tuple[Step, ...], *, is_member: bool) -> Step:
+    """Return a call of a function that needs all of its arguments."""
+    declared = FUNCTIONS.get((name, is_member, len(args) - is_member))
+    if declared is None:
+        return _failing(NoSuchOverload)
+    call = declared.call
+    if len(args) == 1:
+        (only,) = args
+        return lambda run: call(only(run))
+    if len(args) == 2:
+        one, other = args
+        return lambda run: call(one(run), other(run))
+    return lambda run: call(*[arg(run) for arg in args])
+
+
+def _deciding(one: Step, other: Step, decides: bool) -> Step:  # noqa: FBT001  # the value itself
+    """Return `one && other` (`decides` is false) or `one || other`: the operand that decides wins.
+
+    Both are asked where the first fails or is no bool; the first fault is then the one told.
+    """
+
+    def asked(run: Run) -> object:
+        failed: Fault | None = None
+        for step in (one, other):
+            try:
+                value = step(run)
+            except Fault as fault:
+                if not fault.is_absorbed:
+                    raise
+                failed = failed or fault
+                continue
+            if value is decides:
+                return decides
+            if type(value) is not bool:
+                failed = failed or NoSuchOverload()
+        if failed:
+            raise failed
+        return not decides
+
+    return asked
+
+
+def _chosen(condition: Step, then: Step, otherwise: Step) -> Step:
+    def choose(run: Run) -> object:
+        asked = condition(run)
+        if asked is True:
+            return then(run)
+        if asked is False:
+            return otherwise(run)
+        raise NoSuchOverload
+
+    return choose
+
+
+def _or_value(optional: Step, instead: Step) -> Step:
+    """Return `optional.orValue(instead)`; `instead` is not asked where it is not needed."""
+
+    def opened(run: Run) -> object:
+        found = optional(run)
+        if type(found) is not Maybe:
+            raise NoSuchOverload
+        return found.value if found.has else instead(run)
+
+    return opened
+
+
+def _or(optional: Step, other: Step) -> Step:
+    def either(run: Run) -> object:
+        found = optional(run)
+        if type(found) is Maybe and found.has:
+            return found
+        return optionals.either(found, other(run))
+
+    return either
+
+
+_LOGIC: Final[dict[str, Callable[..., Step]]] = {
+    "_&&_": lambda one, other: _deciding(one, other, decides=False),
+    "_||_": lambda one, other: _deciding(one, other, decides=True),
+    "_?_:_": _chosen,
+}
+_INSTEAD: Final = {"orValue": _or_value, "or": _or}
+
+# The tree is a closed union; each method takes the one kind of node that it stands beside.
+_VISITS: Final[dict[type, Callable[[_Builder, Any], Step]]] = {
+    Constant: _Builder.constant,
+    Name: _Builder.name,
+    Select: _Builder.select,
+    Call: _Builder.call,
+    ListOf: _Builder.list_of,
+    MapOf: _Builder.map_of,
+    MessageOf: _Builder.message_of,
+    Fold: _Builder.fold,
+    Bind: _Builder.bind,
+}

@@ -1,0 +1,98 @@
+"""A client that is faster than the disk: it is held, and nothing is lost."""
+
+import pytest
+
+from sidecar.intercept.postgres import outcomes, session
+from sidecar.intercept.postgres.protocol import wire
+from tests.intercept.postgres.stand import Raw, bind, execute, parse, query
+
+pytestmark = pytest.mark.e2e
+
+OPEN = "SELECT amount FROM finance.expenses WHERE id = 3"
+SYNC = wire.message(b"S")
+ROUND = bind(b"open") + execute() + SYNC
+
+
+async def prepared(stand):
+    raw = await Raw.logged_in(stand)
+    raw.send(parse(OPEN, b"open"), SYNC)
+    assert await raw.kinds() == "1Z"
+    return raw
+
+
+def uses(stand):
+    return sum(one.uses or 0 for one in stand.ledger.outcomes)
+
+
+async def test_a_client_faster_than_the_disk_is_not_cut_off(stand, monkeypatch):
+    monkeypatch.setattr(outcomes, "OUTCOMES_MAX", 8)
+    raw = await prepared(stand)
+    stand.ledger.is_slow = True
+
+    for _ in range(8):
+        raw.send(ROUND)
+        assert await raw.kinds() == "2DCZ"
+    raw.send(ROUND * 500)
+    stand.ledger.catch_up()
+    for _ in range(500):
+        assert await raw.kinds() == "2DCZ"
+    await stand.ledger.until(lambda: uses(stand) == 508)
+
+    assert {one.result for one in stand.ledger.outcomes} == {"forwarded"}
+    await raw.close()
+
+
+async def test_no_more_outcomes_wait_than_the_bound_and_the_client_waits_instead(
+    stand, monkeypatch
+):
+    monkeypatch.setattr(outcomes, "OUTCOMES_MAX", 8)
+    monkeypatch.setattr(session, "WAITING_BYTES_MAX", 256)
+    raw = await prepared(stand)
+    (held,) = stand.listener._sessions
+    stand.ledger.is_slow = True
+
+    raw.send(ROUND * 100)
+    for _ in range(8):
+        await raw.until(b"Z")
+    other = await Raw.logged_in(stand, "alice", "swk_alice-key")
+    while held._pipeline.syncs:
+        # Another client is served meanwhile, and what is under way has time to be answered.
+        other.send(query(OPEN))
+        assert await other.kinds() == "TDCZ"
+    at_least, more = held._outcomes.is_full(0), held._outcomes.is_full(-1)
+    is_held = held._is_held
+    stand.ledger.catch_up()
+    await stand.ledger.until(lambda: uses(stand) >= 100)
+
+    assert (at_least, more, is_held) == (True, False, True)
+    assert held._is_held is False
+    await raw.close()
+    await other.close()
+
+
+async def test_one_sync_may_bring_more_outcomes_than_the_bound(stand, monkeypatch):
+    monkeypatch.setattr(outcomes, "OUTCOMES_MAX", 4)
+    raw = await Raw.logged_in(stand)
+    names = [b"s%d" % number for number in range(12)]
+
+    raw.send(*(parse(OPEN, name) + bind(name) + execute() for name in names), SYNC)
+
+    assert await raw.kinds() == "12DC" * len(names) + "Z"
+    assert len(await stand.outcomes(len(names))) == len(names)
+    raw.send(query(OPEN))
+    assert await raw.kinds() == "TDCZ"
+    await raw.close()
+
+
+async def test_a_client_that_leaves_while_it_is_held_leaves_its_outcomes(stand, monkeypatch):
+    monkeypatch.setattr(outcomes, "OUTCOMES_MAX", 4)
+    raw = await prepared(stand)
+    stand.ledger.is_slow = True
+
+    raw.send(ROUND * 50)
+    for _ in range(4):
+        await raw.until(b"Z")
+    await raw.close()
+    stand.ledger.catch_up()
+
+    await stand.ledger.until(lambda: uses(stand) >= 4)
