@@ -50,7 +50,7 @@ def _plain(found: Any) -> Any:
     if kind == "LIST":
         return ("list", [_plain(one) for one in value])
     if kind == "MAP":
-        return ("map", sorted(((key.value(), _plain(one)) for key, one in value.items()), key=repr))
+        return ("map", sorted(((key, _plain(one)) for key, one in value.items()), key=repr))
     if kind == "BYTES":
         return ("bytes", bytes(value))
     if kind == "DOUBLE" and math.isnan(value):

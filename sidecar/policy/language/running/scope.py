@@ -6,6 +6,7 @@ are `v_<n>` (names of macros), `r_<n>` (variables), `t_<n>` (values used twice) 
 """
 
 from collections.abc import Callable, Collection
+from keyword import iskeyword
 from typing import Final, NamedTuple, Protocol
 
 from sidecar.policy.language.faults import Fault
@@ -172,7 +173,7 @@ class Scope:
 
     def once(self, piece: Piece) -> tuple[str, str]:
         """Return how to name a value where it is first used, and how after that."""
-        if piece.code.isidentifier():
+        if piece.code.isidentifier() and not iskeyword(piece.code):
             return piece.code, piece.code
         name = self.fresh("t")
         return f"({name} := {piece.code})", name
