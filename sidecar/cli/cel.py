@@ -6,7 +6,7 @@ from typing import BinaryIO
 import click
 import msgspec
 
-from sidecar.cli.decide import lines, show
+from sidecar.cli.decide import show
 from sidecar.policy.trial import Trial, evaluate, from_json, to_json
 from sidecar.runtime import exits
 from sidecar.syntax import json
@@ -38,7 +38,7 @@ def command(expr: str | None, given: BinaryIO | None, *, jsonl: bool, typed: boo
       sidecar cel "'finance' in subject.groups" --input -
     """
     if jsonl:
-        for line in lines(sys.stdin.buffer):
+        for line in sys.stdin.buffer:
             show(_answer(line), one_line=True)
         return
     if expr is None:

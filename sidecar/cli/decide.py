@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -36,7 +36,9 @@ CONFIG = click.option(
     help="A sidecar.yaml: its bundle, unless -b says another, and its entities.",
 )
 LINES = click.option(
-    "--jsonl", is_flag=True, help="One call a line in, one answer a line out; exit 0."
+    "--jsonl",
+    is_flag=True,
+    help="One call a line in, one answer a line out, an error for a blank one; exit 0.",
 )
 
 
@@ -45,7 +47,11 @@ LINES = click.option(
 @BUNDLE
 @CONFIG
 @LINES
-@click.option("--explain", is_flag=True, help="Also show every rule considered and what it said.")
+@click.option(
+    "--explain",
+    is_flag=True,
+    help="Also what each rule said, its variables, and what `match` left out.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One line, also on a terminal.")
 def command(
     file: BinaryIO,
@@ -85,7 +91,7 @@ def command(
         return result, body
 
     if jsonl:
-        for line in lines(file):
+        for line in file:
             show(_or_error(line, answer), one_line=True)
         return
     result, body = answer(file.read())
@@ -101,13 +107,6 @@ def _or_error(
     except EnvelopeError as error:
         return {"error": str(error)}
     return body
-
-
-def lines(file: BinaryIO) -> Iterator[bytes]:
-    """Yield each line that is not blank."""
-    for line in file:
-        if line.strip():
-            yield line
 
 
 def show(body: Json, *, one_line: bool) -> None:

@@ -26,7 +26,9 @@ def command() -> None:
 @click.argument("workload")
 @click.option("--actor", metavar="TYPE:ID", help="Who acts when the workload calls.")
 @click.option("--subject", metavar="TYPE:ID", help="On whose behalf; service:WORKLOAD if absent.")
-@click.option("--json", "as_json", is_flag=True, help="One object with key and entry.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="One object: `key`, and `workload`, its entry."
+)
 def issue_key(workload: str, actor: str | None, subject: str | None, *, as_json: bool) -> None:
     r"""Make a new key for WORKLOAD.
 

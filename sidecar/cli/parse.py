@@ -7,7 +7,7 @@ import click
 import msgspec
 
 from sidecar import flow
-from sidecar.cli.decide import BUNDLE, CONFIG, LINES, lines, show
+from sidecar.cli.decide import BUNDLE, CONFIG, LINES, show
 from sidecar.policy.bundle import Bundle
 from sidecar.runtime.dryrun import configured, dry_call, reading_bundle
 from sidecar.terms.call import Json
@@ -42,7 +42,7 @@ def command(
     if not jsonl:
         show(_request(file.read(), reading), one_line=as_json)
         return
-    for line in lines(file):
+    for line in file:
         try:
             body = _request(line, reading)
         except EnvelopeError as error:

@@ -5,7 +5,7 @@ from typing import Literal
 
 import msgspec
 
-from sidecar.policy.cel import EvaluationError, MissingFacts, reads
+from sidecar.policy.cel import EvaluationError, MissingFacts, reads, shown
 from sidecar.policy.rules import Duty, Rule
 from sidecar.terms.call import Json
 from sidecar.terms.decision import FactKey, Facts
@@ -42,6 +42,12 @@ class Finding(msgspec.Struct, frozen=True):
     data: dict[str, Json]
     error: str | None = None
 
+    @property
+    def variables(self) -> dict[str, Json]:
+        """Return the values of the variables that the rule uses; one that erred is absent."""
+        seen = (name for name, _ in self.rule.variables if f"variables.{name}" in self.data)
+        return {name: shown(self.data[f"variables.{name}"]) for name in seen}
+
 
 def evaluate(rule: Rule, part: Part, target: dict[str, Json], hand: Hand) -> Finding:
     """Return what `rule` says of a target; facts that it lacks are noted in `hand`.
@@ -60,7 +66,7 @@ def evaluate(rule: Rule, part: Part, target: dict[str, Json], hand: Hand) -> Fin
 
 
 def _evaluate(rule: Rule, part: Part, target: dict[str, Json], hand: Hand) -> Finding:
-    # Only what it reads: the engine converts what it is given, a body of a megabyte each time.
+    # Only what it reads, so that a finding shows what its rule saw.
     everything = {**part.data, **target}
     data = {root: everything[root] for root in rule.roots if root in everything}
     for path in part.unread:

@@ -12,8 +12,8 @@ from typing import Final, Literal
 
 from sidecar.decide.evaluate import Hand, Part
 from sidecar.decide.obligations import Conflict, combined
-from sidecar.decide.target import Judged, judge_target, settled
-from sidecar.decide.view import call_view, plain
+from sidecar.decide.target import Judged, Shown, judge_target, settled
+from sidecar.decide.view import call_view, part_view, plain
 from sidecar.policy.bundle import Bundle
 from sidecar.policy.rules import Rule
 from sidecar.syntax import json
@@ -107,15 +107,17 @@ def _replaced(decision: Decision, rules: tuple[RuleSpoke, ...]) -> Decision:
 
 def _judge(request: Request, bundle: Bundle, hand: Hand) -> list[list[Judged]]:
     """Return what was said of each target, grouped by part, the call's own part first."""
+    call = call_view(request, bundle)
+    views = iter(call["targets"])
     groups = []
     for part in each_request(request):
         unread = (*part.parse.missing, *part.parse.ambiguities)
-        shared = Part(call_view(request, part, bundle), unread, {})
-        group = []
-        for index, target in enumerate(part.targets):
-            is_primary = part is request and index == 0
-            group.append(judge_target(part, target, bundle, shared, hand, is_primary=is_primary))
-        groups.append(group)
+        shared = Part(part_view(call, part), unread, {})
+        shown = [
+            Shown(target, next(views), is_primary=part is request and index == 0)
+            for index, target in enumerate(part.targets)
+        ]
+        groups.append([judge_target(part, one, bundle, shared, hand) for one in shown])
     return groups
 
 

@@ -4,7 +4,6 @@ import msgspec
 
 from sidecar.decide.evaluate import Finding, Hand, Part, evaluate, filled, message_of
 from sidecar.decide.obligations import Due
-from sidecar.decide.view import target_view
 from sidecar.policy.bundle import Bundle
 from sidecar.policy.rules import ON_DENY, Rule
 from sidecar.syntax.glob import glob
@@ -54,23 +53,23 @@ class Judged(msgspec.Struct, frozen=True):
         return list(dict.fromkeys(key for key in keys if glob(on, key)))
 
 
-def judge_target(
-    part: Request,
-    target: Target,
-    bundle: Bundle,
-    shared: Part,
-    hand: Hand,
-    *,
-    is_primary: bool,
-) -> Judged:
-    """Return what the rules that match `target` say of it."""
+class Shown(msgspec.Struct, frozen=True):
+    """A target under evaluation, and what rules see of it: `action` and `resource`."""
+
+    target: Target
+    view: dict[str, Json]
+    is_primary: bool
+
+
+def judge_target(part: Request, shown: Shown, bundle: Bundle, shared: Part, hand: Hand) -> Judged:
+    """Return what the rules that match a target say of it."""
+    target = shown.target
     rules = [
         rule
         for rule in bundle.bucket(part.domain, part.protocol, part.phase, target.action.cls)
-        if (is_primary or not rule.call_scope) and _fits(rule, target)
+        if (shown.is_primary or not rule.call_scope) and _fits(rule, target)
     ]
-    view = target_view(target)
-    findings = tuple(evaluate(rule, shared, view, hand) for rule in rules)
+    findings = tuple(evaluate(rule, shared, shown.view, hand) for rule in rules)
     outcome, why = _outcome(findings, bundle.layers)
     if any(_unknown(finding, part, bundle) for finding in findings) and outcome != "deny":
         outcome, why = "deny", reason("obligation.unknown")
@@ -83,6 +82,31 @@ def _fits(rule: Rule, target: Target) -> bool:
     return rule.policy_filter.fits_target(resource.upstream, action, resource.key) and (
         rule.filter.fits_target(resource.upstream, action, resource.key)
     )
+
+
+def left_out(judged: Judged, bundle: Bundle) -> list[tuple[Rule, str]]:
+    """Return the rules of the call's protocol that were not asked, and what left each out."""
+    part = judged.part
+    asked = {finding.rule.key for finding in judged.findings}
+    return [
+        (rule, _left_out_by(rule, part, judged.target))
+        for rule in bundle.rules
+        if rule.key not in asked
+        and rule.policy_filter.speaks(part.domain, part.protocol)
+        and rule.filter.speaks(part.domain, part.protocol)
+    ]
+
+
+def _left_out_by(rule: Rule, part: Request, target: Target) -> str:
+    if part.phase not in rule.phases:
+        return "phases"
+    action, resource = target.action, target.resource
+    for one in (rule.policy_filter, rule.filter):
+        field = one.left_out_by(action.cls, resource.upstream, action.name, resource.key)
+        if field is not None:
+            return field
+    # It fits, so it speaks once a call, and this is not the primary target.
+    return "scope"
 
 
 def _outcome(findings: tuple[Finding, ...], layers: tuple[str, ...]) -> tuple[Outcome, Reason]:

@@ -8,10 +8,10 @@ from sidecar.syntax.json import holds_nul
 from sidecar.terms.call import Json
 from sidecar.terms.errors import ParseError
 from sidecar.terms.reasons import reason
-from sidecar.terms.request import Request, Target, each_request
+from sidecar.terms.request import Request, each_request
 
-# The engine takes dict, list, str, int, float, bool, None and nothing else: one trip through JSON
-# turns structs and tuples into those.
+# Rules see dict, list, str, int, float, bool, None and nothing else: one trip through JSON turns
+# structs and tuples into those.
 _encode = msgspec.json.Encoder().encode
 
 
@@ -19,8 +19,8 @@ def plain(value: object) -> Json:
     """Return `value` as plain JSON values.
 
     Raises:
-        ParseError: A text holds a NUL, at which the engine ends it: rules would see another value
-            than the one that is sent.
+        ParseError: A text holds a NUL, at which many readers end it: rules would see another value
+            than those who act on it.
     """
     raw = _encode(value)
     if holds_nul(raw):
@@ -28,22 +28,32 @@ def plain(value: object) -> Json:
     return orjson.loads(raw)
 
 
-def call_view(request: Request, part: Request, bundle: Bundle) -> dict[str, Json]:
-    """Return the roots that all targets of a part share; identity is the whole call's."""
-    actors = plain(request.actors)
-    subject = plain(request.subject)
-    everything = [
-        plain({"action": t.action, "resource": t.resource, "role": t.role})
-        for one in each_request(request)
-        for t in one.targets
-    ]
+def call_view(request: Request, bundle: Bundle) -> dict[str, Json]:
+    """Return the roots that the whole call shares; `targets` are all of its parts', in order."""
+    parts = each_request(request)
+    seen: dict[str, Json] = plain(
+        {
+            "subject": request.subject,
+            "actors": request.actors,
+            "context": request.context,
+            "session": request.context.get("session_state") or {},
+            "targets": [
+                {"action": t.action, "resource": t.resource, "role": t.role}
+                for part in parts
+                for t in part.targets
+            ],
+        }
+    )
+    seen["actor"] = seen["actors"][0] if seen["actors"] else seen["subject"]
+    seen["delegated"] = bool(seen["actors"])
+    seen["params"] = bundle.params
+    return seen
+
+
+def part_view(call: dict[str, Json], part: Request) -> dict[str, Json]:
+    """Return the roots that all targets of one part share."""
     return {
-        "subject": subject,
-        "actor": actors[0] if actors else subject,
-        "actors": actors,
-        "delegated": bool(actors),
-        "targets": everything,
-        "context": plain(request.context),
+        **call,
         "request": {
             "domain": part.domain,
             "protocol": part.protocol,
@@ -52,17 +62,10 @@ def call_view(request: Request, part: Request, bundle: Bundle) -> dict[str, Json
             "upstream": part.upstream,
             **plain(part.request),
         },
-        "session": plain(request.context.get("session_state") or {}),
         "parse": {
             "status": part.parse.status,
             "parser": part.parse.parser,
             "missing": list(part.parse.missing),
             "ambiguities": list(part.parse.ambiguities),
         },
-        "params": bundle.params,
     }
-
-
-def target_view(target: Target) -> dict[str, Json]:
-    """Return the roots of one target under evaluation."""
-    return {"action": plain(target.action), "resource": plain(target.resource)}

@@ -18,6 +18,8 @@ from sidecar.terms.decision import Fact, FactKey, Facts
 from sidecar.terms.errors import ConfigError, FactUnavailable, PolicyError
 
 ClockMs = Callable[[], int]
+# Properties by type and id.
+Table = dict[str, dict[str, dict[str, Json]]]
 
 
 class Provider(Protocol):
@@ -89,7 +91,7 @@ class Entities:
 
     def __init__(self, now_ms: ClockMs) -> None:
         self._now_ms = now_ms
-        self._table: dict[str, dict[str, dict[str, Json]]] = {}
+        self._table: Table = {}
         self._source = "entities"
         self._revision: str | None = None
         self._since_ms = 0
@@ -105,7 +107,15 @@ class Entities:
         Raises:
             ConfigError: With `file:line:column`; the table before stays.
         """
-        table = entities_table(name, data)
+        self.put(name, entities_table(name, data), revision)
+
+    @property
+    def revision(self) -> str | None:
+        """Return the revision of the table in force, None before the first."""
+        return self._revision
+
+    def put(self, name: str, table: Table, revision: str) -> None:
+        """Put a table that was read before in force; the arguments are those of `load`."""
         self._table, self._source, self._revision = table, f"entities:{name}", revision
         self._since_ms = self._now_ms()
 
@@ -118,7 +128,7 @@ class Entities:
         return Fact(value, self._source, self._revision, self._now_ms() - self._since_ms)
 
 
-def entities_table(name: str, data: bytes) -> dict[str, dict[str, dict[str, Json]]]:
+def entities_table(name: str, data: bytes) -> Table:
     """Return the table of an entities file; ConfigError has the first problem's position."""
     if len(data) > ENTITIES_BYTES_MAX:
         raise ConfigError(f"{name}:1:1: larger than {ENTITIES_BYTES_MAX} bytes")

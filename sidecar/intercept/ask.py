@@ -234,7 +234,19 @@ class AskListener:
         judge = self._judge_of(asked)
         if isinstance(read, Envelope):
             return json_reply(await authzen.evaluate(read, judge))
-        return json_reply(await authzen.evaluate_all(read, judge))
+        return json_reply(await authzen.evaluate_all(read, self._counted(judge, asked)))
+
+    def _counted(self, judge: authzen.Judge, asked: _Asked) -> authzen.Judge:
+        """Return `judge`, an entry that it refuses counted: its batch is answered all the same."""
+
+        async def judged(envelope: Envelope) -> Decision:
+            try:
+                return await judge(envelope)
+            except AssertionRefused as error:
+                self._refused(asked.request, error.code)
+                raise
+
+        return judged
 
     async def _search(self, asked: _Asked) -> Reply:
         raise Refused(501, "search", "search is not offered yet")

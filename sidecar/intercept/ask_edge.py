@@ -117,8 +117,8 @@ class Crowded(asyncio.Protocol):
 
 
 def json_reply(body: Json, status: int = 200) -> Reply:
-    """Return `body` as JSON."""
-    return Reply(status, orjson.dumps(body))
+    """Return `body` as JSON, on a line of its own: people ask by hand as well."""
+    return Reply(status, orjson.dumps(body, option=orjson.OPT_APPEND_NEWLINE))
 
 
 def problem(refused: Refused) -> Reply:
@@ -129,9 +129,8 @@ def problem(refused: Refused) -> Reply:
         "status": refused.status,
         "detail": str(refused),
     }
-    return Reply(
-        refused.status, orjson.dumps(body), "application/problem+json", headers=refused.headers
-    )
+    told = orjson.dumps(body, option=orjson.OPT_APPEND_NEWLINE)
+    return Reply(refused.status, told, "application/problem+json", headers=refused.headers)
 
 
 def error_text(refused: Refused) -> Reply:

@@ -23,7 +23,7 @@ from sidecar.intercept.envelope import AssertionRefused, Envelope, lenient_party
 from sidecar.intercept.limits import ASK_BODY_BYTES_MAX, EVALUATIONS_MAX
 from sidecar.syntax import json
 from sidecar.terms.call import Json
-from sidecar.terms.decision import Decision, decision_json
+from sidecar.terms.decision import Decision, decided_by, decision_json
 from sidecar.terms.errors import EnvelopeError
 
 T = TypeVar("T")
@@ -221,7 +221,7 @@ def evaluation_json(decision: Decision) -> dict[str, Json]:
 
 
 def _why(decision: Decision) -> str:
-    names = ", ".join(f"{rule.policy}/{rule.id}" for rule in decision.rules)
+    names = ", ".join(decided_by(decision.outcome, decision.rules))
     return f"{decision.reason}: {names}" if names else str(decision.reason)
 
 

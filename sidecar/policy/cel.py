@@ -17,8 +17,11 @@ from sidecar.policy.language import (
     compile_expression,
     environment,
 )
+from sidecar.policy.language.faults import Fault
 from sidecar.policy.language.types import DYN
+from sidecar.policy.language.values import admitted, to_json
 from sidecar.policy.limits import EXPRESSION_CHARS_MAX, EXPRESSION_NESTING_MAX
+from sidecar.terms.call import Json
 
 __all__ = [
     "ENGINE",
@@ -29,6 +32,7 @@ __all__ = [
     "ExpressionError",
     "MissingFacts",
     "reads",
+    "shown",
 ]
 
 # What a decision depends on beside its bundle: another number may decide differently.
@@ -75,6 +79,14 @@ class Compiler:
 def _known(variables: tuple[str, ...]) -> Environment:
     names = (*ROOTS, *(f"variables.{name}" for name in variables))
     return environment(dict.fromkeys(names, DYN))
+
+
+def shown(value: object) -> Json:
+    """Return what `native` gave in plain JSON, for people; None where it has no such form."""
+    try:
+        return to_json(admitted(value))
+    except Fault:
+        return None
 
 
 def reads(found: frozenset[str], missing: str) -> bool:

@@ -28,12 +28,16 @@ class Filter(msgspec.Struct, frozen=True):
     resources: Globs = None
     excepted: Globs = None
 
+    def speaks(self, domain: str, protocol: str) -> bool:
+        """Return whether any call of `protocol` can fit."""
+        return (self.domains is None or domain in self.domains) and (
+            self.protocols is None or protocol in self.protocols
+        )
+
     def fits_bucket(self, domain: str, protocol: str, action_class: str) -> bool:
         """Return whether anything in this bucket can fit."""
-        return (
-            (self.domains is None or domain in self.domains)
-            and (self.protocols is None or protocol in self.protocols)
-            and (self.classes is None or action_class in self.classes)
+        return self.speaks(domain, protocol) and (
+            self.classes is None or action_class in self.classes
         )
 
     def fits_target(self, upstream: str, action: str, key: str) -> bool:
@@ -44,6 +48,17 @@ class Filter(msgspec.Struct, frozen=True):
             and _any(self.resources, key)
             and not (self.excepted is not None and any(test(key) for test in self.excepted))
         )
+
+    def left_out_by(self, action_class: str, upstream: str, action: str, key: str) -> str | None:
+        """Return the first field that does not fit a target, None when all do; for people."""
+        tried = {
+            "classes": self.classes is None or action_class in self.classes,
+            "upstreams": _any(self.upstreams, upstream),
+            "actions": _any(self.actions, action),
+            "resources": _any(self.resources, key),
+            "except": self.excepted is None or not _any(self.excepted, key),
+        }
+        return next((field for field, fits in tried.items() if not fits), None)
 
 
 def _any(globs: Globs, text: str) -> bool:

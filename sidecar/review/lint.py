@@ -2,34 +2,25 @@
 
 import re
 from collections.abc import Iterator
-from typing import Final, Literal
-
-import msgspec
+from itertools import chain
+from typing import Final
 
 from sidecar.policy.bundle import Bundle
 from sidecar.policy.match import Globs
 from sidecar.policy.rules import Rule
+from sidecar.review.finding import Finding
+from sidecar.review.guards import unguarded_reads
 from sidecar.review.run import suites_of
+from sidecar.review.words import unknown_words
 from sidecar.terms.words import CLASSES, DOMAINS, PROTOCOLS
 
 # No type, id, action or upstream has this character: a glob that takes it names nothing.
 _NO_NAME: Final = "\0"
 
 
-class Finding(msgspec.Struct, frozen=True):
-    """One finding: a stable code, where, and what to do about it."""
-
-    code: str
-    level: Literal["error", "warning"]
-    where: str
-    text: str
-
-
 def lint(bundle: Bundle) -> list[Finding]:
     """Return what is likely wrong with a bundle that loads, in the order of its files."""
-    found = [finding for check in (_allow_all, _silent_deny, _never) for finding in check(bundle)]
-    found += [*_untested(bundle), *_unused_variables(bundle)]
-    return sorted(found, key=_place)
+    return sorted(chain.from_iterable(check(bundle) for check in _CHECKS), key=_place)
 
 
 def _place(finding: Finding) -> tuple[str, int, str]:
@@ -55,6 +46,13 @@ def _never(bundle: Bundle) -> Iterator[Finding]:
     for rule in bundle.rules:
         if rule.when is not None and rule.when.source.strip() == "false":
             yield Finding("never", "warning", rule.where, f"`{rule.key}` never holds")
+
+
+def _modifies_nothing(bundle: Bundle) -> Iterator[Finding]:
+    for rule in bundle.rules:
+        if rule.effect == "modify" and not rule.duties:
+            text = f"`{rule.key}` modifies nothing: it has no `obligations`"
+            yield Finding("modify-nothing", "warning", rule.where, text)
 
 
 def _untested(bundle: Bundle) -> Iterator[Finding]:
@@ -104,3 +102,15 @@ def _takes_all_words(named: frozenset[str] | None, words: tuple[str, ...]) -> bo
 
 def _takes_all_texts(globs: Globs, text: str) -> bool:
     return globs is None or any(matches(text) for matches in globs)
+
+
+_CHECKS: Final = (
+    _allow_all,
+    _silent_deny,
+    _never,
+    _modifies_nothing,
+    _untested,
+    _unused_variables,
+    unknown_words,
+    unguarded_reads,
+)

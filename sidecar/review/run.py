@@ -6,23 +6,23 @@ from collections.abc import Iterator
 import msgspec
 
 from sidecar import flow
-from sidecar.decide import explain
+from sidecar.decide import explain, left_out
 from sidecar.decide.pdp import REVOKED
 from sidecar.decide.target import Judged
+from sidecar.intercept.envelope import Seen, operator_call, read_envelope
 from sidecar.policy.bundle import Bundle
 from sidecar.review.second import SecondOpinion
 from sidecar.review.suite import (
     Expected,
-    PartyDoc,
     Suite,
     SuiteSpec,
     TestDoc,
     expectation,
     read_suite,
 )
-from sidecar.terms.call import Call, Identity, Party
+from sidecar.terms.call import Call
 from sidecar.terms.decision import Decision, Fact, FactKey, Facts
-from sidecar.terms.errors import PolicyError
+from sidecar.terms.errors import EnvelopeError, PolicyError
 from sidecar.terms.words import CallId
 
 
@@ -137,34 +137,37 @@ def _run_cell(
     opinion: SecondOpinion,
     where: str,
 ) -> Cell:
-    call = _call(spec, names[2], names[3])
+    try:
+        call = _call(spec, names[2], names[3])
+    except EnvelopeError as error:
+        return Cell(*names, "none", (f"not a call: {error}",), where=where)
     request = flow.understand(call, bundle)
     said, facts = asyncio.run(flow.judge(request, bundle, _Fixed(spec)))
     decision, _ = flow.enforce(call, request, said, bundle)
     judged = explain(request, bundle, facts) if request.parse.status != "failed" else []
     opinion.hear(judged, facts)
     differences = _differences(expected, decision)
-    explained = tuple(_explained(judged, decision)) if differences else ()
+    explained = tuple(_explained(judged, decision, bundle)) if differences else ()
     return Cell(*names, decision.outcome, differences, explained, where=where)
 
 
 def _call(spec: SuiteSpec, principal: str, request: str) -> Call:
+    """Return the Call of a cell, read as `sidecar decide` reads one: an operator's envelope.
+
+    Raises:
+        EnvelopeError: It is not a Call, so there would be nothing to decide.
+    """
     who, what = spec.principals[principal], spec.requests[request]
-    actors = tuple(_party(actor) for actor in who.actors)
-    return Call(
-        id=CallId("test"),
-        time=spec.options.now,
-        listener="test",
-        upstream=what.upstream,
-        protocol=what.protocol,
-        payload=what.call,
-        identity=Identity(_party(who.subject), actors, verified="operator"),
-        context=what.context,
-    )
-
-
-def _party(written: PartyDoc) -> Party:
-    return Party(written.type, written.id, written.properties)
+    written = {
+        "protocol": what.protocol,
+        "subject": msgspec.to_builtins(who.subject),
+        "actors": msgspec.to_builtins(who.actors),
+        "context": what.context,
+        "upstream": what.upstream,
+        "call": what.call,
+    }
+    seen = Seen(CallId("test"), spec.options.now, "test")
+    return operator_call(read_envelope(written, trusted=True), seen)
 
 
 class _Fixed:
@@ -210,15 +213,14 @@ def _differences(expected: Expected, decision: Decision) -> tuple[str, ...]:
     return tuple(told)
 
 
-def _explained(judged: list[Judged], decision: Decision) -> list[str]:
-    """Return, for a cell that failed, what each matching rule said of each target."""
-    lines = [f"reason {decision.reason}: {decision.message or ''}".rstrip(": ")]
+def _explained(judged: list[Judged], decision: Decision, bundle: Bundle) -> Iterator[str]:
+    """Yield, for a cell that failed, what each rule of the protocol said of each target."""
+    yield f"reason {decision.reason}: {decision.message or ''}".rstrip(": ")
     for one in judged:
-        lines.append(f"{one.target.action.name} {one.target.resource.key} → {one.outcome}")
+        yield f"{one.target.action.name} {one.target.resource.key} → {one.outcome}"
         for finding in one.findings:
             when = finding.rule.when.source if finding.rule.when else "always"
             error = f" ({finding.error})" if finding.error else ""
-            lines.append(
-                f"  {finding.said:6} {finding.rule.effect:7} {finding.rule.key}: {when}{error}"
-            )
-    return lines
+            yield f"  {finding.said:6} {finding.rule.effect:7} {finding.rule.key}: {when}{error}"
+        for rule, by in left_out(one, bundle):
+            yield f"  not matched ({by}) {rule.effect} {rule.key}"

@@ -171,11 +171,10 @@ class Store:
         """
         self._refuse_taken(bundle)
         try:
-            self._folder.mkdir(mode=0o700, exist_ok=True)
-            self._write(self._file(bundle.digest), archive_of(bundle))
+            keep_bytes(self._file(bundle.digest), archive_of(bundle))
             if bundle.frozen:
                 labels = {**self._labels(), _label(bundle): bundle.digest}
-                self._write(self._folder / _LABELS, json.canonical(labels))
+                keep_bytes(self._folder / _LABELS, json.canonical(labels))
         except OSError as error:
             raise ConfigError(f"{self._folder}: cannot be written: {error.strerror}") from None
 
@@ -210,24 +209,26 @@ class Store:
     def _file(self, digest: str) -> Path:
         return self._folder / f"{digest.removeprefix('sha256:')}.tar"
 
-    def _write(self, file: Path, data: bytes) -> None:
-        """Put `data` at `file` in one durable step."""
-        descriptor, temporary = tempfile.mkstemp(dir=self._folder)
-        try:
-            with os.fdopen(descriptor, "wb") as stream:
-                stream.write(data)
-                stream.flush()
-                os.fsync(stream.fileno())
-            Path(temporary).replace(file)
-        except OSError:
-            with contextlib.suppress(OSError):
-                Path(temporary).unlink()
-            raise
-        folder = os.open(self._folder, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+
+def keep_bytes(file: Path, data: bytes) -> None:
+    """Put `data` at `file` in one durable step; its folder is made, and both are ours alone."""
+    file.parent.mkdir(mode=0o700, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=file.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        Path(temporary).replace(file)
+    except OSError:
+        with contextlib.suppress(OSError):
+            Path(temporary).unlink()
+        raise
+    folder = os.open(file.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def _label(bundle: Bundle) -> str:

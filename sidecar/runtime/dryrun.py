@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from sidecar import flow
-from sidecar.decide import explain
+from sidecar.decide import explain, left_out
 from sidecar.decide.evaluate import Finding
 from sidecar.domains import by_protocol
 from sidecar.facts.sources import Entities, Provider, Sources
@@ -19,7 +19,7 @@ from sidecar.intercept.envelope import Seen, operator_call, read_envelope
 from sidecar.policy.bundle import BUNDLE_FILE, Bundle, compile_bundle
 from sidecar.runtime.bundles import load_bundle, read_source
 from sidecar.runtime.config import DEFAULT_FILE, Config, load_config
-from sidecar.runtime.reload import EntitiesFile
+from sidecar.runtime.reload import load_entities
 from sidecar.syntax import json
 from sidecar.terms.call import Call, Json
 from sidecar.terms.decision import Decision, Fact, Facts
@@ -103,7 +103,7 @@ def dry_facts(config: Config | None) -> Sources:
     providers: dict[str, Provider] = {"revoked": NobodyIsRevoked()}
     if config is not None and config.entities is not None:
         entities = Entities(_now_ms)
-        EntitiesFile(config.entities, entities).load()
+        load_entities(config.entities, entities)
         providers["entity"] = entities
     return Sources(providers)
 
@@ -132,7 +132,10 @@ async def tried(call: Call, bundle: Bundle, facts: flow.FactSource) -> Tried:
 
 
 def explained(found: Tried, bundle: Bundle) -> list[dict[str, Json]]:
-    """Return every rule that was considered, target by target, with what it said and its text."""
+    """Return every rule that was considered, target by target, with what it said and its text.
+
+    `not_matched` are the other rules of the protocol, each with what left it out.
+    """
     if found.request.parse.status == "failed":
         return []
     return [
@@ -143,6 +146,10 @@ def explained(found: Tried, bundle: Bundle) -> list[dict[str, Json]]:
             "labels": list(judged.target.resource.labels),
             "outcome": judged.outcome,
             "rules": [_said(finding) for finding in judged.findings],
+            "not_matched": [
+                {"rule": rule.key, "effect": rule.effect, "by": by, "at": rule.where}
+                for rule, by in left_out(judged, bundle)
+            ],
         }
         for judged in explain(found.request, bundle, found.facts)
     ]
@@ -153,6 +160,8 @@ def _said(finding: Finding) -> dict[str, Json]:
     said: dict[str, Json] = {"rule": rule.key, "effect": rule.effect, "said": finding.said}
     if rule.when is not None:
         said["when"] = rule.when.source
+    if finding.variables:
+        said["variables"] = finding.variables
     if finding.error is not None:
         said["error"] = finding.error
     return {**said, "at": rule.where}

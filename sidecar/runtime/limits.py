@@ -33,6 +33,10 @@ RESTART_WINDOW_S: Final = 60.0
 LINE_BYTES_MAX: Final = 64 * 1024
 # Versions that get a label of their own in the metrics; later ones are counted as `other`.
 VERSION_LABELS_MAX: Final = 16
+# What is refused before there is a call is told this often: a line and a record of each kind.
+REFUSALS_TOLD_EVERY_S: Final = 1.0
+# A disk that comes and goes is one pair of lines in this time.
+OUTAGES_TOLD_EVERY_S: Final = 10.0
 # `sidecar doctor` measures the disk this often and shows the median.
 FSYNC_SAMPLES: Final = 20
 # A durable record slower than this is felt by every call.

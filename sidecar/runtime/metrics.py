@@ -4,9 +4,16 @@ Decisions are counted where all of them pass, at the ledger: no listener can for
 its bundle once, at its start, and its decision record is written at its end, so the time between
 is the decision's (`begun` notes the first in the call's own context). Labels come from closed lists
 or are bounded: a caller must not be able to fill the memory with label values.
+
+What is refused before there is a call leaves no decision, so it is told a second later: one line of
+the log and one record for each listener, source and code, however many there were (`Refusals`).
 """
 
+import asyncio
+import logging
 import time
+from collections import Counter as Tally
+from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from typing import Final
 
@@ -14,13 +21,17 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 from sidecar.flow import Ledger
 from sidecar.policy.bundle import Bundle
-from sidecar.runtime.limits import VERSION_LABELS_MAX
+from sidecar.runtime.limits import OUTAGES_TOLD_EVERY_S, REFUSALS_TOLD_EVERY_S, VERSION_LABELS_MAX
+from sidecar.terms.call import Json
 from sidecar.terms.decision import Decision
 from sidecar.terms.errors import RecordError
 from sidecar.terms.record import AnyRecord, DecisionRecord
 from sidecar.terms.words import DOMAINS, OUTCOMES, PROTOCOLS
 
+_log = logging.getLogger("sidecar.ledger")
 _OTHER: Final = "other"
+# Who cannot be recorded was decided: the ledger tells of its own outages.
+_NOT_TOLD: Final = frozenset((RecordError.code,))
 _SECONDS: Final = (
     0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5,
 )  # fmt: skip
@@ -84,6 +95,7 @@ class Metrics:
             ("result",),
             registry=registry,
         )
+        self.refusals = Tally[tuple[str, str, str]]()
         self._active = Gauge(
             "sidecar_bundle_active", "1 for the bundle in force.", ("name", "version", "digest"),
             registry=registry,
@@ -99,6 +111,8 @@ class Metrics:
     def refused(self, listener: str, code: str, source: str) -> None:
         """Count a request that was refused before there was a Call."""
         self._refused.labels(listener, code, source).inc()
+        if code not in _NOT_TOLD:
+            self.refusals[listener, source, code] += 1
 
     def decided(self, listener: str, protocol: str, decision: Decision) -> None:
         """Count a decision that a listener answered."""
@@ -142,22 +156,95 @@ class Metrics:
         return _OTHER
 
 
-class MeteredLedger:
-    """The ledger, counted."""
+class Refusals:
+    """Tells the log and the ledger, now and then, what was refused before there was a call.
 
-    def __init__(self, ledger: Ledger, metrics: Metrics) -> None:
+    No answer waits for it. What cannot be recorded now is recorded with what comes later.
+    """
+
+    def __init__(
+        self,
+        metrics: Metrics,
+        note: Callable[[dict[str, Json]], Awaitable[None]],
+        every_s: float = REFUSALS_TOLD_EVERY_S,
+    ) -> None:
+        self._metrics = metrics
+        self._every_s = every_s
+        self._note = note
+        self._owed = Tally[tuple[str, str, str]]()
+        self._lock = asyncio.Lock()
+
+    async def run(self) -> None:
+        """Tell for ever."""
+        while True:
+            await asyncio.sleep(self._every_s)
+            # Why shielded: a record that is on its way at the end must not be told twice.
+            await asyncio.shield(self.tell())
+
+    async def tell(self) -> None:
+        """Tell what has come since the last time."""
+        async with self._lock:
+            found, self._metrics.refusals = self._metrics.refusals, Tally()
+            for (listener, source, code), count in sorted(found.items()):
+                text = "%d refused before there was a call: %s, over %s at listener %s"
+                _log.warning(text, count, code, source, listener)
+            self._owed += found
+            for key in sorted(self._owed):
+                if not await self._recorded(key):
+                    return
+
+    async def _recorded(self, key: tuple[str, str, str]) -> bool:
+        listener, source, code = key
+        count = self._owed[key]
+        try:
+            await self._note({"listener": listener, "source": source, "code": code, "count": count})
+        except RecordError:
+            # The ledger has told of its outage.
+            return False
+        del self._owed[key]
+        return True
+
+
+class MeteredLedger:
+    """The ledger, counted; that it refuses, and that it no longer does, is one line of the log."""
+
+    def __init__(
+        self, ledger: Ledger, metrics: Metrics, now_s: Callable[[], float] = time.monotonic
+    ) -> None:
         self._ledger = ledger
         self._metrics = metrics
+        self._now_s = now_s
+        self._lost = 0
+        self._told_s: float | None = None
+        self._is_told = False
 
     async def write(self, record: AnyRecord) -> None:
         """Return when `record` is durable. Raises RecordError."""
         started = time.perf_counter()
         try:
             await self._ledger.write(record)
-        except RecordError:
+        except RecordError as error:
             self._metrics.lost()
+            self._tell_lost(error)
             raise
         self._metrics.recorded(record, time.perf_counter() - started)
+        if self._lost:
+            self._tell_well()
+
+    def _tell_lost(self, error: RecordError) -> None:
+        """Say once that an outage begins; a disk that comes and goes does not fill the log."""
+        self._lost += 1
+        now_s = self._now_s()
+        is_new = self._lost == 1
+        if is_new and (self._told_s is None or now_s - self._told_s >= OUTAGES_TOLD_EVERY_S):
+            self._told_s, self._is_told = now_s, True
+            _log.error("calls are refused, their records are not durable: %s", error)
+
+    def _tell_well(self) -> None:
+        lost, self._lost = self._lost, 0
+        if self._is_told:
+            self._is_told = False
+            _log.warning("records are durable again; %d were refused", lost)
 
 
 def _among(word: str, words: tuple[str, ...]) -> str:

@@ -15,9 +15,9 @@ from typing import Final, Protocol, TypeVar
 
 from sidecar.domains import by_protocol
 from sidecar.facts.limits import ENTITIES_BYTES_MAX
-from sidecar.facts.sources import Entities
+from sidecar.facts.sources import Entities, Table, entities_table
 from sidecar.policy.bundle import Bundle
-from sidecar.runtime.bundles import Snapshot, Store, load_bundle, snapshot
+from sidecar.runtime.bundles import Snapshot, Store, keep_bytes, load_bundle, snapshot
 from sidecar.runtime.limits import POLL_S
 from sidecar.runtime.metrics import Metrics, begun
 from sidecar.terms.call import Json
@@ -26,7 +26,7 @@ from sidecar.terms.errors import ConfigError, PolicyError, RecordError, SidecarE
 _log = logging.getLogger("sidecar.reload")
 # A problem is shown whole in the log; the record says how many there are and shows the first.
 _TEXT_CHARS_MAX: Final = 500
-_OURS: Final = "the sidecar failed while it read the bundle"
+_OURS: Final = "the sidecar failed while it read the"
 
 Note = Callable[[str, dict[str, Json]], Awaitable[None]]
 _Made = TypeVar("_Made")
@@ -123,14 +123,13 @@ class Reloader:
         if isinstance(error, SidecarError):
             _log.error("bundle refused:\n%s", error)
         else:
-            _log.error("bundle refused: %s", _OURS, exc_info=error)
+            _log.error("bundle refused: %s bundle", _OURS, exc_info=error)
         await self._record_refusal(error)
 
     async def _record_refusal(self, error: BaseException) -> None:
-        text = str(error) if isinstance(error, SidecarError) else _OURS
         detail: dict[str, Json] = {
             "problems": len(error.problems) if isinstance(error, PolicyError) else 1,
-            "first": text.partition("\n")[0][:_TEXT_CHARS_MAX],
+            "first": _first_of(error, "bundle"),
         }
         try:
             await self._note("bundle_refused", detail)
@@ -146,51 +145,98 @@ class FactFile(Protocol):
         """Where it stands."""
         ...
 
-    def load(self) -> None:
-        """Read it. Raises ConfigError."""
-        ...
-
-    async def settle(self) -> None:
-        """Bring into force what was read. Raises RecordError."""
+    async def first(self) -> None:
+        """Read it and bring it into force. Raises ConfigError, RecordError."""
         ...
 
     async def reload(self) -> None:
-        """Read it again, and log why when it cannot be."""
+        """Read it again; what fails is logged and leaves what was."""
         ...
 
 
 class EntitiesFile:
-    """The entities file and its table; a file that cannot be read leaves the last good table."""
+    """The entities file and its table; a file that cannot be read leaves the last good table.
 
-    def __init__(self, path: Path, table: Entities) -> None:
+    A table is in force once its bytes are kept and that is on the record: the revision that a
+    decision's record gives of a fact can be looked up in `<kept>/<digest>.yaml`.
+    """
+
+    def __init__(self, path: Path, table: Entities, kept: Path, note: Note) -> None:
         self._path = path
         self._table = table
+        self._kept = kept
+        self._note = note
+        self._lock = asyncio.Lock()
 
     @property
     def path(self) -> Path:
         """Return where it stands."""
         return self._path
 
-    def load(self) -> None:
-        """Read the file. Raises ConfigError with the position; the table before stays."""
-        try:
-            with self.path.open("rb") as stream:
-                data = stream.read(ENTITIES_BYTES_MAX + 1)
-        except OSError as error:
-            raise ConfigError(f"{self.path}: cannot be read: {error.strerror}") from None
-        digest = "sha256:" + hashlib.sha256(data).hexdigest()
-        self._table.load(self.path.name, data, digest)
-
-    async def settle(self) -> None:
-        """Do nothing: the table is replaced when it is read."""
+    async def first(self) -> None:
+        """Read the file and put it in force. Raises ConfigError, RecordError."""
+        async with self._lock:
+            try:
+                await self._replace()
+            except SidecarError as error:
+                await self._record_refusal(error)
+                raise
 
     async def reload(self) -> None:
-        """Read the file again, and log why when it cannot be."""
-        found = await _attempt(asyncio.to_thread(self.load))
-        if isinstance(found, SidecarError):
-            _log.error("entities kept as they were:\n%s", found)
-        elif isinstance(found, BaseException):
-            _log.error("entities kept as they were", exc_info=found)
+        """Read the file again; log and record why when it cannot be put in force."""
+        async with self._lock:
+            found = await _attempt(self._replace())
+            if isinstance(found, BaseException):
+                await self._record_refusal(found)
+            if isinstance(found, SidecarError):
+                _log.error("entities kept as they were:\n%s", found)
+            elif isinstance(found, BaseException):
+                _log.error("entities kept as they were", exc_info=found)
+
+    async def _replace(self) -> None:
+        data, digest, table = await asyncio.to_thread(_entities, self._path)
+        if digest == self._table.revision:
+            return
+        await asyncio.to_thread(self._keep, data, digest)
+        await self._note("entities_activated", {"file": self._path.name, "digest": digest})
+        self._table.put(self._path.name, table, digest)
+        _log.info("entities active: %s %s", self._path.name, digest)
+
+    def _keep(self, data: bytes, digest: str) -> None:
+        file = self._kept / f"{digest.removeprefix('sha256:')}.yaml"
+        try:
+            keep_bytes(file, data)
+        except OSError as error:
+            raise ConfigError(f"{file}: cannot be written: {error.strerror}") from None
+
+    async def _record_refusal(self, error: BaseException) -> None:
+        try:
+            await self._note("entities_refused", {"first": _first_of(error, "entities")})
+        except RecordError as lost:
+            _log.error("the refusal of entities could not be recorded: %s", lost)
+
+
+def load_entities(path: Path, table: Entities) -> None:
+    """Read an entities file into `table`, for a dry run. Raises ConfigError with the position."""
+    _, digest, read = _entities(path)
+    table.put(path.name, read, digest)
+
+
+def _entities(path: Path) -> tuple[bytes, str, Table]:
+    """Return a file's bytes, their digest and what they say. Raises ConfigError."""
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(ENTITIES_BYTES_MAX + 1)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
+    return data, digest, entities_table(path.name, data)
+
+
+def _first_of(error: BaseException, what: str) -> str:
+    """Return the first problem as a record has it; what is our mistake is not told in detail."""
+    text = str(error) if isinstance(error, SidecarError) else f"{_OURS} {what}"
+    return text.partition("\n")[0][:_TEXT_CHARS_MAX]
 
 
 class Watch:

@@ -55,6 +55,11 @@ class RevokedFile:
             raise ConfigError(f"{self.path}: cannot be read: {error.strerror}") from None
         self._wanted = parties(str(self.path), data)
 
+    async def first(self) -> None:
+        """Read the file and settle. Raises ConfigError, RecordError."""
+        await asyncio.to_thread(self.load)
+        await self.settle()
+
     async def settle(self) -> None:
         """Record every difference between the file and the state. Raises RecordError."""
         async with self._lock:
@@ -70,8 +75,7 @@ class RevokedFile:
     async def reload(self) -> None:
         """Read the file again and settle; what fails is logged and leaves the state as it is."""
         try:
-            await asyncio.to_thread(self.load)
-            await self.settle()
+            await self.first()
         except SidecarError as error:
             _log.error("revocations kept as they were:\n%s", error)
 

@@ -34,7 +34,7 @@ from sidecar.runtime.bundles import Store
 from sidecar.runtime.config import Config, read_config
 from sidecar.runtime.exits import exit_code
 from sidecar.runtime.limits import DRAIN_S, LINE_BYTES_MAX, ORPHAN_DRAIN_S, ORPHAN_EXIT_S
-from sidecar.runtime.metrics import MeteredLedger, Metrics
+from sidecar.runtime.metrics import MeteredLedger, Metrics, Refusals
 from sidecar.runtime.reload import Current, EntitiesFile, FactFile, Reloader, Watch
 from sidecar.runtime.revoked import RevokedFile
 from sidecar.runtime.supervisor import Boot, Told
@@ -51,7 +51,7 @@ from sidecar.runtime.wiring import (
 )
 from sidecar.terms.call import Json
 from sidecar.terms.errors import RecordError, SidecarError
-from sidecar.terms.record import SCHEMA, AdminRecord
+from sidecar.terms.record import SCHEMA, AdminRecord, OpsRecord
 
 _log = logging.getLogger("sidecar.worker")
 
@@ -65,6 +65,7 @@ class Worker:
         self._ledger = ledger
         self._metrics = Metrics()
         self._records = MeteredLedger(ledger, self._metrics)
+        self._refusals = Refusals(self._metrics, self._note_refusals)
         self._ids = Ids()
         self._entities = Entities(now_ms) if config.entities else None
         self._listeners: dict[str, Serving] = {}
@@ -87,25 +88,25 @@ class Worker:
         await watch.look()
         await self._note("start", {"version": __version__, "listeners": sorted(self._boot.sockets)})
         for file in files:
-            await asyncio.to_thread(file.load)
-            await file.settle()
+            await file.first()
         self._current = await self._reloader.first(self._boot.last_good)
         self._tell(Told(bundle=self._current.bundle.digest))
         await self._serve(self._current)
-        watching = asyncio.create_task(watch.run())
+        background = asyncio.gather(watch.run(), self._refusals.run())
         self._is_serving = True
         self._tell(Told(ready=True))
         drain_s = await self._obey(files)
         self._is_serving = False
-        watching.cancel()
-        await asyncio.gather(watching, return_exceptions=True)
+        background.cancel()
+        await asyncio.gather(background, return_exceptions=True)
         await asyncio.gather(*(one.drain(drain_s) for one in self._listeners.values()))
         await self._stopped()
 
     def _files(self) -> list[FactFile]:
         files: list[FactFile] = []
         if self._config.entities is not None and self._entities is not None:
-            files.append(EntitiesFile(self._config.entities, self._entities))
+            kept = self._config.state / "entities"
+            files.append(EntitiesFile(self._config.entities, self._entities, kept, self._note))
         if self._config.revoked is not None:
             state, write = self._ledger.revocations, self._records.write
             files.append(RevokedFile(self._config.revoked, state, write, self._ids.new, now))
@@ -157,6 +158,7 @@ class Worker:
         _log.warning("%s has changed; a restart takes it in", self._config.file)
 
     async def _stopped(self) -> None:
+        await self._refusals.tell()
         try:
             await self._note("stop", {})
         except RecordError as error:
@@ -165,6 +167,9 @@ class Worker:
 
     async def _note(self, event: str, detail: dict[str, Json]) -> None:
         await self._records.write(AdminRecord(SCHEMA, self._ids.new(), now(), event, detail))
+
+    async def _note_refusals(self, detail: dict[str, Json]) -> None:
+        await self._records.write(OpsRecord(SCHEMA, self._ids.new(), now(), "refusals", detail))
 
     def _tell(self, told: Told) -> None:
         try:

@@ -3,6 +3,7 @@
 Precedence of effects: deny > defer > step_up > modify > allow; silence is deny.
 """
 
+from collections.abc import Iterable
 from typing import Literal
 
 import msgspec
@@ -134,6 +135,20 @@ class NeedFacts(msgspec.Struct, frozen=True):
 
 
 Facts = dict[FactKey, Fact]
+
+
+def decided_by(outcome: str, rules: Iterable[RuleSpoke]) -> list[str]:
+    """Return the `policy/rule` of the rules that decided `outcome`.
+
+    Those that held with an effect that leads to it; where none did, those that could not be
+    evaluated, marked `(erred)`.
+    """
+    effects = ("allow", "modify") if outcome in ("allow", "modify") else (outcome,)
+    spoke = list(rules)
+    held = [rule for rule in spoke if rule.status == "held" and rule.effect in effects]
+    if held:
+        return [f"{rule.policy}/{rule.id}" for rule in held]
+    return [f"{rule.policy}/{rule.id} (erred)" for rule in spoke if rule.status == "error"]
 
 
 def decision_json(decision: Decision) -> dict[str, Json]:

@@ -60,7 +60,7 @@ def test_lines_are_answered_in_their_places(sidecar, shop):
 
     answers = [json.loads(line) for line in said.out.splitlines()]
     assert said.code == 0
-    assert [a.get("outcome", "error" in a) for a in answers] == ["deny", True, "allow"]
+    assert [a.get("outcome", "error" in a) for a in answers] == ["deny", True, True, "allow"]
 
 
 def test_an_explanation_shows_every_rule_considered_and_its_text(sidecar, shop):
@@ -74,6 +74,51 @@ def test_an_explanation_shows_every_rule_considered_and_its_text(sidecar, shop):
     assert rules["data/personal-data-is-for-people"]["when"] == (
         "delegated && 'personal' in resource.labels"
     )
+    assert rules["support/read-shop"]["variables"] == {"for_support": True}
+    assert "variables" not in rules["data/personal-data-is-for-people"]
+
+
+def test_an_explanation_names_the_rules_that_match_left_out(sidecar, shop):
+    said = sidecar("decide", "-b", shop / "bundle", "--explain", "-", stdin=json.dumps(ASKED))
+
+    told = json.loads(said.out)["explain"][0]["not_matched"]
+    assert [(one["rule"], one["by"]) for one in told] == [
+        ("support/update-order-status", "classes"),
+        ("support/transactions", "classes"),
+    ]
+
+
+LEFT_OUT = """\
+apiVersion: sidecar/v1
+kind: Policy
+metadata: {name: p}
+spec:
+  rules:
+    - {id: phases, effect: deny, match: {phases: [list]}}
+    - {id: classes, effect: deny, match: {classes: [delete]}}
+    - {id: upstreams, effect: deny, match: {upstreams: [other]}}
+    - {id: actions, effect: deny, match: {actions: [insert]}}
+    - {id: resources, effect: deny, match: {resources: ["table:none.*"]}}
+    - {id: except, effect: deny, match: {except: ["*:*"]}}
+    - {id: another-protocol, effect: deny, match: {protocols: [http]}}
+    - {id: another-domain, effect: deny, match: {domains: [ai]}}
+    - {id: scope, effect: deny, when: "false", scope: call}
+"""
+
+
+def test_each_way_to_be_left_out_is_named(sidecar, shop):
+    (shop / "bundle" / "p.yaml").write_text(LEFT_OUT)
+
+    said = sidecar("decide", "-b", shop / "bundle", "--explain", "-", stdin=json.dumps(ASKED))
+
+    first, second = (
+        {o["rule"].removeprefix("p/"): o["by"] for o in target["not_matched"]}
+        for target in json.loads(said.out)["explain"]
+    )
+    ways = ("phases", "classes", "upstreams", "actions", "resources", "except")
+    ours = {name: by for name, by in first.items() if "/" not in name}
+    assert ours == dict(zip(ways, ways, strict=True))
+    assert second["scope"] == "scope"
 
 
 def test_an_explanation_of_what_cannot_be_parsed_is_empty(sidecar, shop):

@@ -37,6 +37,8 @@ def shown(decision: Any, want: dict[str, Any]) -> dict[str, Any]:
         "layers": [rule.layer for rule in decision.rules],
         "approval_rules": list(decision.approval.rules) if decision.approval else None,
     }
+    unknown = sorted(set(want) - set(everything))
+    assert not unknown, f"unknown keys {unknown} in `want`; known are {sorted(everything)}"
     return {key: everything[key] for key in want}
 
 
@@ -45,3 +47,12 @@ async def test_decision(row: Row) -> None:
     decision = await decided(row)
 
     assert shown(decision, row.want) == row.want
+
+
+async def test_a_row_that_wants_what_no_decision_has_is_refused_by_name() -> None:
+    decision = await decided(
+        Row("it", {}, {}, None, {"rules": [{"id": "r", "effect": "allow"}]}, "f", "f:1")
+    )
+
+    with pytest.raises(AssertionError, match=r"unknown keys \['effect'\] in `want`; known are"):
+        shown(decision, {"effect": "deny"})

@@ -76,6 +76,7 @@ async def test_a_call_is_answered_and_on_the_record_under_one_id(stand):
     assert decision["id"] == record.id
     assert decision["policy"]["bundle"] == "ask"
     assert (record.listener, record.verified, record.asserted_by) == ("ask", "key", None)
+    assert answer.body.endswith(b"}\n")
     assert stand.runtime.outcomes == {("http", "allow"): 1}
 
 

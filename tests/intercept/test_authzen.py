@@ -120,6 +120,22 @@ async def test_a_subject_for_whom_the_caller_may_not_speak_is_403(stand):
     assert stand.ledger.records == []
 
 
+async def test_a_subject_that_a_batch_may_not_speak_for_is_counted_as_well(stand):
+    own = asked("read", subject={"type": "service", "id": "self"})
+    answer = await stand.evaluate_all({"evaluations": [asked("read"), own]}, key="self")
+
+    assert [entry["decision"] for entry in answer.json["evaluations"]] == [False, True]
+    assert stand.runtime.refusals == {("identity.assert", "tcp"): 1}
+
+
+async def test_an_answer_ends_with_a_newline(stand):
+    one = await stand.evaluate(asked("read"))
+    many = await stand.evaluate_all({"evaluations": [asked("read")]})
+
+    assert one.body.endswith(b"}\n")
+    assert many.body.endswith(b"}\n")
+
+
 @pytest.mark.parametrize("path", ["/access/v1/evaluation", "/access/v1/evaluations"])
 @pytest.mark.parametrize(
     ("body", "headers", "status"),

@@ -1,7 +1,9 @@
 """`sidecar log` shows what was recorded, and says by its exit code whether it can be believed."""
 
 import shutil
+import stat
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import orjson
@@ -11,8 +13,10 @@ from click.testing import CliRunner, Result
 from sidecar.cli.log import command
 from sidecar.record.ledger import Ledger, ledger_paths
 from sidecar.record.read import Reader
+from sidecar.terms.decision import RuleSpoke
+from sidecar.terms.errors import ConfigError, LedgerBroken
 from sidecar.terms.record import SCHEMA, OutcomeRecord
-from sidecar.terms.words import CallId
+from sidecar.terms.words import CallId, Effect, PolicyName, RuleId
 from tests.record import sample
 from tests.record.sample import admin
 from tests.record.test_recovery import all_segments_gone
@@ -127,8 +131,11 @@ def test_show_prints_a_decision_and_its_outcomes(state):
 
     assert shown.exit_code == 0
     assert "decision id-2" in shown.output
-    assert "outcome id-3" in shown.output
-    assert "SELECT 5" in shown.output
+    assert "outcome id-3" not in shown.output
+    assert "forwarded, SELECT 5, 5 rows" in shown.output
+    whole = run("show", "id-2", "--state", state, "--full").output
+    assert whole.startswith(shown.output.rpartition("  whole")[0])
+    assert "outcome id-3" in whole
 
 
 def test_show_as_json_has_both(state):
@@ -296,7 +303,7 @@ def test_verify_of_a_malformed_key_is_a_usage_error(state):
 
 async def test_the_key_is_printed_before_the_first_record_and_stays(tmp_path):
     state = tmp_path / "state"
-    state.mkdir()
+    state.mkdir(mode=0o700)
 
     printed = run("key", "--state", state, "--name", "test").output.strip()
     ledger = Ledger.open(*ledger_paths(state), sample.settings())
@@ -316,6 +323,124 @@ def test_the_state_is_that_of_the_configuration(state):
     assert len(run("tail", "--json", "-c", config).output.splitlines()) == 3
 
 
-def test_no_ledger_is_a_usage_error(tmp_path):
-    assert run("tail", "--state", tmp_path).exit_code == 2
-    assert run("verify", tmp_path).exit_code == 2
+@pytest.mark.parametrize("asked", [["tail"], ["show", "id-1"], ["verify"]], ids=lambda a: a[0])
+@pytest.mark.parametrize("has_key", [False, True], ids=["nothing", "a key"])
+def test_no_ledger_yet_is_said_and_is_no_damage(tmp_path, asked, has_key):
+    state = tmp_path / "state"
+    state.mkdir(mode=0o700)
+    if has_key:
+        run("key", "--state", state)
+
+    shown = run(*asked, "--state", state)
+
+    assert shown.exit_code == 1
+    assert f"no ledger yet at {state / 'ledger'}" in shown.stderr
+
+
+def test_a_ledger_that_is_gone_is_not_one_that_is_not_there_yet(state):
+    shutil.rmtree(state / "ledger")
+
+    shown = run("tail", "--state", state)
+
+    assert isinstance(shown.exception, LedgerBroken)
+    assert "is gone" in str(shown.exception)
+
+
+def test_the_key_is_made_in_a_state_folder_of_our_own(tmp_path):
+    state = tmp_path / "new" / "state"
+    (tmp_path / "sidecar.yaml").write_text("state: ./new/state\n")
+
+    assert run("key", "-c", tmp_path / "sidecar.yaml").exit_code == 0
+    assert stat.S_IMODE(state.stat().st_mode) == 0o700
+    assert stat.S_IMODE((state / "keys").stat().st_mode) == 0o700
+
+
+def test_no_key_is_made_where_others_look(tmp_path):
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state").chmod(0o755)
+
+    shown = run("key", "--state", tmp_path / "state")
+
+    assert isinstance(shown.exception, ConfigError)
+    assert "chmod 700" in str(shown.exception)
+    assert list((tmp_path / "state").iterdir()) == []
+
+
+def test_tail_and_show_read_a_copy_of_the_ledgers_folder(state, tmp_path):
+    shutil.copytree(state / "ledger", tmp_path / "export")
+
+    assert len(run("tail", tmp_path / "export").output.splitlines()) == 3
+    assert "decision id-2" in run("show", "id-2", tmp_path / "export").output
+
+
+@pytest.mark.parametrize(("count", "said"), [(1, "1 record is newer"), (2, "2 records are newer")])
+async def test_verify_says_how_many_are_newer_than_the_checkpoint(tmp_path, count, said):
+    ledger = await sample.written(tmp_path, count, sample.settings(checkpoint_every_s=3600.0))
+    shown = run("verify", tmp_path)
+    await ledger.close()
+
+    assert f"{said} than the signed checkpoint" in shown.output
+    assert "newer" not in run("verify", tmp_path).output
+
+
+def spoke(effect: Effect, status: Literal["held", "error", "satisfied"] = "held") -> RuleSpoke:
+    return RuleSpoke(RuleId(f"{effect}-{status}"), PolicyName("p"), effect, "org", "d", status)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "reason", "rules", "told"),
+    [
+        ("deny", "rule", [spoke("allow"), spoke("deny")], "by p/deny-held  "),
+        ("deny", "rule", [spoke("deny"), spoke("allow", "error")], "by p/deny-held  "),
+        ("deny", "rule.error", [spoke("allow"), spoke("deny", "error")],
+         "by rule.error: p/deny-error (erred)  "),
+        ("deny", "no_rule", [], "by no_rule  "),
+        ("deny", "no_rule", [spoke("allow", "error")], "by no_rule: p/allow-error (erred)  "),
+        ("deny", "obligation.unknown", [spoke("allow")], "by obligation.unknown  "),
+        ("allow", "permitted", [spoke("allow"), spoke("allow", "error")], "by p/allow-held  "),
+        ("allow", "permitted", [spoke("step_up", "satisfied"), spoke("allow")],
+         "by p/allow-held  "),
+        ("modify", "permitted", [spoke("allow"), spoke("modify")],
+         "by p/allow-held, p/modify-held  "),
+        ("step_up", "approval.required", [spoke("allow"), spoke("step_up")],
+         "by approval.required: p/step_up-held  "),
+    ],
+)  # fmt: skip
+async def test_tail_names_the_rules_that_decided(tmp_path, outcome, reason, rules, told):
+    ledger = await sample.written(tmp_path, 0)
+    record = recorded(request({}), Paper())
+    await ledger.write(msgspec.structs.replace(record, outcome=outcome, reason=reason, rules=rules))
+    await ledger.close()
+
+    assert told in run("tail", "--state", tmp_path).output
+
+
+async def test_tail_and_show_say_by_which_policy_and_on_whose_word(tmp_path):
+    ledger = await sample.written(tmp_path, 0)
+    record = recorded(request({}), Paper())
+    proven = msgspec.structs.replace(record, asserted_by=None, verified="scram")
+    said = msgspec.structs.replace(record, asserted_by="records-app", id=CallId("id-2"))
+    for one in (proven, said):
+        await ledger.write(one)
+    await ledger.close()
+
+    first, second = run("tail", "--state", tmp_path).output.splitlines()
+
+    assert record.policy.version in first
+    assert "says" not in first
+    assert "user:alice (says records-app)" in second
+    assert "user:alice, verified by scram" in run("show", "id-1", "--state", tmp_path).output
+    shown = run("show", "id-2", "--state", tmp_path).output
+    assert "user:alice, as records-app says, which is verified by key" in shown
+    assert f"of {record.policy.bundle} {record.policy.version}" in shown
+
+
+def test_show_tells_a_story_of_at_most_a_dozen_lines(state):
+    shown = run("show", "id-1", "--state", state).output
+
+    names = [line[2:12].strip() for line in shown.splitlines()[1:]]
+    assert [name for name in names if name] == [
+        "who", "asked", "targets", "decided by", "message", "facts", "upstream", "log", "whole",
+    ]  # fmt: skip
+    assert len(names) <= 12
+    assert "nothing was forwarded" in shown

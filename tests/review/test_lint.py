@@ -2,8 +2,10 @@
 
 import pytest
 
+from sidecar.domains import by_protocol
+from sidecar.policy.bundle import compile_bundle
 from sidecar.review.lint import lint
-from tests.review.shelf import YES, bundle_of, request, suite_of
+from tests.review.shelf import HEAD, YES, bundle_of, document, request, suite_of
 from tests.tables import rows
 
 
@@ -18,6 +20,20 @@ def test_a_finding_says_what_where_and_why(row):
     found = lint(bundle_of(spec.pop("rules"), **spec))
 
     assert row.want == lines(one for one in found if one.code != "untested")
+
+
+@pytest.mark.parametrize("row", rows("review/words.yaml"))
+def test_a_word_that_leads_nowhere_is_found(row):
+    files = {"bundle.yaml": HEAD, "p.yaml": document("Policy", "p", row.given)}
+    for name, spec in row.table["params"].items():
+        files[f"{name}.yaml"] = document("Params", name, spec)
+    for number, spec in enumerate(row.table["catalog"]):
+        files[f"c{number}.yaml"] = document("Catalog", f"c{number}", spec)
+
+    found = lint(compile_bundle(files, by_protocol()))
+
+    told = [f"{one.code}: {one.text}" for one in found if one.code in row.table["codes"]]
+    assert row.want == told
 
 
 UNTESTED = ["p.yaml:7:5: warning: no test expects `p/yes` to speak [untested]"]

@@ -1,5 +1,7 @@
 """Suites: what is refused with its position, and what each cell of a matrix comes to."""
 
+import asyncio
+import json
 from pathlib import Path
 
 import pytest
@@ -9,9 +11,10 @@ from sidecar.policy.bundle import compile_bundle
 from sidecar.review.lint import lint
 from sidecar.review.run import run_suites, suites_of
 from sidecar.runtime.bundles import load_bundle
+from sidecar.runtime.dryrun import dry_call, dry_facts, tried
 from sidecar.terms.errors import PolicyError
 from tests import toy
-from tests.review.shelf import HEAD, YES, bundle_of, document, request, suite_of
+from tests.review.shelf import HEAD, PRINCIPALS, YES, bundle_of, document, request, suite_of
 from tests.tables import rows
 
 SHIPPED = Path(__file__).parents[2] / "policies"
@@ -54,7 +57,12 @@ def shown(cell):
 
 
 def test_a_cell_that_failed_says_what_each_rule_said_of_each_target():
-    rules = [*YES, {"id": "no", "effect": "deny", "when": "resource.id == 't'"}]
+    rules = [
+        *YES,
+        {"id": "no", "effect": "deny", "when": "resource.id == 't'"},
+        {"id": "write", "effect": "allow", "match": {"classes": ["write"]}},
+        {"id": "tools", "effect": "allow", "match": {"protocols": ["mcp"]}},
+    ]
 
     (cell,) = run_suites(bundle_of(rules, suite_of({"outcome": "allow"}, r=request()))).cells
 
@@ -64,6 +72,7 @@ def test_a_cell_that_failed_says_what_each_rule_said_of_each_target():
         "select table:t → deny",
         "  held   allow   p/yes: always",
         "  held   deny    p/no: resource.id == 't'",
+        "  not matched (classes) allow p/write",
     ]
 
 
@@ -82,6 +91,47 @@ def test_the_clock_of_a_suite_is_its_own():
     late = run_suites(bundle_of(rules, {**suite, "options": {"now": "2026-07-01T00:00:00Z"}}))
 
     assert (early.failed, late.failed) == (0, 1)
+
+
+CONTEXT = {
+    "beside the call": {"call": {}, "context": {"purpose": "audit"}},
+    "in the call": {"call": {"context": {"purpose": "audit"}}},
+    "in both, where the envelope's is heard": {
+        "call": {"context": {"purpose": "fun"}},
+        "context": {"purpose": "audit"},
+    },
+    "in neither": {"call": {}},
+    "of a time": {"call": {}, "context": {"purpose": "audit", "time": "2020-01-01T00:00:00Z"}},
+}
+
+
+@pytest.mark.parametrize("said", CONTEXT.values(), ids=CONTEXT.keys())
+@pytest.mark.parametrize("when", ["context.purpose == 'audit'", "context.claimed.purpose != 'fun'"])
+def test_a_test_and_a_dry_run_read_one_envelope_as_one_call(said, when):
+    rule = {"id": "r", "effect": "allow", "when": f"{when} && context.time > '2025'"}
+    asked = {"action": {"name": "read"}, "resource": {"type": "doc", "id": "1"}}
+    envelope = {"protocol": "authzen", **said, "call": {**asked, **said["call"]}}
+    suite = suite_of({"outcome": "allow"}, r=envelope)
+    files = {"p.yaml": document("Policy", "p", {"rules": [rule]})}
+    files["bundle.yaml"] = HEAD
+    bundle = compile_bundle({**files, "p_test.yaml": document("Test", "s", suite)}, by_protocol())
+
+    (cell,) = run_suites(bundle).cells
+
+    call = dry_call(json.dumps({**envelope, **PRINCIPALS["ann"]}).encode())
+    dry = asyncio.run(tried(call, bundle, dry_facts(None)))
+    assert cell.outcome == dry.decision.outcome
+
+
+def test_a_cell_that_is_no_call_fails_and_says_why():
+    wrong = {**request(), "protocol": "no word"}
+
+    (cell,) = run_suites(bundle_of(YES, suite_of(r=wrong))).cells
+
+    assert not cell.passed
+    assert cell.differences == (
+        "not a call: `protocol` is not a word of letters, digits, `.`, `_` and `-`",
+    )
 
 
 @pytest.fixture(scope="module")

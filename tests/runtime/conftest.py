@@ -131,8 +131,8 @@ def run(home) -> Iterator[Callable[..., Running]]:
     """Start `sidecar run`; whatever still runs at the end is ended."""
     started: list[Running] = []
 
-    def start(*options: str, ready: bool = True) -> Running:
-        running = Running(home, *options)
+    def start(*options: str, ready: bool = True, folder: Path = home) -> Running:
+        running = Running(folder, *options)
         started.append(running)
         if ready:
             running.until_ready()

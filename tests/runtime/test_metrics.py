@@ -1,9 +1,11 @@
 """What is counted, and that nobody can fill the memory by it."""
 
+import asyncio
+
 import pytest
 
-from sidecar.runtime.limits import VERSION_LABELS_MAX
-from sidecar.runtime.metrics import MeteredLedger, Metrics
+from sidecar.runtime.limits import OUTAGES_TOLD_EVERY_S, VERSION_LABELS_MAX
+from sidecar.runtime.metrics import MeteredLedger, Metrics, Refusals
 from sidecar.terms.decision import BundleStamp, Decision
 from sidecar.terms.errors import RecordError
 from sidecar.terms.reasons import reason
@@ -115,3 +117,125 @@ def test_a_refused_request_is_counted_by_listener_code_and_source():
 
     labels = {"listener": "ask", "code": "credential", "source": "tcp"}
     assert value(metrics, "sidecar_refused_requests_total", **labels) == 1
+
+
+class Notes:
+    """What refusals were told to the ledger; fails while `is_full`."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, int]] = []
+        self.is_full = False
+
+    async def __call__(self, detail) -> None:
+        if self.is_full:
+            raise RecordError("no paper")
+        assert (detail["listener"], detail["source"]) == ("ask", "tcp")
+        self.told.append((detail["code"], detail["count"]))
+
+
+async def test_refusals_before_a_call_are_one_line_and_one_record_of_each_kind(caplog):
+    metrics, notes = Metrics(), Notes()
+    refusals = Refusals(metrics, notes)
+    for _ in range(1000):
+        metrics.refused("ask", "credential", "tcp")
+    metrics.refused("ask", "identity.assert", "tcp")
+
+    await refusals.tell()
+    await refusals.tell()
+
+    assert notes.told == [("credential", 1000), ("identity.assert", 1)]
+    assert [record.getMessage() for record in caplog.records] == [
+        "1000 refused before there was a call: credential, over tcp at listener ask",
+        "1 refused before there was a call: identity.assert, over tcp at listener ask",
+    ]
+
+
+async def test_refusals_that_cannot_be_recorded_are_recorded_later_and_logged_once(caplog):
+    metrics, notes = Metrics(), Notes()
+    refusals = Refusals(metrics, notes)
+    notes.is_full = True
+    for _ in range(3):
+        metrics.refused("ask", "credential", "tcp")
+        await refusals.tell()
+    notes.is_full = False
+
+    await refusals.tell()
+
+    assert notes.told == [("credential", 3)]
+    assert len(caplog.records) == 3
+
+
+async def test_a_record_on_its_way_at_the_end_is_not_told_twice():
+    metrics, notes, gate, reached = Metrics(), Notes(), asyncio.Event(), asyncio.Event()
+
+    async def slow(detail) -> None:
+        reached.set()
+        await gate.wait()
+        await notes(detail)
+
+    refusals = Refusals(metrics, slow, every_s=0.001)
+    metrics.refused("ask", "credential", "tcp")
+    running = asyncio.create_task(refusals.run())
+    await reached.wait()
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    gate.set()
+
+    await refusals.tell()
+
+    assert notes.told == [("credential", 1)]
+
+
+async def test_what_the_ledger_refused_itself_is_not_told_as_a_refusal():
+    metrics, notes = Metrics(), Notes()
+    metrics.refused("ask", RecordError.code, "tcp")
+
+    await Refusals(metrics, notes).tell()
+
+    assert notes.told == []
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+async def lose(ledger: MeteredLedger) -> None:
+    with pytest.raises(RecordError):
+        await ledger.write(decided())
+
+
+async def test_an_outage_is_one_line_when_it_begins_and_one_when_it_ends(caplog):
+    paper = Paper(is_full=True)
+    ledger = MeteredLedger(paper, Metrics(), Clock())
+    for _ in range(5):
+        await lose(ledger)
+    paper.is_full = False
+    for _ in range(5):
+        await ledger.write(decided())
+
+    assert [(one.levelname, one.getMessage()) for one in caplog.records] == [
+        ("ERROR", "calls are refused, their records are not durable: no paper"),
+        ("WARNING", "records are durable again; 5 were refused"),
+    ]
+
+
+async def test_a_disk_that_comes_and_goes_does_not_fill_the_log(caplog):
+    paper, clock = Paper(), Clock()
+    ledger = MeteredLedger(paper, Metrics(), clock)
+    for _ in range(20):
+        for paper.is_full in (True, False):
+            if paper.is_full:
+                await lose(ledger)
+            else:
+                await ledger.write(decided())
+    assert len(caplog.records) == 2
+
+    clock.now_s = OUTAGES_TOLD_EVERY_S
+    paper.is_full = True
+    await lose(ledger)
+
+    assert len(caplog.records) == 3

@@ -1,6 +1,8 @@
 """A reload swaps one reference: never mixed, never half, never without its record."""
 
 import asyncio
+import hashlib
+import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from sidecar.runtime.metrics import MeteredLedger, Metrics
 from sidecar.runtime.reload import EntitiesFile, Reloader, Watch
 from sidecar.runtime.wiring import path_of
 from sidecar.terms.call import Call, Identity, Party
-from sidecar.terms.errors import PolicyError, RecordError
+from sidecar.terms.errors import ConfigError, PolicyError, RecordError
 from sidecar.terms.record import SCHEMA, AdminRecord, AnyRecord, DecisionRecord
 from sidecar.terms.words import CallId
 
@@ -291,16 +293,96 @@ async def test_a_folder_that_becomes_unreadable_is_told_once(folder):
     assert changed.empty()
 
 
-async def test_entities_that_cannot_be_read_leave_the_last_good_ones(tmp_path, caplog):
-    file, table = tmp_path / "entities.yaml", Entities(lambda: 0)
-    file.write_text("user: {alice: {role: admin}}")
-    entities = EntitiesFile(file, table)
-    entities.load()
-    file.write_text("user: [alice]")
+class Facts:
+    """An entities file, its table, and the ledger that its changes go to."""
 
-    await entities.reload()
+    def __init__(self, folder: Path, trial: Trial) -> None:
+        self.file, self.kept, self.trial = folder / "entities.yaml", folder / "entities", trial
+        self.table = Entities(lambda: 0)
+        self.entities = EntitiesFile(self.file, self.table, self.kept, trial.note)
 
-    fact = await table.fetch(("user", "alice"))
-    assert fact is not None
-    assert fact.value == {"role": "admin"}
+    async def role(self) -> Any:
+        fact = await self.table.fetch(("user", "alice"))
+        return fact and fact.value["role"]
+
+    def says(self, role: str) -> None:
+        self.file.write_text(f"user: {{alice: {{role: {role}}}}}")
+
+
+@pytest.fixture
+async def facts(tmp_path, trial) -> Facts:
+    """Entities by which alice is an admin."""
+    facts = Facts(tmp_path, trial)
+    facts.says("admin")
+    await facts.entities.first()
+    return facts
+
+
+async def test_entities_that_cannot_be_read_leave_the_last_good_ones(facts, caplog):
+    facts.file.write_text("user: [alice]")
+
+    await facts.entities.reload()
+
+    assert await facts.role() == "admin"
     assert "entities.yaml:1:" in caplog.text
+    assert facts.trial.ledger.events() == ["entities_activated", "entities_refused"]
+    first = facts.trial.ledger.details()[1]["first"]
+    assert first == "entities.yaml:1:7: expected a mapping of ids"
+
+
+async def test_a_facts_revision_can_be_looked_up_later(facts):
+    facts.says("guest")
+    await facts.entities.reload()
+    facts.says("nobody")
+
+    fact = await facts.table.fetch(("user", "alice"))
+
+    assert fact is not None
+    kept = facts.kept / f"{fact.revision.removeprefix('sha256:')}.yaml"
+    assert kept.read_text() == "user: {alice: {role: guest}}"
+    assert kept.stat().st_mode & 0o777 == 0o600
+    assert facts.kept.stat().st_mode & 0o777 == 0o700
+    assert hashlib.sha256(kept.read_bytes()).hexdigest() == kept.stem
+    assert facts.trial.ledger.details()[1] == {"file": "entities.yaml", "digest": fact.revision}
+
+
+async def test_the_same_entities_are_not_activated_twice(facts):
+    facts.says("admin")
+
+    await facts.entities.reload()
+
+    assert facts.trial.ledger.events() == ["entities_activated"]
+
+
+async def test_entities_are_not_in_force_before_their_record_is(facts, caplog):
+    facts.says("guest")
+    facts.trial.ledger.is_full = True
+    await facts.entities.reload()
+    before = await facts.role()
+    facts.trial.ledger.is_full = False
+    await facts.entities.reload()
+
+    assert before == "admin"
+    assert await facts.role() == "guest"
+    assert "no paper" in caplog.text
+
+
+async def test_entities_that_cannot_be_kept_are_not_in_force(facts):
+    facts.says("guest")
+    shutil.rmtree(facts.kept)
+    facts.kept.write_text("not a folder")
+
+    await facts.entities.reload()
+
+    assert await facts.role() == "admin"
+    assert facts.trial.ledger.events()[-1] == "entities_refused"
+
+
+async def test_a_start_on_entities_that_cannot_be_read_is_refused_on_the_record(tmp_path, trial):
+    facts = Facts(tmp_path, trial)
+    facts.file.write_text("- alice")
+
+    with pytest.raises(ConfigError, match="expected a mapping of types"):
+        await facts.entities.first()
+
+    assert trial.ledger.events() == ["entities_refused"]

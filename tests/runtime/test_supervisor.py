@@ -6,7 +6,11 @@ import os
 import select
 import signal
 import socket
+import subprocess
+import sys
 import threading
+import urllib.error
+import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -14,6 +18,7 @@ import pytest
 from sidecar.record.disk import DISK
 from sidecar.record.ledger import ledger_paths
 from sidecar.record.proof import identity
+from sidecar.record.read import Reader
 from sidecar.record.verify import verify
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(30)]
@@ -433,3 +438,73 @@ def test_a_revocation_list_that_cannot_be_read_does_not_start(run, home, text):
 
     assert code == 2
     assert "revoked.yaml" in said
+
+
+def test_who_is_refused_before_there_is_a_call_is_told_and_on_the_record(run, home):
+    running = run()
+    for _ in range(3):
+        asked = urllib.request.Request(
+            running.base + "/v1/status", headers={"Authorization": "Bearer swk_wrong"}
+        )
+        with pytest.raises(urllib.error.HTTPError, match="401"):
+            urllib.request.urlopen(asked, timeout=10)
+    running.until_told("refused before there was a call: credential, over tcp at listener ask")
+    running.signal(signal.SIGTERM)
+    code, _ = running.end()
+
+    assert code == 0
+    assert sum(one["detail"]["count"] for one in told(home, "refusals")) == 3
+
+
+def told(home, event: str) -> list[dict]:
+    """Return the records of an event."""
+    records = map(json.loads, Reader(ledger_paths(home / "state")[0]).new())
+    return [one for one in records if one.get("event") == event]
+
+
+def test_entities_that_change_are_taken_in_on_the_record(run, home):
+    with (home / "sidecar.yaml").open("a") as config:
+        config.write("facts: {entities: ./entities.yaml}\n")
+    (home / "entities.yaml").write_text("user: {alice: {role: admin}}")
+    running = run()
+    running.until_told("entities active: entities.yaml sha256:")
+
+    (home / "entities.yaml").write_text("user: {alice: {role: guest}}")
+    running.until_told("entities active: entities.yaml sha256:")
+    (home / "entities.yaml").write_text("user: [alice]")
+    running.until_told("entities.yaml:1:7: expected a mapping of ids")
+    running.signal(signal.SIGTERM)
+    assert running.end()[0] == 0
+
+    digests = [one["detail"]["digest"] for one in told(home, "entities_activated")]
+    kept = [home / "state" / "entities" / f"{digest[7:]}.yaml" for digest in digests]
+    assert ["admin" in file.read_text() for file in kept] == [True, False]
+    assert len(told(home, "entities_refused")) == 1
+
+
+def test_what_init_writes_runs_after_its_key_was_handed_over(run, home):
+    shop = home / "shop"
+    command_line(home, "init", shop)
+    config = shop / "sidecar.yaml"
+    config.write_text(config.read_text().replace("127.0.0.1:8282", "127.0.0.1:0"))
+    key = command_line(home, "log", "key", "-c", config).strip()
+    assert (shop / "state").stat().st_mode & 0o777 == 0o700
+
+    running = run(folder=shop)
+    running.signal(signal.SIGTERM)
+    assert running.end()[0] == 0
+
+    assert "intact  " in command_line(home, "log", "verify", shop / "state/ledger", "--key", key)
+
+
+def command_line(folder, *arguments) -> str:
+    """Run `sidecar` and return what it prints; it must succeed."""
+    done = subprocess.run(
+        [sys.executable, "-m", "sidecar", *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout

@@ -60,7 +60,7 @@ class Identity(NamedTuple):
     @property
     def signed_file(self) -> Path:
         """Return where the last signed checkpoint stands, beside the key."""
-        return self.key_file.with_suffix(".signed")
+        return _signed_file(self.key_file)
 
     def sign(self, checkpoint: Checkpoint) -> bytes:
         """Return `checkpoint` as a signed note."""
@@ -85,6 +85,11 @@ class Identity(NamedTuple):
 def is_there(key_file: Path) -> bool:
     """Return whether a key stands at `key_file`."""
     return key_file.exists()
+
+
+def has_signed(key_file: Path) -> bool:
+    """Return whether a checkpoint that the key has signed stands beside it: there was a ledger."""
+    return _signed_file(key_file).exists()
 
 
 def load(io: Io, key_file: Path) -> Identity:
@@ -148,3 +153,7 @@ def _key(pem: bytes, key_file: Path) -> Ed25519PrivateKey:
 
 def _origin_file(key_file: Path) -> Path:
     return key_file.with_suffix(".origin")
+
+
+def _signed_file(key_file: Path) -> Path:
+    return key_file.with_suffix(".signed")

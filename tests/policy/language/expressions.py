@@ -20,10 +20,16 @@ INPUTS: list[dict[str, Any]] = [
         "l": [1, "a", None, 2.0, True], "w": ["a", 1], "m": {"a": None, "": 2}, "o": {"p": [1]},
         "x": [{"k": 1}, "z", {"k": "a", "v": "a"}],
     },
-    {"i": "3", "j": 1.0, "f": 1, "s": 5, "t": ["a"], "b": "true", "l": "abc", "w": {"a": 1}, "m": [1]},
+    {"i": "3", "j": 1.0, "f": 1, "s": 5, "t": ["a"],
+     "b": "true", "l": "abc", "w": {"a": 1}, "m": [1]},
 ]  # fmt: skip
 
-_INTS = ("0", "1", "2", "-1", "3", "9223372036854775807", "-9223372036854775808", "9007199254740993")
+_INTS = (
+    *("0", "1", "2", "-1", "3") * 4,
+    "9223372036854775807",
+    "-9223372036854775808",
+    "9007199254740993",
+)
 _DOUBLES = ("0.0", "1.0", "2.5", "-1.5", "9007199254740992.0", "1e300", "-0.0")
 _STRINGS = ("''", "'a'", "'ab'", "'é'", "'b.c'", "'😀'", "'1'", "'true'")
 
@@ -77,15 +83,36 @@ class Maker:
 
     def _any(self, depth: int) -> str:
         if depth <= 0:
-            return self._leaf("d.n", "d.absent", "d.o.p", "d.i", "null", "d.m.b", "d", "d.x", "2u", "d.s", "d.f", "d.b", "d.m", "d.l", "1", "'a'")
+            return self._leaf(
+                "d.n",
+                "d.absent",
+                "d.o.p",
+                "d.i",
+                "null",
+                "d.m.b",
+                "d",
+                "d.x",
+                "2u",
+                "d.s",
+                "d.f",
+                "d.b",
+                "d.m",
+                "d.l",
+                "1",
+                "'a'",
+            )
         return self._filled(
-            depth, "«map».a", "«list»[«int»]", "«map»['b']", "(«bool» ? «any» : «any»)", "«any».k",
-            "«int»", "«string»", "dyn(«any»)", "«map».?a.orValue(«any»)", "«map»[«string»]",
+            depth, "«map».a", "«list»[«int»]", "«map»['b']", "(«bool» ? «any» : «any»)",
+            "«list»[0].k",
+            "«int»", "«string»", "«bool»", "«double»", "«list»", "«map»", "«int»", "«string»",
+            "dyn(«any»)", "«map».?a.orValue(«any»)", "«map»[«string»]",
         )  # fmt: skip
 
     def _bool(self, depth: int) -> str:
         if depth <= 0:
-            return self._leaf("true", "false", "d.b", "d.b", "d.b", "d.absent", "has(d.m.a)", "d.n == null")
+            return self._leaf(
+                "true", "false", "d.b", "d.b", "d.b", "d.absent", "has(d.m.a)", "(d.n == null)"
+            )
         if self._random.random() < 0.25:
             macro = self._one("exists", "all", "exists_one")
             return self._fold(depth, f"«list»@.{macro}(#, «bool»)")
@@ -99,7 +126,8 @@ class Maker:
             "(«any» == 1)", "(«any» == 0.0)", "(«any» != true)", "(«any» > 1)", "(1.5 < «any»)",
             "(«bool» ? «bool» : «bool»)", "has(«map».a)", "(size(«any») > 1)", "(«int» > 1)",
             "«map».?b.hasValue()", "(«list» == «list»)", "(«map» == «map»)", "('a' <= «any»)",
-            "cel.bind(c, «any», c == 1 || «bool»)", "(«any» == false)", "«list».exists(e, e == 'a')",
+            "cel.bind(c, «any», c == 1 || «bool»)", "(«any» == false)",
+            "«list».exists(e, e == 'a')",
         )  # fmt: skip
 
     def _int(self, depth: int) -> str:
@@ -109,7 +137,8 @@ class Maker:
             depth, "(«int» + «int»)", "(«int» - «int»)", "(«int» * «int»)", "(«int» / «int»)",
             "(«int» % «int»)", "-(«int»)", "size(«string»)", "«list».size()", "int(«double»)",
             "int(«string»)", "(«bool» ? «int» : «int»)", "«string».indexOf('a')", "«list»[0]",
-            "math.greatest(«int», «int»)", "«map».?a.orValue(«int»)", "cel.bind(c, «int», c + c)",
+            "math.greatest(«int», «int»)", "d.x[1].v", "d.x.filter(e, e.k == «string»).size()",
+            "«map».?a.orValue(«int»)", "cel.bind(c, «int», c + c)",
         )  # fmt: skip
 
     def _double(self, depth: int) -> str:
@@ -136,7 +165,8 @@ class Maker:
             forms = (".filter(#, «bool»)", ".map(#, «any»)", ".map(#, «bool», «any»)")
             return self._fold(depth, f"«list»@{self._one(*forms)}")
         return self._filled(
-            depth, "[«any», «any»]", "(«list» + «list»)", "[«string»]", "(«bool» ? «list» : «list»)",
+            depth, "[«any», «any»]", "(«list» + «list»)", "[«string»]",
+            "(«bool» ? «list» : «list»)",
             "«list».transformList(i, e, i)", "«string».split('b')", "[?«map».?a, «int»]",
         )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""The conformance suite of the language, exactly and by the fast code: all of it but a short list."""
+"""The conformance suite of the language, exactly and by fast code: all of it but a short list."""
 
 import json
 import sys

@@ -1,6 +1,8 @@
 """One expression, three evaluators: our fast code, our exact one, and Google's cel-cpp."""
 
 import math
+import re
+from collections.abc import Callable
 from random import Random
 from typing import Any
 
@@ -17,6 +19,36 @@ from tests.policy.language.expressions import INPUTS, Maker
 from tests.policy.language.oracle import ERROR, Oracle
 
 SEED = 20_261
+# The first input fits what expressions expect; the others are there to go wrong.
+WEIGHTS = (6, 1, 1, 1)
+
+
+def _same_without_order(exact: Any, theirs: Any) -> bool:
+    lists = exact[0] == theirs[0] == "list"
+    return lists and sorted(map(repr, exact[1])) == sorted(map(repr, theirs[1]))
+
+
+# Where cel-cpp differs, and the clause of the specification (langdef.md) that we follow.
+EXPLAINED: list[tuple[str, Callable[[str, Any, Any], bool]]] = [
+    (
+        "Standard definitions, `int`: there is no conversion of a bool",
+        lambda source, exact, _theirs: "int(" in source and exact == "no_such_overload",
+    ),
+    (
+        "Macros: the order in which the entries of a map are visited is not defined",
+        lambda source, exact, theirs: "d.m" in source and _same_without_order(exact, theirs),
+    ),
+    (
+        "The binding does not come with what two-variable `transformMap` is made of",
+        lambda source, _exact, theirs: "transformMap" in source and theirs == ERROR,
+    ),
+    (
+        "Bindings: behind a macro that ended early cel-cpp's `cel.bind` gives the macro's element",
+        lambda source, _exact, _theirs: (
+            re.search(r"\.(all|exists)\(.*cel\.bind", source) is not None
+        ),
+    ),
+]
 KNOWN = environment({"d": DYN})
 
 
@@ -45,20 +77,33 @@ def same(one: Any, other: Any) -> bool:
     return repr(one) == repr(other)
 
 
+def explained(source: str, exact: Any, theirs: Any) -> bool:
+    return any(explains(source, exact, theirs) for _, explains in EXPLAINED)
+
+
+def test_a_known_difference_is_still_one():
+    """A list of excuses would else outlive its reasons, and excuse what is new."""
+    source = "['a', 'b'].exists(v, true) ? cel.bind(c, 2, c + c) : 1"
+    program = Program(check(parse(source), KNOWN).tree, {"d"})
+
+    assert ours(program, {"d": {}}, exactly=True) == ("int", 4)
+    assert Oracle(["d"]).answer(source, {"d": {}}) == ("string", "bb")
+
+
 @pytest.mark.fuzz
 def test_three_evaluators_agree(scaled):
     random = Random(SEED)
     maker = Maker(random)
     oracle = Oracle(["d"])
     unexplained = []
-    for _ in range(scaled(1_500, 100_000)):
+    for _ in range(scaled(2_000, 100_000)):
         source = maker.make(random.choice(["bool", "bool", "any", "list"]), random.randint(1, 4))
-        data = {"d": random.choice(INPUTS)}
+        data = {"d": random.choices(INPUTS, WEIGHTS)[0]}
         program = Program(check(parse(source), KNOWN).tree, {"d"})
         exact, fast = (ours(program, data, exactly=way) for way in (True, False))
         assert same(fast, exact), (source, data)
         theirs = oracle.answer(source, data)
         told = ERROR if isinstance(exact, str) else exact
-        if not same(told, theirs):
+        if not same(told, theirs) and not explained(source, exact, theirs):
             unexplained.append((source, data["d"], exact, theirs))
     assert unexplained == []

@@ -51,8 +51,10 @@ def only(owner: Object, allowed: Iterable[str], what: str, code: str = "parse.un
     Why so strict: readers that ignore the case of keys, or accept a second spelling of them (Go's
     encoding/json, protobuf's JSON form), would read a part that was not judged.
     """
-    if not owner.keys() <= set(allowed):
-        raise refuse(code, f"a field that {what} does not have")
+    known = set(allowed)
+    if not owner.keys() <= known:
+        told = ", ".join(f"`{key}`" for key in sorted(known))
+        raise refuse(code, f"a field that {what} does not have; it has {told}")
 
 
 def one_of(value: Json, known: Iterable[str], what: str, code: str = "parse.syntax") -> str:

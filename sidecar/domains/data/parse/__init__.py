@@ -77,7 +77,9 @@ def parse(call: Call, catalogue: DataCatalogue) -> Parsed:
 def _checked(payload: Mapping[str, Json]) -> str:
     """Return the statement's text from a `call` object of the promised shape."""
     if not payload.keys() <= _FIELDS:
-        raise ParseError(reason("parse.envelope"), "a field that a call of SQL does not have")
+        told = ", ".join(f"`{field}`" for field in sorted(_FIELDS))
+        said = f"a field that a call of SQL does not have; it has {told}"
+        raise ParseError(reason("parse.envelope"), said)
     dialect, text = payload.get("dialect"), payload.get("text")
     if not isinstance(dialect, str) or not isinstance(text, str):
         raise ParseError(reason("parse.envelope"), "`dialect` and `text` are expected")

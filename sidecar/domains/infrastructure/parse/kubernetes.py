@@ -116,6 +116,8 @@ def request_info(method: str, path: str, options: dict[str, str]) -> Info:
     """Return the RequestInfo of a method and raw path with its query's options."""
     if method not in _VERBS:
         raise refuse("parse.method", "not a method of the Kubernetes API")
+    if "?" in path:
+        raise refuse("parse.path", "a `?` in the path; the query goes into `query`")
     segments = rawpath.segments(path, trailing_slash=True)
     decoded = "/" + "/".join(segments)
     parts = _resource_parts(segments)

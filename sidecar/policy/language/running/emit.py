@@ -14,7 +14,7 @@ from types import CodeType, FunctionType
 from typing import Any, Final, TypeAlias, cast
 
 from sidecar.policy.language.functions import FUNCTIONS
-from sidecar.policy.language.running import forms, loops
+from sidecar.policy.language.running import cost, forms, loops
 from sidecar.policy.language.running.scope import BUDGET, Piece, Scope, Unsure
 from sidecar.policy.language.running.state import FACT_NAMES
 from sidecar.policy.language.tree import (
@@ -151,9 +151,13 @@ class _Writer:
         declared = FUNCTIONS.get((tree.function, tree.target is not None, len(tree.args)))
         if declared is None:
             raise Unsure
+        called = f"{self.scope.constant(declared.call)}({', '.join(codes)})"
+        if self.scope.is_inside and not cost.is_free(declared):
+            if tree.function in cost.DEEP:
+                raise Unsure
+            called = f"light({', '.join([self.scope.constant(declared.call), *codes])})"
         results = {_KINDS.get(each.result.name, "dyn") for each in declared.signatures}
-        kind = results.pop() if len(results) == 1 else "dyn"
-        return Piece(f"{self.scope.constant(declared.call)}({', '.join(codes)})", kind)
+        return Piece(called, results.pop() if len(results) == 1 else "dyn")
 
     # Aggregates and macros.
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection
 from typing import Any, Final, TypeAlias
 
 from sidecar.policy.language.faults import Fault, InvalidArgument, NoSuchOverload, NoSuchVariable
-from sidecar.policy.language.functions import FUNCTIONS
+from sidecar.policy.language.functions import FUNCTIONS, Function
 from sidecar.policy.language.functions.extensions import optionals
 from sidecar.policy.language.functions.standard.containers import (
     has_field,
@@ -20,7 +20,7 @@ from sidecar.policy.language.functions.standard.containers import (
     select,
 )
 from sidecar.policy.language.functions.wrappers import FIELD, WRAPPERS
-from sidecar.policy.language.running import folds
+from sidecar.policy.language.running import cost, folds
 from sidecar.policy.language.running.state import FACT_NAMES, Run
 from sidecar.policy.language.tree import (
     Bind,
@@ -89,13 +89,15 @@ class _Lazy:
 
 
 class _Builder:
-    __slots__ = ("_scope", "_variables", "slots")
+    __slots__ = ("_depth", "_scope", "_variables", "slots")
 
     def __init__(self, variables: Collection[str]) -> None:
         self._variables = variables
         # Name → its slot, and whether what stands there is computed on demand.
         self._scope: dict[str, tuple[int, bool]] = {}
         self.slots = 0
+        # How many macros are around.
+        self._depth = 0
 
     def visit(self, tree: Tree) -> Step:
         """Return the closure of a node."""
@@ -142,13 +144,22 @@ class _Builder:
             return _LOGIC[name](*args)
         if (name, len(args)) in FACT_NAMES:
             return lambda run: run.fact(name, tuple([arg(run) for arg in args]))
-        return _strict(name, args, is_member=False)
+        return self._strict(name, args, is_member=False)
 
     def _member(self, tree: Call, target: Tree) -> Step:
         steps = (self.visit(target), *self._all(tree.args))
         if len(steps) == 2 and tree.function in _INSTEAD:
             return _INSTEAD[tree.function](*steps)
-        return _strict(tree.function, steps, is_member=True)
+        return self._strict(tree.function, steps, is_member=True)
+
+    def _strict(self, name: str, args: tuple[Step, ...], *, is_member: bool) -> Step:
+        """Return a call of a function that needs all of its arguments."""
+        declared = FUNCTIONS.get((name, is_member, len(args) - is_member))
+        if declared is None:
+            return _failing(NoSuchOverload)
+        if self._depth and not cost.is_free(declared):
+            return _paid(declared, args)
+        return _called(declared.call, args)
 
     # Aggregates.
 
@@ -196,8 +207,10 @@ class _Builder:
         self._scope = outer | {
             name: (slot, False) for name, slot in zip(tree.names, slots, strict=True)
         }
+        self._depth += 1
         condition = self.visit(tree.condition) if tree.condition is not None else None
         body = self.visit(tree.body)
+        self._depth -= 1
         self._scope = outer
         return folds.folded(tree.kind, folds.Parts(over, slots, condition, body))
 
@@ -252,12 +265,21 @@ def _failing(fault: type[Fault]) -> Step:
     return fail
 
 
-def _strict(name: str, args: tuple[Step, ...], *, is_member: bool) -> Step:
-    """Return a call of a function that needs all of its arguments."""
-    declared = FUNCTIONS.get((name, is_member, len(args) - is_member))
-    if declared is None:
-        return _failing(NoSuchOverload)
-    call = declared.call
+def _paid(declared: Function, args: tuple[Step, ...]) -> Step:
+    """Return a call inside of a macro, which pays for what it is given and what it gives."""
+    name, call = declared.name, declared.call
+
+    def paid(run: Run) -> object:
+        given = [arg(run) for arg in args]
+        run.spend(cost.steps(name, given))
+        value = call(*given)
+        run.spend(cost.steps("", [value]))
+        return value
+
+    return paid
+
+
+def _called(call: Callable[..., object], args: tuple[Step, ...]) -> Step:
     if len(args) == 1:
         (only,) = args
         return lambda run: call(only(run))

@@ -11,6 +11,7 @@ from typing import Final
 
 from sidecar.policy.language.faults import Fault
 from sidecar.policy.language.functions.extensions.patterns import compiled
+from sidecar.policy.language.running.cost import LIGHT
 from sidecar.policy.language.running.scope import Form, Piece, Unsure, Writer
 from sidecar.policy.language.tree import Constant, ListOf, Select, Tree
 from sidecar.policy.language.values.limits import PATTERN_STEPS_MAX
@@ -61,9 +62,11 @@ def _equal_unknown(writer: Writer, args: tuple[Tree, ...], *, negated: bool) -> 
     name = writer.scope.fresh("t")
     sides = f"{one_again} == {name}"
     asked = f"{sides} if type({one}) is type({name} := {other.code}) is str"
-    return Piece(f"({'not ' * negated}({asked} else equal({one_again}, {name})))", "bool")
+    compare = "equal_flat" if writer.scope.is_inside else "equal"
+    return Piece(f"({'not ' * negated}({asked} else {compare}({one_again}, {name})))", "bool")
 
 
+_CONTAINS: Final = "{1} in {0}"
 _MIRRORED: Final = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}
 
 
@@ -91,25 +94,32 @@ def _in(writer: Writer, args: tuple[Tree, ...]) -> Piece:
     needle, container = args
     if isinstance(container, ListOf) and all(map(_is_string, container.items)):
         texts = [item.value for item in container.items if isinstance(item, Constant)]
-        if texts:
+        if 0 < len(texts) < LIGHT:
             # A list or map is in no set, and has no place in one: asking raises.
             listed = ", ".join(map(repr, texts))
             return Piece(f"({writer.visit(needle).code} in {{{listed}}})", "bool")
     if _is_string(needle):
         text = writer.visit(needle).code
         first, again = writer.scope.once(writer.visit(container))
-        asked = f"type({first}) is list or type({again}) is dict"
+        asked = f"type({first}) is dict or type({again}) is list{_short(writer, again)}"
         return Piece(f"({text} in {again} if {asked} else give_up())", "bool")
     one, other = writer.scope.fresh("t"), writer.scope.fresh("t")
     sought, held = writer.visit(needle).code, writer.visit(container).code
+    is_held = f"type({other} := {held}) is dict or type({other}) is list{_short(writer, other)}"
     # `&` evaluates both sides, so that both have their names whichever way it goes.
-    asked = f"(type({one} := {sought}) is str) & (type({other} := {held}) in holding)"
-    return Piece(f"({one} in {other} if {asked} else contains({one}, {other}))", "bool")
+    asked = f"(type({one} := {sought}) is str) & ({is_held})"
+    search = "contains_flat" if writer.scope.is_inside else "contains"
+    return Piece(f"({one} in {other} if {asked} else {search}({one}, {other}))", "bool")
+
+
+def _short(writer: Writer, name: str) -> str:
+    """Return the question whether searching a list is free, where it may not be."""
+    return f" and len({name}) < {LIGHT}" if writer.scope.is_inside else ""
 
 
 def _text(writer: Writer, args: tuple[Tree, ...], *, form: str) -> Piece | None:
     """Return a question about a text, where what is asked for is a literal."""
-    if not _is_string(args[1]):
+    if not _is_string(args[1]) or (writer.scope.is_inside and form == _CONTAINS):
         return None
     first, again = writer.scope.once(writer.visit(args[0]))
     asked = form.format(again, writer.visit(args[1]).code)
@@ -175,13 +185,17 @@ def _matches(writer: Writer, args: tuple[Tree, ...]) -> Piece | None:
     pattern = args[1]
     if not isinstance(pattern, Constant) or not isinstance(pattern.value, str):
         return None
+    if len(pattern.value) >= LIGHT:
+        return None
     try:
         program = compiled(pattern.value)
     except Fault:
         return None
     bytes_max = PATTERN_STEPS_MAX // program.programsize
     matched = writer.scope.constant(_matcher(program.search, bytes_max))
-    return Piece(f"{matched}({writer.visit(args[0]).code})", "bool")
+    text = writer.visit(args[0]).code
+    called = f"light({matched}, {text})" if writer.scope.is_inside else f"{matched}({text})"
+    return Piece(called, "bool")
 
 
 def _matcher(search: Callable[[bytes, int], object], bytes_max: int) -> Callable[[object], bool]:
@@ -206,7 +220,7 @@ FORMS: Final[dict[tuple[str, bool, int], Form]] = {
     ("@in", False, 2): _in,
     ("startsWith", True, 1): partial(_text, form="{0}.startswith({1})"),
     ("endsWith", True, 1): partial(_text, form="{0}.endswith({1})"),
-    ("contains", True, 1): partial(_text, form="{1} in {0}"),
+    ("contains", True, 1): partial(_text, form=_CONTAINS),
     ("size", False, 1): _size,
     ("size", True, 0): _size,
     ("_[_]", False, 2): _index,

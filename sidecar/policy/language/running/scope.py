@@ -11,6 +11,7 @@ from typing import Final, NamedTuple, Protocol
 
 from sidecar.policy.language.faults import Fault
 from sidecar.policy.language.functions.standard import containers, relations
+from sidecar.policy.language.running.cost import is_flat, is_light
 from sidecar.policy.language.running.exact import held
 from sidecar.policy.language.running.folds import pairs, singles
 from sidecar.policy.language.running.state import STEPS_MAX, fact_key
@@ -36,6 +37,28 @@ def _give_up() -> None:
 
 def _fact(facts: Facts, name: str, *arguments: object) -> object:
     return facts[fact_key(name, arguments)].value
+
+
+def _light(call: Callable[..., object], *args: object) -> object:
+    """Call a function that costs nothing as long as nothing is large."""
+    value = call(*args)
+    if all(map(is_light, args)) and is_light(value):
+        return value
+    raise Unsure
+
+
+def _equal_flat(left: object, right: object) -> bool:
+    """Compare what costs nothing to compare."""
+    if is_flat(left) or is_flat(right):
+        return relations.equal(left, right)
+    raise Unsure
+
+
+def _contains_flat(needle: object, container: object) -> object:
+    """Look for what costs nothing to find."""
+    if is_flat(needle):
+        return _light(relations.contains, needle, container)
+    raise Unsure
 
 
 def _spend(budget: list[int], over: list[object] | dict[object, object]) -> bool:
@@ -65,10 +88,12 @@ _SHARED: Final[dict[str, object]] = {
     "dict": dict,
     "maybe": Maybe,
     "sized": frozenset({str, bytes, list, dict}),
-    "holding": frozenset({list, dict}),
     "give_up": _give_up,
     "fact": _fact,
     "spend": _spend,
+    "light": _light,
+    "equal_flat": _equal_flat,
+    "contains_flat": _contains_flat,
     "map_of": _map_of,
     "held": held,
     "pairs": pairs,
@@ -159,6 +184,11 @@ class Scope:
     def restore(self, outer: dict[str, str]) -> None:
         """End what `bind` began."""
         self._locals = outer
+
+    @property
+    def is_inside(self) -> bool:
+        """Return whether a loop is being written, where calls may cost something."""
+        return len(self._frames) > 1
 
     def enter(self) -> None:
         """Begin a function inside of the one being written."""

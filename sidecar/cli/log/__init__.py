@@ -1,13 +1,12 @@
 """`sidecar log`: read the ledger, verify it, print the key that an auditor verifies it with.
 
-What stands in a record was chosen by callers: printed for people, whatever a terminal would act
-upon is spelt out. With `--json` the bytes are those of the ledger.
+With `--json` the bytes are those of the ledger; for people, see `told.py`.
 """
 
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,8 +14,8 @@ import click
 import msgspec
 import orjson
 from rich.console import Console
-from rich.text import Text
 
+from sidecar.cli.log import told
 from sidecar.record.disk import DISK
 from sidecar.record.ledger import ledger_paths
 from sidecar.record.limits import NOTE_BYTES_MAX
@@ -25,6 +24,7 @@ from sidecar.record.proof.checkpoint import Checkpoint, Verifier, verifier
 from sidecar.record.read import Reader, Wanted, about
 from sidecar.record.segment import segment_names
 from sidecar.record.verify import CHECKPOINT, Report, verify
+from sidecar.runtime.config import prepare_state
 from sidecar.syntax.yaml12 import load_documents
 from sidecar.terms.errors import ConfigError, LedgerBroken
 
@@ -32,11 +32,6 @@ LEDGER_NOT_INTACT: Final = 20
 CONFIG: Final = Path("sidecar.yaml")
 STATE: Final = Path("state")
 POLL_S: Final = 0.25
-# A line of `tail` is to be read at a glance; `show` has the whole.
-GIST_CHARS_MAX: Final = 200
-_STYLES: Final = {"allow": "green", "modify": "cyan", "deny": "red"}
-_DECIDED: Final = ("outcome", "reason", "time", "listener", "protocol", "phase", "message")
-_TOLD: Final = ("kind", "id", "parent", "schema", "log")
 
 _Option = Callable[[Callable[..., None]], Callable[..., None]]
 _config: _Option = click.option(
@@ -50,6 +45,9 @@ _state: _Option = click.option(
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="State folder, instead of the configuration's.",
 )
+_folder: _Option = click.argument(
+    "folder", required=False, type=click.Path(exists=True, file_okay=False, path_type=Path)
+)
 _json: _Option = click.option("--json", "as_json", is_flag=True, help="JSON instead of text.")
 
 
@@ -59,6 +57,7 @@ def command() -> None:
 
 
 @command.command("tail")
+@_folder
 @click.option("-n", "--number", "count", type=click.IntRange(0), default=10, show_default=True)
 @click.option("-f", "--follow", is_flag=True, help="Go on with what is written from now on.")
 @click.option("--outcome", help="allow, modify, deny, step_up or defer.")
@@ -71,6 +70,7 @@ def command() -> None:
 @_config
 def tail(
     count: int,
+    folder: Path | None,
     state: Path | None,
     config: Path | None,
     *,
@@ -78,14 +78,16 @@ def tail(
     as_json: bool,
     **wanted: str | None,
 ) -> None:
-    r"""Show the last records.
+    r"""Show the last records: when, what came of it, by which policy version, who did what.
+
+    FOLDER is a state folder or a ledger's own folder, a copy of one for example.
 
     \b
     Examples:
       sidecar log tail -n 20 --outcome deny
       sidecar log tail -f --actor 'agent:*' --json
     """
-    asked, reader = Wanted(**wanted), Reader(_ledger(state, config))
+    asked, reader = Wanted(**wanted), Reader(_ledger(folder, state, config))
     for record in reader.skip_to_last(count, asked):
         _show_line(record, as_json=as_json)
     pause = threading.Event()
@@ -98,32 +100,40 @@ def tail(
 
 @command.command("show")
 @click.argument("id")
+@_folder
+@click.option("--full", is_flag=True, help="Everything that stands in the records as well.")
 @_json
 @_state
 @_config
-def show(id: str, state: Path | None, config: Path | None, *, as_json: bool) -> None:
-    r"""Show one record and what was recorded of it afterwards.
+def show(
+    id: str,
+    folder: Path | None,
+    state: Path | None,
+    config: Path | None,
+    *,
+    full: bool,
+    as_json: bool,
+) -> None:
+    r"""Tell the story of one record and of what was recorded of it afterwards.
+
+    FOLDER is a state folder or a ledger's own folder, a copy of one for example.
 
     \b
     Examples:
       sidecar log show 0192f0c1-7a3e-7c4b-9d2e-0f6a5b4c3d2e
+      sidecar log show 0192f0c1-7a3e-7c4b-9d2e-0f6a5b4c3d2e --full
     """
-    found, linked = about(_ledger(state, config), id)
+    found, linked = about(_ledger(folder, state, config), id)
     if found is None:
-        raise click.UsageError(f"no record `{_plain(id)}` in the ledger")
+        raise click.UsageError(f"no record `{told.plain(id)}` in the ledger")
     if as_json:
         click.echo(orjson.dumps({"record": found, "linked": linked}, option=orjson.OPT_INDENT_2))
         return
-    console = _console()
-    _show_record(console, found)
-    for record in linked:
-        _show_record(console, record)
+    _show(found, linked, full=full)
 
 
 @command.command("verify")
-@click.argument(
-    "folder", required=False, type=click.Path(exists=True, file_okay=False, path_type=Path)
-)
+@_folder
 @click.option("--key", "key_text", help="Verifier key that was handed over: name+id+key.")
 @click.option(
     "--checkpoint",
@@ -184,8 +194,11 @@ def key(name: str, state: Path | None, config: Path | None, *, as_json: bool) ->
     Examples:
       sidecar log key > ledger.vkey
     """
-    ledger, key_file = ledger_paths(_state_folder(state, config))
+    state_folder = _state_folder(state, config)
+    ledger, key_file = ledger_paths(state_folder)
     if not identity.is_there(key_file) and not _has_segments(ledger):
+        # As `sidecar run` would: nobody else looks into the folder of a key.
+        prepare_state(state_folder)
         identity.create(DISK, key_file, name, os.urandom)
     who = identity.load(DISK, key_file)
     if as_json:
@@ -212,21 +225,26 @@ def _state_folder(state: Path | None, config: Path | None) -> Path:
     return file.parent / found
 
 
-def _ledger(state: Path | None, config: Path | None) -> Path:
-    folder, _ = ledger_paths(_state_folder(state, config))
-    if not folder.is_dir():
-        raise click.UsageError(f"no ledger at {folder}")
-    return folder
+def _ledger(folder: Path | None, state: Path | None, config: Path | None) -> Path:
+    ledger, _ = _places(folder or _state_folder(state, config))
+    if not ledger.is_dir():
+        raise LedgerBroken(f"{ledger}: is gone, though its key has signed it")
+    return ledger
 
 
 def _places(folder: Path) -> tuple[Path, Path]:
     """Return the ledger's folder and key file for a state folder or for a ledger's own folder."""
-    if (folder / CHECKPOINT).exists() or _has_segments(folder):
+    if _is_ledger(folder):
         return folder, ledger_paths(folder.resolve().parent)[1]
     ledger, key_file = ledger_paths(folder)
-    if not ledger.is_dir() and not identity.is_there(key_file):
-        raise click.UsageError(f"no ledger at {folder}")
+    # A key that has signed says that there was one: what is gone is not "not yet".
+    if not _is_ledger(ledger) and not identity.has_signed(key_file):
+        raise click.ClickException(f"no ledger yet at {ledger}")
     return ledger, key_file
+
+
+def _is_ledger(folder: Path) -> bool:
+    return (folder / CHECKPOINT).exists() or _has_segments(folder)
 
 
 def _has_segments(folder: Path) -> bool:
@@ -264,78 +282,59 @@ def _note(file: Path) -> bytes:
 def _show_line(record: bytes, *, as_json: bool) -> None:
     if as_json:
         click.echo(record)
+    else:
+        _console().print(told.line(orjson.loads(record)), soft_wrap=True)
+
+
+def _show(found: told.Record, linked: list[told.Record], *, full: bool) -> None:
+    """Print a decision's story, and any other record as it stands."""
+    console = _console()
+    console.print(told.title(found))
+    if found["kind"] != "decision":
+        _show_fields(console, told.fields(found))
         return
-    read = orjson.loads(record)
-    line = Text.assemble((f"{read['log']['seq']:>8}  ", "dim"), f"{read['time']}  ")
-    word = read.get("outcome") or read.get("result") or read.get("event", "")
-    line.append(f"{_plain(word):<10} ", style=_STYLES.get(word, "yellow"))
-    line.append(_plain(_gist(read)))
-    line.append(f"  {_plain(read['id'])}", style="dim")
-    _console().print(line, soft_wrap=True)
+    _show_fields(console, told.story(found, linked))
+    if not full:
+        _show_fields(console, [("whole", "--full, --json")])
+        return
+    for record in (found, *linked):
+        console.print()
+        console.print(told.title(record))
+        _show_fields(console, told.fields(record))
 
 
-def _gist(record: dict[str, Any]) -> str:
-    """Return in a few words what a record is about."""
-    if record["kind"] == "outcome":
-        return f"outcome of {record['parent']}"
-    if record["kind"] != "decision":
-        detail = orjson.dumps(record.get("detail", {})).decode()
-        return detail if len(detail) <= GIST_CHARS_MAX else f"{detail[:GIST_CHARS_MAX]}…"
-    targets, rules = record["targets"], record["rules"]
-    first = f"{targets[0]['action']} {targets[0]['resource']}" if targets else record["protocol"]
-    more = f" (+{len(targets) - 1})" if len(targets) > 1 else ""
-    by = ", ".join(f"{rule['policy']}/{rule['id']}" for rule in rules) or record["reason"]
-    return f"{_who(record)}  {first}{more}  by {by}"
-
-
-def _who(record: dict[str, Any]) -> str:
-    chain = [*record["actors"], record["subject"]]
-    return " for ".join(f"{party['type']}:{party['id']}" for party in chain)
-
-
-def _show_record(console: Console, record: dict[str, Any]) -> None:
-    """Print a record: what matters most first, then everything else as it stands."""
-    word = record.get("outcome") or record.get("result") or record.get("event", "")
-    title = Text(f"{record['kind']} {_plain(record['id'])}", style="bold")
-    console.print(title.append(f"  {_plain(word)}", style=_STYLES.get(word, "yellow")))
-    if record["kind"] == "decision":
-        _show_field(console, "who", _who(record))
-    first = [name for name in _DECIDED if name in record]
-    for name in [*first, *sorted(set(record) - set(first) - set(_TOLD))]:
-        _show_field(console, name, record[name])
-    _show_field(console, "log", record["log"])
-
-
-def _show_field(console: Console, name: str, value: object) -> None:
-    text = value if isinstance(value, str) else orjson.dumps(value, option=_INDENT).decode()
-    lines = [_plain(line) for line in text.split("\n")]
-    console.print(Text(f"  {name:<10} ", style="dim").append("\n    ".join(lines)), soft_wrap=True)
-
-
-_INDENT: Final = orjson.OPT_INDENT_2
+def _show_fields(console: Console, lines: Iterable[tuple[str, str]]) -> None:
+    for name, text in lines:
+        console.print(told.field(name, text), soft_wrap=True)
 
 
 def _show_report(report: Report, ledger: Path, note: Path | None) -> None:
     problem = report.problem
     if problem is not None:
         inside = "" if Path(problem.file).is_absolute() else f"{ledger}/"
-        click.echo(f"NOT INTACT  {inside}{_plain(str(problem))}", err=True)
+        click.echo(f"NOT INTACT  {inside}{told.plain(str(problem))}", err=True)
         return
-    known = f"{report.records} records in {report.segments} segments"
+    known = f"{_count(report.records, 'record')} in {_count(report.segments, 'segment')}"
     click.echo(f"intact  {known}, {report.signed} of them under the signed checkpoint")
+    newer = report.records - report.signed
+    if newer > 0:
+        verb = "is" if newer == 1 else "are"
+        click.echo(
+            f"newer   {_count(newer, 'record')} {verb} newer than the signed checkpoint; "
+            "it is signed within a second while the sidecar runs"
+        )
     click.echo(f"origin  {report.origin}")
     # Before the first one is signed over records there is the root of nothing, which says nothing.
     click.echo(f"root    {report.root}" if report.signed else "root    no checkpoint yet")
     if note is not None:
-        click.echo(f"held    it begins with the records that {_plain(str(note))} signs")
+        click.echo(f"held    it begins with the records that {told.plain(str(note))} signs")
     if report.writing:
         click.echo("a process is writing: its last record is on its way")
 
 
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
 def _console() -> Console:
     return Console(highlight=False, markup=False, emoji=False)
-
-
-def _plain(text: str) -> str:
-    """Return `text` with everything spelt out that a terminal would act upon."""
-    return "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in text)
