@@ -338,3 +338,48 @@ def _canonical(value):
     if kind == "map":
         return (kind, frozenset((_canonical(key), _canonical(one)) for key, one in inner))
     return (kind, inner)
+
+
+KNOWN = {
+    "sql": ["dialect", "text", "params"],
+    "http": ["method", "url", "headers", "body"],
+    "k8s": ["method", "path", "query", "body"],
+    "aws": ["method", "url", "headers", "body"],
+    "terraform": ["plan"],
+    "mcp": ["server", "message", "result"],
+    "llm": ["path", "body"],
+    "rag": ["collection", "candidates", "query"],
+    "a2a": ["agent", "message"],
+}
+
+
+@pytest.mark.parametrize(("protocol", "fields"), KNOWN.items())
+def test_who_misspells_a_field_of_a_call_is_told_those_that_it_has(sidecar, protocol, fields):
+    asked = {"protocol": protocol, "call": {"secret-word": "hunter2"}}
+
+    error = json.loads(sidecar("parse", "-", stdin=json.dumps(asked)).out)["parse"]["error"]
+
+    assert error["reason"] == "parse.envelope"
+    assert [field for field in fields if field not in error["text"]] == []
+    assert "secret-word" not in error["text"]
+    assert "hunter2" not in error["text"]
+
+
+def test_who_writes_a_query_into_a_kubernetes_path_is_told_where_it_goes(sidecar):
+    call = {"method": "GET", "path": "/api/v1/pods?labelSelector=a"}
+
+    said = sidecar("parse", "-", stdin=json.dumps({"protocol": "k8s", "call": call}))
+
+    assert json.loads(said.out)["parse"]["error"] == {
+        "reason": "parse.path",
+        "text": "a `?` in the path; the query goes into `query`",
+    }
+
+
+def test_a_blank_line_is_answered_in_its_place(sidecar, shop):
+    lines = f"\n{json.dumps(ASKED)}\n   \n"
+
+    for verb in ("decide", "parse"):
+        said = sidecar(verb, "-b", shop / "bundle", "--jsonl", "-", stdin=lines)
+        answers = [json.loads(line) for line in said.out.splitlines()]
+        assert ["error" in answer for answer in answers] == [True, False, True]
