@@ -18,6 +18,7 @@ from sidecar.domains import by_protocol
 from sidecar.policy.bundle import compile_bundle
 from sidecar.review.lint import lint
 from sidecar.review.run import run_suites
+from sidecar.review.words import TYPES
 from sidecar.runtime.config import read_config
 from sidecar.syntax.yaml12 import load_documents
 from sidecar.terms.reasons import REASONS
@@ -128,6 +129,13 @@ def _elided(shown: Any, real: Any) -> bool:
     if isinstance(shown, str) and shown.endswith("…"):
         return str(real).startswith(shown[:-1])
     return bool(shown == real)
+
+
+def test_every_type_that_lint_knows_is_in_the_readme() -> None:
+    table = README.partition("### Resources: type:id")[2].partition("\n### ")[0]
+
+    for kind in {kind for kinds in TYPES.values() for kind in kinds}:
+        assert f"`{kind}:" in table or (kind.endswith("/") and f"`{kind}" in table), kind
 
 
 def test_the_row_that_shows_how_a_table_is_written_is_a_real_one() -> None:

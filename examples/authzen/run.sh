@@ -23,7 +23,6 @@ port=${port%%\"*}
 ask() {
     curl -sS "http://127.0.0.1:$port$1" -H "Authorization: Bearer $key" \
         -H "Content-Type: application/json" -d "$2"
-    printf '\n'
 }
 morty='{"type":"user","id":"CiRmZDE2MTRkMy1jMzlhLTQ3ODEtYjdiZC04Yjk2ZjVhNTEwMGQSBWxvY2Fs"}'
 mine='{"type":"todo","id":"1","properties":{"ownerID":"morty@the-citadel.com"}}'

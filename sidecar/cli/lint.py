@@ -9,9 +9,8 @@ import orjson
 
 from sidecar.domains import by_protocol
 from sidecar.review.lint import lint
+from sidecar.runtime import exits
 from sidecar.runtime.bundles import load_bundle
-
-LINT_FAILED = 4
 
 
 @click.command("lint")
@@ -20,6 +19,10 @@ LINT_FAILED = 4
 @click.option("--strict", is_flag=True, help="Warnings fail the run too.")
 def command(bundle: Path, form: str, *, strict: bool) -> None:
     r"""Look for rules that load and are still likely wrong.
+
+    Labels, parameters, words and types that are nowhere, context that a caller
+    must be let say, reads that may err and so deny, rules without a test or a
+    message, an allow of everything.
 
     \b
     Exit codes: 0 clean, 3 the bundle does not load, 4 an error was found
@@ -35,6 +38,7 @@ def command(bundle: Path, form: str, *, strict: bool) -> None:
     else:
         for finding in found:
             click.echo(f"{finding.where}: {finding.level}: {finding.text} [{finding.code}]")
-        click.echo(f"{len(found)} findings" if found else "clean")
+        count = "1 finding" if len(found) == 1 else f"{len(found)} findings"
+        click.echo(count if found else "clean")
     if any(strict or finding.level == "error" for finding in found):
-        sys.exit(LINT_FAILED)
+        sys.exit(exits.FAILED)

@@ -8,6 +8,7 @@ twice.
 
 import asyncio
 import hashlib
+import hmac
 import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -195,7 +196,7 @@ class EntitiesFile:
 
     async def _replace(self) -> None:
         data, digest, table = await asyncio.to_thread(_entities, self._path)
-        if digest == self._table.revision:
+        if hmac.compare_digest(digest, self._table.revision or ""):
             return
         await asyncio.to_thread(self._keep, data, digest)
         await self._note("entities_activated", {"file": self._path.name, "digest": digest})

@@ -159,7 +159,8 @@ def verify_command(
     FOLDER is a state folder or a ledger's own folder. Without --key the sidecar's
     own key is used; an auditor brings the key that was handed over. With
     --checkpoint, the ledger must also begin with the records which that signs.
-    Exit codes: 0 intact, 20 not intact (the message names file, offset and record).
+    Exit codes: 0 intact, 1 no ledger yet, 20 not intact (the message names file, offset
+    and record).
 
     \b
     Examples:

@@ -55,7 +55,7 @@ class Maker:
         if self._random.random() < 0.015:
             kind = self._random.choice(list(self._makers))
         text = self._makers[kind](depth)
-        return f"({text})" if text.startswith("-") else text
+        return f"({text})" if text.startswith(("-", "!")) else text
 
     def _one(self, *forms: str) -> str:
         return self._random.choice(forms)
