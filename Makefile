@@ -6,6 +6,7 @@ PIP := $(PY) -m pip --disable-pip-version-check install -q
 LOCK := .venv/bin/uv pip compile -q --universal --generate-hashes --no-build --python-version 3.11 --no-header --no-annotate pyproject.toml --extra build
 FIND := for p in python3 python3.14 python3.13 python3.12 python3.11; do $$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && command -v $$p && break; done
 CONFIG ?= sidecar.yaml
+PURE := $(addprefix tests/,terms syntax decide domains review policy/test_load.py policy/test_bundle.py policy/test_cel.py test_flow.py)
 
 all: check test
 
@@ -23,8 +24,8 @@ help: ## this list
 	$(PIP) --no-deps --no-build-isolation --no-index -e .
 	@touch .venv/.demo $@
 setup: .venv/.dev ## the virtual environment with every tool
-unit: .venv/.dev ## tables and properties, under 10 s
-	$(PY) -m pytest -q -m 'not (bench or conformance or e2e or fuzz or slow or torture)'
+unit: .venv/.dev ## tables and properties of the rooms without I/O, under 10 s
+	$(PY) -m pytest -q -m 'not (bench or conformance or e2e or fuzz or slow or torture)' $(PURE)
 test: .venv/.dev ## everything, fuzz and torture in their short form, under 8 min
 	$(PY) -m pytest -q -m 'not bench'
 test-all: .venv/.dev ## everything at full length

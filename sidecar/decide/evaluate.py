@@ -72,7 +72,7 @@ def _evaluate(rule: Rule, part: Part, target: dict[str, Json], hand: Hand) -> Fi
     for path in part.unread:
         if reads(rule.paths, path):
             return Finding(rule, "error", data, f"`{path}` could not be read from the call")
-    seen = _with_variables(rule, data, hand)
+    seen, erred = _with_variables(rule, data, hand)
     if rule.when is None:
         return Finding(rule, "held", seen)
     try:
@@ -81,22 +81,31 @@ def _evaluate(rule: Rule, part: Part, target: dict[str, Json], hand: Hand) -> Fi
         hand.needed.update(asked.keys)
         return Finding(rule, "silent", seen)
     except EvaluationError as error:
-        return Finding(rule, "error", seen, str(error))
+        return Finding(rule, "error", seen, _with_cause(error, erred))
 
 
-def _with_variables(rule: Rule, data: dict[str, Json], hand: Hand) -> dict[str, Json]:
-    """Return `data` with the rule's variables; one that errs is absent, so reading it errs."""
+def _with_variables(
+    rule: Rule, data: dict[str, Json], hand: Hand
+) -> tuple[dict[str, Json], dict[str, str]]:
+    """Return `data` with the rule's variables, and why those that err are absent from it."""
+    erred: dict[str, str] = {}
     if not rule.variables:
-        return data
+        return data, erred
     seen = dict(data)
     for name, expression in rule.variables:
         try:
             seen[f"variables.{name}"] = expression.native(seen, hand.facts)
         except MissingFacts as asked:
             hand.needed.update(asked.keys)
-        except EvaluationError:
-            continue
-    return seen
+        except EvaluationError as error:
+            erred[f"variable `{name}` could not be evaluated"] = _with_cause(error, erred)
+    return seen, erred
+
+
+def _with_cause(error: EvaluationError, erred: dict[str, str]) -> str:
+    """Return the text of `error`; where a variable could not be evaluated, with its own error."""
+    text = str(error)
+    return f"{text}: {erred[text]}" if text in erred else text
 
 
 def message_of(finding: Finding, facts: Facts) -> str | None:

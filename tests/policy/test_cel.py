@@ -38,8 +38,37 @@ def test_a_variable_keeps_the_types_that_json_lacks():
 def test_a_variable_that_has_no_value_is_an_error_where_it_is_read():
     expression = Compiler(("low",)).compile("variables.low", condition=True)
 
-    with pytest.raises(EvaluationError, match="a variable could not be evaluated"):
+    with pytest.raises(EvaluationError, match="variable `low` could not be evaluated"):
         expression.holds({}, {})
+
+
+@pytest.mark.parametrize(
+    ("source", "path"),
+    [
+        ("subject.properties.role == 'a'", "subject.properties.role"),
+        ("subject.absent.role == 'a'", "subject.absent"),
+        ("has(subject.x) || subject.y == 1", "subject.y"),
+        ("actors.exists(a, a.properties.role == 'b')", "a.properties.role"),
+        ("{'k': 1}.role == 1", "….role"),
+    ],
+)
+def test_an_absent_field_is_named_as_the_rule_names_it(source, path):
+    data = {"subject": {"properties": {}}, "actors": [{"properties": {}}]}
+
+    with pytest.raises(EvaluationError) as failed:
+        Compiler().compile(source, condition=True).holds(data, {})
+
+    assert str(failed.value) == f"an absent field was read: {path}"
+
+
+def test_a_key_that_comes_from_the_call_is_not_named():
+    expression = Compiler().compile("subject.properties[resource.id] == 'a'", condition=True)
+    data = {"subject": {"properties": {}}, "resource": {"id": "hunter2"}}
+
+    with pytest.raises(EvaluationError) as failed:
+        expression.holds(data, {})
+
+    assert str(failed.value) == "an absent field was read"
 
 
 @pytest.mark.parametrize(

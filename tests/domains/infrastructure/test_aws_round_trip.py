@@ -14,6 +14,8 @@ from sidecar.terms.errors import ParseError
 from sidecar.terms.words import CallId
 from tests.domains.infrastructure.aws_requests import request_of, service_model
 
+pytestmark = pytest.mark.slow
+
 SERVICES = [
     "s3", "sts", "ec2", "dynamodb", "lambda", "sqs", "iam", "kms", "secretsmanager", "logs",
     "apigateway", "eks",
@@ -65,7 +67,6 @@ def test_an_operation_is_read_as_itself(service):
     assert wanted == read_as
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_the_table_of_services_is_that_of_the_installed_data():
     """Regenerate services.json from `Loader` when this fails; a service not in it is refused."""

@@ -11,7 +11,13 @@ Source: https://github.com/google/cel-spec/blob/master/doc/langdef.md#evaluation
 from collections.abc import Callable, Collection
 from typing import Any, Final, TypeAlias
 
-from sidecar.policy.language.faults import Fault, InvalidArgument, NoSuchOverload, NoSuchVariable
+from sidecar.policy.language.faults import (
+    Fault,
+    InvalidArgument,
+    NoSuchField,
+    NoSuchOverload,
+    NoSuchVariable,
+)
 from sidecar.policy.language.functions import FUNCTIONS, Function
 from sidecar.policy.language.functions.extensions import optionals
 from sidecar.policy.language.functions.standard.containers import (
@@ -131,7 +137,7 @@ class _Builder:
             return lambda run: has_field(operand(run), field)
         if tree.optional:
             return lambda run: optional_select(operand(run), field)
-        return lambda run: select(operand(run), field)
+        return _field(operand, field, f"{NoSuchField.text}: {_as_written(tree)}")
 
     # Calls.
 
@@ -249,13 +255,36 @@ def _local(slot: int, is_lazy: bool) -> Step:  # noqa: FBT001  # as the scope ha
 
 
 def _variable(name: str) -> Step:
+    text = f"variable `{name.removeprefix('variables.')}` could not be evaluated"
+
     def read(run: Run) -> object:
         try:
             return run.data[name]
         except KeyError:
-            raise NoSuchVariable from None
+            raise NoSuchVariable(text) from None
 
     return read
+
+
+def _field(operand: Step, field: str, text: str) -> Step:
+    def read(run: Run) -> object:
+        value = operand(run)
+        try:
+            return select(value, field)
+        except NoSuchField:
+            raise NoSuchField(text) from None
+
+    return read
+
+
+def _as_written(tree: Select) -> str:
+    """Return the path of a field, as far as it is names that stand in the expression's own text."""
+    fields, below = [tree.field], tree.operand
+    while isinstance(below, Select):
+        fields.append(below.field)
+        below = below.operand
+    root = below.name if isinstance(below, Name) else "…"
+    return ".".join([root, *(one if one.isidentifier() else "…" for one in reversed(fields))])
 
 
 def _failing(fault: type[Fault]) -> Step:
