@@ -30,6 +30,7 @@ def shown(decision: Any, want: dict[str, Any]) -> dict[str, Any]:
         "message": decision.message,
         "rules": [f"{rule.policy}/{rule.id}" for rule in decision.rules],
         "errors": [error.rule for error in decision.errors],
+        "texts": [error.text for error in decision.errors],
         "obligations": [
             {"type": o.type, "target": o.target, **o.values} for o in decision.obligations
         ],
