@@ -132,11 +132,10 @@ def _decision(
         if strength(one) > strength(outcome):
             outcome = one
     everything = [judged for group in groups for judged in group]
-    told = max(everything, key=lambda judged: strength(judged.outcome) if judged in kept else -1)
     obligations: tuple[Obligation, ...] = ()
-    why, message = settled(
-        outcome, [judged for judged in kept if judged.outcome == outcome] or [told], facts
-    )
+    # A list that was shortened is `modify` although each target that is kept is only allowed.
+    deciding = [judged for judged in kept if judged.outcome == outcome] or kept
+    why, message = settled(outcome, deciding, facts)
     try:
         obligations = combined(
             due for judged in kept for due in judged.due(request, permitted=outcome != "deny")
@@ -162,7 +161,8 @@ def _decision(
 
 def _combined(part: Request, group: list[Judged]) -> tuple[Outcome, list[Judged]]:
     """Return the outcome of one part and the targets that count for it."""
-    if part.combine == "all":
+    # Nobody shortens a list inside another call's payload, so a part is permitted whole or not.
+    if part.combine == "all" or part.at is not None:
         strongest = max(group, key=lambda judged: strength(judged.outcome))
         return strongest.outcome, group
     primary = group[0]

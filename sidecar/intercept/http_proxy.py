@@ -64,7 +64,7 @@ from sidecar.terms.errors import ConfigError, RecordError
 from sidecar.terms.record import OutcomeRecord
 
 _log = logging.getLogger("sidecar.intercept.http_proxy")
-_library = logging.getLogger("sidecar.intercept.http_proxy.library")
+_library = logging.getLogger("sidecar.intercept.http_proxy.aiohttp")
 # The library prints the bytes that it could not read, and they may be a credential.
 _library.addFilter(
     lambda said: not (said.exc_info and isinstance(said.exc_info[1], HttpProcessingError))
