@@ -6,6 +6,8 @@ from typing import Final
 TEXT_BYTES_MAX: Final = 32 * 1024
 # Brackets of any kind; deeper nesting is nobody's query and everybody's stack.
 NESTING_MAX: Final = 48
+# Comments inside comments: PostgreSQL's scanner takes time by the square of their depth.
+COMMENT_NESTING_MAX: Final = 16
 # What PostgreSQL keeps of a name (NAMEDATALEN - 1): it cuts longer ones to other names.
 NAME_BYTES_MAX: Final = 63
 # Statements of one application are few; each entry is some kilobytes.

@@ -2,9 +2,12 @@
 
 from typing import Final
 
+import msgspec
+
 from sidecar.terms.domain import ObligationType, Vocabulary, Word
 
-_SQL: Final = (
+# Of a statement: while a connection is opened there is none.
+_STATEMENT: Final = (
     Word("request.sql.dialect", "string", "`postgres`"),
     Word("request.sql.kind", "string", "select, insert, update, delete, merge or session"),
     Word(
@@ -32,6 +35,8 @@ _SQL: Final = (
     Word("resource.properties.table", "string", "table of a table or column"),
     Word("resource.properties.column", "string", "column's name"),
 )
+
+_SQL: Final = tuple(msgspec.structs.replace(word, phases=("call",)) for word in _STATEMENT)
 
 # Strictest first.
 MASKS: Final = ("nullify", "redact", "hash", "truncate", "last4", "expression")

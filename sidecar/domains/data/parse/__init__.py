@@ -29,6 +29,7 @@ from sidecar.domains.data.limits import (
     CACHED_TARGETS_MAX,
 )
 from sidecar.domains.data.parse.access import CLASSES, TableAccess
+from sidecar.domains.data.parse.second import check_session, check_statement
 from sidecar.domains.data.parse.statement import Statement, read_statement
 from sidecar.domains.data.parse.text.lexer import statements, tokens
 from sidecar.domains.data.parse.text.session import resets_all, session_verb
@@ -115,9 +116,11 @@ def _analysed(
     }  # fmt: skip
     verb = session_verb(found[0]) if found else "empty"
     if verb is not None:
+        check_session(text, verb)
         native["verbs"] = [verb, *(f"{verb}_all" for one in found if resets_all(one))]
         return Parsed((_connect(verb, upstream),), native, _STATUS)
     statement = read_statement(found[0], relations, search_path)
+    check_statement(text, statement)
     targets = _targets(statement, relations, upstream) or (_connect(statement.kind, upstream),)
     native |= _native(statement)
     return Parsed(targets, native, _STATUS)

@@ -37,6 +37,8 @@ class Accesses:
         self._search_path = search_path
         self.tables: dict[tuple[TableKey, str], TableAccess] = {}
         self.touched: dict[TableKey, None] = {}
+        # Those that stand in the text by name; a declared function touches others.
+        self.named: dict[TableKey, None] = {}
         self.verbs: dict[str, None] = {}
         self.functions: dict[str, None] = {}
         # A call stands in FROM: how many columns it has, and their names, depends on its types.
@@ -69,6 +71,7 @@ class Accesses:
             raise ParseError(
                 reason("parse.unknown_table"), "a table that the catalogue does not list"
             )
+        self.named.setdefault(table.key)
         return table
 
     def touch(self, key: TableKey, verb: str = "select") -> TableAccess:

@@ -47,6 +47,7 @@ class Statement(msgspec.Struct, frozen=True):
     Args:
         kind: select, insert, update, delete or merge: the outermost verb.
         tables: Accesses in order, the primary first.
+        named: The tables that stand in the text, not those that a declared function touches.
         limit: The outermost LIMIT, where it is a plain number.
     """
 
@@ -54,6 +55,7 @@ class Statement(msgspec.Struct, frozen=True):
     verbs: tuple[str, ...]
     tables: tuple[TableAccess, ...]
     touched: tuple[TableKey, ...]
+    named: tuple[TableKey, ...]
     functions: tuple[str, ...]
     limit: int | None
 
@@ -112,6 +114,7 @@ def _read(node: exp.Expression, relations: Relations, search_path: tuple[str, ..
         verbs=tuple(accesses.verbs),
         tables=_primary_first(node, kind, accesses),
         touched=tuple(accesses.touched),
+        named=tuple(accesses.named),
         functions=tuple(sorted(accesses.functions)),
         limit=_limit(node),
     )

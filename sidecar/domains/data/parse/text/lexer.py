@@ -12,7 +12,12 @@ Source: PostgreSQL manual, §4.1 Lexical Structure.
 import re
 from typing import Final, NamedTuple
 
-from sidecar.domains.data.limits import NAME_BYTES_MAX, NESTING_MAX, TEXT_BYTES_MAX
+from sidecar.domains.data.limits import (
+    COMMENT_NESTING_MAX,
+    NAME_BYTES_MAX,
+    NESTING_MAX,
+    TEXT_BYTES_MAX,
+)  # fmt: skip
 from sidecar.terms.errors import ParseError
 from sidecar.terms.reasons import reason
 
@@ -136,6 +141,9 @@ def _comment_end(text: str, at: int) -> int:
     depth = 1
     for edge in _COMMENT_EDGE.finditer(text, at):
         depth += 1 if edge.group() == "/*" else -1
+        if depth > COMMENT_NESTING_MAX:
+            said = f"comments nested deeper than {COMMENT_NESTING_MAX}"
+            raise ParseError(reason("parse.too_large"), said)
         if depth == 0:
             return edge.end()
     raise ParseError(reason("parse.syntax"), "a comment does not end")

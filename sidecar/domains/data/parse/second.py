@@ -1,0 +1,212 @@
+"""The second opinion: PostgreSQL's own grammar must find what our reading found.
+
+Two readers that share no code rarely make the same mistake, so a statement passes only where they
+agree on how many statements there are, of which kind, on the relations and on the functions. The
+grammar is libpg_query's, PostgreSQL 18's own code; it sees the text as it came, where ours sees the
+tokens that our scanner made of it.
+
+Its JSON call is used: the protobuf one ends the process at deep trees and refuses ordinary nesting.
+Texts come here after our scanner, so they are bounded in bytes, in brackets and in comments.
+"""
+
+import ctypes
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import orjson
+
+from sidecar.domains.data.parse.statement import Statement
+from sidecar.terms.call import Json
+from sidecar.terms.errors import ParseError
+from sidecar.terms.reasons import reason
+
+_LIBRARIES: Final = ("libpg_query.so", "libpg_query.dylib")
+_KINDS: Final = {
+    "select": "SelectStmt", "insert": "InsertStmt", "update": "UpdateStmt",
+    "delete": "DeleteStmt", "merge": "MergeStmt",
+    "begin": "TransactionStmt", "start": "TransactionStmt", "commit": "TransactionStmt",
+    "end": "TransactionStmt", "abort": "TransactionStmt", "rollback": "TransactionStmt",
+    "savepoint": "TransactionStmt", "release": "TransactionStmt",
+    "show": "VariableShowStmt", "set": "VariableSetStmt", "reset": "VariableSetStmt",
+    "deallocate": "DeallocateStmt", "discard": "DiscardStmt", "close": "ClosePortalStmt",
+    "unlisten": "UnlistenStmt",
+}  # fmt: skip
+# What the grammar itself makes of its own words (`EXTRACT`, `AT TIME ZONE`, `TRIM`, …): functions
+# that only read their arguments. Any other of its making is one that we have not looked at.
+_MADE: Final = """
+btrim extract is_normalized ltrim normalize overlaps overlay pg_collation_for position
+rtrim similar_to_escape substring system_user timezone treat xmlexists
+"""
+_OF_THE_GRAMMAR: Final = frozenset(_MADE.split())
+# What we report and the grammar has as a node of its own instead of a call.
+_NODES: Final = """
+array coalesce current_catalog current_date current_role current_schema current_time
+current_timestamp current_user extract greatest grouping least localtime localtimestamp
+nullif overlay position row session_user substring timezone trim user xmlattributes xmlconcat
+xmlelement xmlexists xmlforest normalize
+"""
+_NOT_CALLS: Final = frozenset(_NODES.split())
+
+
+class _Error(ctypes.Structure):
+    # The library's struct has more members; only the message is looked at, and never told.
+    _fields_ = (("message", ctypes.c_char_p),)
+
+
+class _Result(ctypes.Structure):
+    _fields_ = (
+        ("tree", ctypes.c_char_p),
+        ("stderr", ctypes.c_char_p),
+        ("error", ctypes.POINTER(_Error)),
+    )
+
+
+class Seen(NamedTuple):
+    """What PostgreSQL's grammar finds: names as it folds them, None for a schema not named.
+
+    Whether the name of a CTE hides a table depends on where it stands, so `ctes` stands apart.
+    """
+
+    kinds: list[str]
+    relations: set[tuple[str | None, str]]
+    ctes: set[str]
+    calls: set[tuple[str | None, str]]
+    constructs: set[str]
+
+
+def check_session(text: str, verb: str) -> None:
+    """Check that a text that touches no data is that to PostgreSQL as well; `empty` is no verb.
+
+    Raises:
+        ParseError: `parse.disagreement`.
+    """
+    seen = look(text)
+    expected = [] if verb == "empty" else [_KINDS[verb]]
+    if seen.kinds != expected or seen.relations or seen.calls:
+        raise _disagreement("statements")
+
+
+def check_statement(text: str, statement: Statement) -> None:
+    """Check that PostgreSQL's grammar finds the same statement, relations and functions.
+
+    Raises:
+        ParseError: `parse.disagreement`, with what they disagree on, and nothing of the text.
+    """
+    seen = look(text)
+    if seen.kinds != [_KINDS[statement.kind]]:
+        raise _disagreement("statements")
+    if not _same_relations(seen, statement):
+        raise _disagreement("relations")
+    if not _same_functions(seen, statement):
+        raise _disagreement("functions")
+
+
+def _same_relations(seen: Seen, statement: Statement) -> bool:
+    named = {(key.schema, key.table) for key in statement.named}
+    bare = {name for schema, name in seen.relations if schema is None}
+    if not all((schema, name) in seen.relations or name in bare for schema, name in named):
+        return False
+    tables = {name for _, name in named}
+    # A name without a schema that is a CTE's somewhere may be the CTE, the table, or each once.
+    return all(
+        (schema, name) in named if schema is not None else name in tables or name in seen.ctes
+        for schema, name in seen.relations
+    )
+
+
+def _same_functions(seen: Seen, statement: Statement) -> bool:
+    ours = set(statement.functions)
+    if not seen.constructs <= _OF_THE_GRAMMAR:
+        return False
+    declared = {name.rpartition(".")[2] for name in ours if "." in name}
+    for schema, name in seen.calls:
+        is_built_in = schema in (None, "pg_catalog") and name in ours
+        is_declared = name in declared if schema is None else f"{schema}.{name}" in ours
+        if not is_built_in and not is_declared:
+            return False
+    theirs = {name for _, name in seen.calls} | seen.constructs | _NOT_CALLS
+    return all(name.rpartition(".")[2] in theirs for name in ours)
+
+
+def look(text: str) -> Seen:
+    """Return what PostgreSQL's grammar finds in `text`.
+
+    Raises:
+        ParseError: `parse.disagreement` where it is no text of its language, `parse.too_large`.
+    """
+    library = _library()
+    result = library.pg_query_parse(text.encode())
+    try:
+        if result.error or result.tree is None:
+            is_deep = bool(result.error) and b"stack depth" in result.error.contents.message
+            raise _too_deep() if is_deep else _disagreement("whether this is SQL")
+        tree = orjson.loads(result.tree)
+    except orjson.JSONDecodeError:
+        # Well-formed by construction, so it is deeper than orjson reads.
+        raise _too_deep() from None
+    finally:
+        library.pg_query_free_parse_result(result)
+    return _collected(tree)
+
+
+def _collected(tree: dict[str, Json]) -> Seen:
+    statements = tree.get("stmts", ())
+    kinds = [next(iter(one["stmt"])) for one in statements]
+    seen = Seen(kinds, set(), set(), set(), set())
+    waiting: list[Json] = list(statements)
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, list):
+            waiting.extend(node)
+        elif isinstance(node, dict):
+            _note(node, seen)
+            # Relations of a locking clause are aliases.
+            waiting.extend(child for name, child in node.items() if name != "lockingClause")
+    return seen
+
+
+def _note(node: dict[str, Json], seen: Seen) -> None:
+    if "relname" in node:
+        # A database before it is the one connected to, or PostgreSQL refuses the statement.
+        seen.relations.add((node.get("schemaname"), node["relname"]))
+    if "ctename" in node:
+        seen.ctes.add(node["ctename"])
+    if "funcname" in node:
+        names = [part["String"]["sval"] for part in node["funcname"]]
+        if node.get("funcformat") == "COERCE_SQL_SYNTAX":
+            seen.constructs.add(names[-1])
+        else:
+            seen.calls.add((".".join(names[:-1]) or None, names[-1]))
+
+
+@cache
+def _library() -> ctypes.CDLL:
+    """Return libpg_query, of which the package `postgast` brings a copy; its own code is not used.
+
+    Raises:
+        ParseError: It is not there: without it nothing is read.
+    """
+    found = find_spec("postgast")
+    folders = (found.submodule_search_locations if found is not None else None) or ()
+    for path in (Path(folder) / name for folder in folders for name in _LIBRARIES):
+        if path.is_file():
+            return _declared(ctypes.CDLL(str(path)))
+    raise ParseError(reason("parse.unsupported"), "libpg_query is not installed here")
+
+
+def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
+    library.pg_query_parse.argtypes = [ctypes.c_char_p]
+    library.pg_query_parse.restype = _Result
+    library.pg_query_free_parse_result.argtypes = [_Result]
+    library.pg_query_free_parse_result.restype = None
+    return library
+
+
+def _too_deep() -> ParseError:
+    return ParseError(reason("parse.too_large"), "nested too deeply")
+
+
+def _disagreement(about: str) -> ParseError:
+    return ParseError(reason("parse.disagreement"), f"two readers of SQL do not agree on {about}")
