@@ -5,12 +5,12 @@ position, and nothing is returned unless there is none. The digest is SHA-256 ov
 manifest `[{path, sha256}]` of the policy files; tests have a digest of their own.
 """
 
+import gc
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Final
-
-import cachetools
 
 from sidecar.policy.cel import ENGINE
 from sidecar.policy.documents import (
@@ -21,13 +21,15 @@ from sidecar.policy.documents import (
     check_name,
     read,
 )
+from sidecar.policy.index.targets import Index
 from sidecar.policy.limits import (
     BUNDLE_BYTES_MAX,
     BUNDLE_FILES_MAX,
-    INDEX_BUCKETS_MAX,
     RULES_MAX,
 )
 from sidecar.policy.rules import PolicyReader, Rule
+from sidecar.policy.vocabulary.attributes import Attributes
+from sidecar.policy.vocabulary.roots import Roots
 from sidecar.syntax import json
 from sidecar.syntax.yaml12 import Document, load_documents
 from sidecar.terms.call import Json
@@ -46,7 +48,10 @@ _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+-]{0,63}\Z")
 
 
 class Bundle:
-    """What decides. Immutable once made, but for the index, filled as buckets are asked for."""
+    """What decides. Immutable once made, but for the index, which grows as calls come.
+
+    `stamp` is name, version and digest, as records and answers carry them.
+    """
 
     def __init__(
         self,
@@ -66,44 +71,35 @@ class Bundle:
         self.domains = domains
         self.catalogues = catalogues
         self.params = sources.params
+        self.vocabulary = sources.roots
         self.files = sources.policy_files
         self.test_files = sources.test_files
         self.tests = tuple(sources.tests)
-        self.policy_documents = tuple(document for document, _ in sources.policies)
+        self._policy_paths = tuple(dict.fromkeys(each.name for each, _ in sources.policies))
         self.digest = digest_of(sources.policy_files)
         self.tests_digest = digest_of(sources.test_files)
         self.frozen = frozen
         label = document.version if frozen else f"{document.version}-dev+{self.digest[7:19]}"
         self.version = PolicyVersion(label)
         self.engine = ENGINE
-        self._index: cachetools.LRUCache[tuple[str, ...], tuple[Rule, ...]] = cachetools.LRUCache(
-            INDEX_BUCKETS_MAX
-        )
+        self.index = Index(rules)
+        # Not made anew at each decision.
+        self.stamp = BundleStamp(self.name, self.version, self.digest)
         self._needs = {protocol: self._needed(protocol) for protocol in PROTOCOLS}
 
     @property
-    def stamp(self) -> BundleStamp:
-        """Return name, version and digest, as records and answers carry them."""
-        return BundleStamp(self.name, self.version, self.digest)
+    def policy_documents(self) -> tuple[Document, ...]:
+        """Return the Policy documents as written, read anew: who decides has no use for them."""
+        documents = (
+            document
+            for path in self._policy_paths
+            for document in load_documents(path, self.files[path])
+        )
+        return tuple(each for each in documents if each.value["kind"] == "Policy")
 
     def needs(self, protocol: str) -> Needs:
         """Return what rules may read of a call of `protocol`."""
         return self._needs[protocol]
-
-    def bucket(self, domain: str, protocol: str, phase: str, action_class: str) -> tuple[Rule, ...]:
-        """Return the rules whose `match` can fit a target of this bucket, in the order written."""
-        key = (domain, protocol, phase, action_class)
-        found = self._index.get(key)
-        if found is None:
-            found = tuple(
-                rule
-                for rule in self.rules
-                if phase in rule.phases
-                and rule.policy_filter.fits_bucket(domain, protocol, action_class)
-                and rule.filter.fits_bucket(domain, protocol, action_class)
-            )
-            self._index[key] = found
-        return found
 
     def _needed(self, protocol: str) -> Needs:
         domain = self.domains.get(protocol)
@@ -145,10 +141,28 @@ def compile_bundle(
     Raises:
         PolicyError: Every problem found, each `file:line:column: text`.
     """
+    with _uncollected():
+        return _compiled(files, domains, frozen=frozen)
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Pause the collector of cycles: what is loaded is kept, and looking it over costs the most."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _compiled(files: Mapping[str, bytes], domains: Mapping[str, Domain], *, frozen: bool) -> Bundle:
     sources = _Sources(files)
     document = sources.read()
     catalogues = sources.catalogues(domains)
-    reader = PolicyReader(domains, catalogues, tuple(document.layers))
+    sources.roots = sources.typed(domains)
+    reader = PolicyReader(domains, catalogues, tuple(document.layers), sources.roots, sources.files)
     for policy, metadata in sources.policies:
         reader.add(policy, metadata)
     problems = sources.problems + reader.problems
@@ -181,6 +195,8 @@ class _Sources:
         self.tests: list[tuple[Document, Metadata]] = []
         self.catalogue_documents: list[Document] = []
         self.params: dict[str, Json] = {}
+        self.attributes = Attributes()
+        self.roots = Roots({}, {}, {}, ())
         self.policy_files: dict[str, bytes] = {}
         self.test_files: dict[str, bytes] = {}
         self._named: set[str] = set()
@@ -272,9 +288,18 @@ class _Sources:
 
     def _attributes(self, document: Document) -> None:
         try:
-            read(document, ("spec",), AttributesSpec)
+            spec = read(document, ("spec",), AttributesSpec)
         except PolicyError as error:
             self.problems.extend(error.problems)
+            return
+        self.attributes.add(document, spec, self.problems.append)
+
+    def typed(self, domains: Mapping[str, Domain]) -> Roots:
+        """Return the types of what expressions may name."""
+        specs = [document.value["spec"] for document in self.catalogue_documents]
+        known = [(domains.get(str(spec.get("protocol"))), spec) for spec in specs]
+        named = [(domain.name, spec) for domain, spec in known if domain is not None]
+        return Roots(domains, self.attributes.types, self.params, named)
 
     def _params(self, document: Document, envelope: Envelope) -> None:
         name = envelope.metadata.name

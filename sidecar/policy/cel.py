@@ -4,21 +4,21 @@ The language itself is `sidecar.policy.language`. A condition holds only when it
 `true`, and a fact that is not in hand voids whatever the evaluation came to.
 """
 
-from functools import lru_cache
+from collections.abc import Mapping
 from typing import Final
 
 from sidecar.policy.language import (
     Compiled,
-    Environment,
     EvaluationError,
     ExpressionError,
     Limits,
     MissingFacts,
+    Wanted,
     compile_expression,
     environment,
 )
 from sidecar.policy.language.faults import Fault
-from sidecar.policy.language.types import DYN
+from sidecar.policy.language.types import DYN, AnyType
 from sidecar.policy.language.values import admitted, to_json
 from sidecar.policy.limits import EXPRESSION_CHARS_MAX, EXPRESSION_NESTING_MAX
 from sidecar.terms.call import Json
@@ -31,6 +31,7 @@ __all__ = [
     "Expression",
     "ExpressionError",
     "MissingFacts",
+    "Wanted",
     "reads",
     "shown",
 ]
@@ -52,33 +53,38 @@ ROOTS: Final = (
     "parse",
     "params",
 )
+UNTYPED: Final[Mapping[str, AnyType]] = dict.fromkeys(ROOTS, DYN)
 Expression = Compiled
 _LIMITS: Final = Limits(EXPRESSION_CHARS_MAX, EXPRESSION_NESTING_MAX)
 
 
 class Compiler:
-    """Compiles the expressions of one policy: the roots plus its own `variables.<name>`."""
+    """Compiles expressions that may name the same things: the roots, and a policy's variables."""
 
-    def __init__(self, variables: tuple[str, ...] = ()) -> None:
-        self._known = _known(variables)
-
-    def compile(self, source: str, *, condition: bool = False) -> Expression:
-        """Return `source` compiled.
+    def __init__(
+        self, variables: Mapping[str, AnyType] | None = None, roots: Mapping[str, AnyType] = UNTYPED
+    ) -> None:
+        """Make a compiler.
 
         Args:
-            source: CEL text.
-            condition: The result must be a bool (or only known at run time).
+            variables: The policy's own by name, each of the type of its expression.
+            roots: Everything else that may be named; see `roots.Roots`.
+        """
+        own = {f"variables.{name}": found for name, found in (variables or {}).items()}
+        self._known = environment({**roots, **own} if own else roots)
+        self._made: dict[tuple[str, Wanted], Expression] = {}
+
+    def compile(self, source: str, wanted: Wanted = Wanted.ANY) -> Expression:
+        """Return `source` compiled; the same text asked for again is the same expression.
 
         Raises:
             ExpressionError: With the position inside `source`.
         """
-        return compile_expression(source, self._known, condition=condition, limits=_LIMITS)
-
-
-@lru_cache(maxsize=256)
-def _known(variables: tuple[str, ...]) -> Environment:
-    names = (*ROOTS, *(f"variables.{name}" for name in variables))
-    return environment(dict.fromkeys(names, DYN))
+        made = self._made.get((source, wanted))
+        if made is None:
+            made = compile_expression(source, self._known, wanted=wanted, limits=_LIMITS)
+            self._made[source, wanted] = made
+        return made
 
 
 def shown(value: object) -> Json:

@@ -55,7 +55,7 @@ class RuleDoc(Written, frozen=True):
 class PolicySpec(Written, frozen=True):
     """`spec` of a Policy."""
 
-    rules: list[dict[str, Json]]
+    rules: list[Json]
     match: Match | None = None
     variables: dict[str, str] = {}
     layer: str | None = None

@@ -5,6 +5,7 @@ phases. Resource patterns are globs over `type:id`.
 """
 
 from collections.abc import Callable
+from typing import Final
 
 import msgspec
 
@@ -16,8 +17,12 @@ from sidecar.terms.words import CLASSES, DOMAINS, PHASES, PROTOCOLS
 Globs = tuple[Callable[[str], bool], ...] | None
 
 
+# Most rules speak then: one set for all of them.
+_CALL: Final = frozenset(("call",))
+
+
 class Filter(msgspec.Struct, frozen=True):
-    """One compiled `match`; None is `any`."""
+    """One compiled `match`; None is `any`. `written` is what it was compiled from."""
 
     domains: frozenset[str] | None = None
     protocols: frozenset[str] | None = None
@@ -27,6 +32,7 @@ class Filter(msgspec.Struct, frozen=True):
     actions: Globs = None
     resources: Globs = None
     excepted: Globs = None
+    written: Match | None = None
 
     def speaks(self, domain: str, protocol: str) -> bool:
         """Return whether any call of `protocol` can fit."""
@@ -78,13 +84,14 @@ def compile_match(match: Match | None) -> Filter:
         actions=_globs(match.actions),
         resources=_globs(match.resources),
         excepted=_globs(match.except_),
+        written=match,
     )
 
 
 def phases_of(policy: Filter, rule: Filter) -> frozenset[str]:
     """Return the phases in which a rule speaks: those named, `call` when neither names any."""
     if policy.phases is None and rule.phases is None:
-        return frozenset(("call",))
+        return _CALL
     return (policy.phases or rule.phases or frozenset()) & (
         rule.phases or policy.phases or frozenset()
     )
@@ -122,13 +129,14 @@ def _glob_problems(document: Document, path: tuple[Step, ...], match: Match) -> 
     }
     for field, patterns in lists.items():
         for index, pattern in enumerate(patterns or ()):
-            where = document.where(*path, field, index)
             try:
                 glob.compiled(pattern)
             except ValueError as error:
+                where = document.where(*path, field, index)
                 found.append(f"{where}: `{pattern}`: {error}")
                 continue
             if field in ("resources", "except") and not _names_type(pattern):
+                where = document.where(*path, field, index)
                 found.append(
                     f"{where}: `{pattern}` is not of the form `type:id`, for example `table:hr.*`"
                 )

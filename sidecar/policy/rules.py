@@ -12,33 +12,34 @@ from typing import Final
 import msgspec
 from jsonschema import Draft202012Validator
 
-from sidecar.policy.cel import Compiler, Expression, ExpressionError
+from sidecar.policy.cel import Expression, Wanted
 from sidecar.policy.documents import Metadata, PolicySpec, RuleDoc, check_name, read
+from sidecar.policy.language.types import DYN
 from sidecar.policy.match import Filter, compile_match, phases_of, problems
+from sidecar.policy.vocabulary.expressions import Expressions
+from sidecar.policy.vocabulary.roots import Calls, Roots
 from sidecar.syntax import json
+from sidecar.syntax.holes import filled
 from sidecar.syntax.yaml12 import Document, Step
 from sidecar.terms.call import Json
 from sidecar.terms.domain import Catalogue, Domain, ObligationType
 from sidecar.terms.errors import PolicyError
 from sidecar.terms.words import Effect
 
-_HOLE = re.compile(r"\$\{([^}]*)\}")
 # What may stand on a deny: nothing there is masked or filtered, somebody is told or cut off.
 ON_DENY: Final = frozenset(("notify", "end_session"))
-
-
-def _numbered(text: str) -> str:
-    """Return `text` with its holes numbered: `a = ${x} or b = ${y}` is `a = ${0} or b = ${1}`."""
-    numbers = itertools.count()
-    return _HOLE.sub(lambda _hole: f"${{{next(numbers)}}}", text)
 
 
 def _paths(
     expressions: tuple[Expression | None, ...], duties: tuple["Duty", ...]
 ) -> frozenset[str]:
-    """Return every path that a rule may read."""
+    """Return every path that these may read."""
     holes = (hole for duty in duties for filled in duty.holes.values() for hole in filled)
     return frozenset().union(*(e.paths for e in (*expressions, *holes) if e is not None))
+
+
+def _roots(paths: frozenset[str]) -> frozenset[str]:
+    return frozenset(path.partition(".")[0] for path in paths)
 
 
 class Duty(msgspec.Struct, frozen=True):
@@ -98,13 +99,31 @@ class PolicyReader:
         domains: Mapping[str, Domain],
         catalogues: Mapping[str, Catalogue],
         layers: tuple[str, ...],
+        roots: Roots,
+        files: Mapping[str, bytes],
     ) -> None:
         self.domains = {domain.name: domain for domain in domains.values()}
+        self.roots = roots
+        self.files = files
         self.catalogues = catalogues
         self.layers = layers
         self.problems: list[str] = []
         self.rules: list[Rule] = []
         self._policies: set[str] = set()
+        self._validators: dict[tuple[str, str], Draft202012Validator] = {}
+        self._sets: dict[frozenset[str], frozenset[str]] = {}
+
+    def one(self, words: frozenset[str]) -> frozenset[str]:
+        """Return the set that stands for all equal ones: most rules read what others read."""
+        return self._sets.setdefault(words, words)
+
+    def validator(self, domain: Domain, kind: ObligationType) -> Draft202012Validator:
+        """Return the validator of an obligation's fields, made once for all rules."""
+        key = domain.name, kind.name
+        found = self._validators.get(key)
+        if found is None:
+            found = self._validators[key] = Draft202012Validator(kind.schema)
+        return found
 
     def add(self, document: Document, metadata: Metadata) -> None:
         """Compile one Policy document."""
@@ -133,9 +152,15 @@ class _PolicyCompiler:
         self.document = document
         self.metadata = metadata
         self.spec = spec
-        self.compiler = Compiler(tuple(spec.variables))
+        self.expressions = Expressions(
+            document, reader.files[document.name], reader.roots, reader.problems.append
+        )
         self.variables: dict[str, Expression] = {}
         self.filter = compile_match(None)
+        # What a digest covers beside the rule itself, in its canonical form.
+        others = {key: value for key, value in document.value["spec"].items() if key != "rules"}
+        self._head = b'{"policy":%b,"rule":' % json.canonical(metadata.name)
+        self._tail = b',"spec":%b}' % json.canonical(others)
 
     def run(self) -> None:
         found = problems(self.document, ("spec", "match"), self.spec.match)
@@ -157,16 +182,29 @@ class _PolicyCompiler:
             self._problem(("spec", "layer"), f"unknown layer `{layer}`; bundle.yaml lists {known}")
 
     def _compile_variables(self) -> None:
-        names = list(self.spec.variables)
-        for index, (name, source) in enumerate(self.spec.variables.items()):
+        calls = self._calls(self._phases_of_all())
+        for name, source in self.spec.variables.items():
             path = ("spec", "variables", name)
             if not re.fullmatch(r"[A-Za-z_]\w{0,63}", name):
                 self._problem(path, f"variable `{name}` is not an identifier")
                 continue
-            # A variable sees those above it, so there is no cycle to find.
-            expression = self._expression(Compiler(tuple(names[:index])), source, path)
+            expression = self.expressions.compile(source, path, calls)
+            # One that does not compile is told once, not again by each of its readers.
+            self.expressions.variables[name] = DYN if expression is None else expression.type
             if expression is not None:
                 self.variables[name] = expression
+
+    def _phases_of_all(self) -> frozenset[str]:
+        """Return every phase in which a rule of the policy may speak."""
+        if self.filter.phases is not None:
+            return self.filter.phases
+        matches = [each.get("match") for each in self.spec.rules if isinstance(each, dict)]
+        named = [each.get("phases") for each in matches if isinstance(each, dict)]
+        words = [word for each in named if isinstance(each, list) for word in each]
+        return frozenset(("call", *(word for word in words if isinstance(word, str))))
+
+    def _calls(self, phases: frozenset[str], *more: Filter) -> Calls:
+        return self.reader.roots.calls((self.filter, *more), phases)
 
     def _rule(self, index: int, seen: set[str]) -> None:
         path: tuple[Step, ...] = ("spec", "rules", index)
@@ -180,18 +218,24 @@ class _PolicyCompiler:
         if written.id in seen:
             found.append(f"{self.document.where(*path, 'id')}: rule `{written.id}` stands twice")
         seen.add(written.id)
-        when = self._optional(written.when, (*path, "when"), condition=True)
-        said = self._optional(written.messageExpression, (*path, "messageExpression"))
-        duties = self._duties(written, path)
+        rule_filter = Filter() if found else compile_match(written.match)
+        phases = phases_of(self.filter, rule_filter)
+        calls = self._calls(phases, rule_filter)
+        when = self._optional(written.when, (*path, "when"), calls, Wanted.CONDITION)
+        at = (*path, "messageExpression")
+        said = self._optional(written.messageExpression, at, calls, Wanted.MESSAGE)
+        duties = self._duties(written, path, calls)
         self.reader.problems.extend(found)
         if found:
             return
-        rule_filter = compile_match(written.match)
-        phases = phases_of(self.filter, rule_filter)
         if not phases:
             self._problem((*path, "match", "phases"), "no phase is left: policy and rule disagree")
-        variables = self._used_variables(written)
-        paths = _paths((when, said, *(e for _, e in variables)), duties)
+        elif not calls:
+            why = self.reader.roots.unmet((self.filter, rule_filter), phases)
+            self._problem((*path, "match"), f"no call can fit `match`: {why}")
+        read_itself = _paths((when, said), duties)
+        variables = self._used_variables(read_itself)
+        paths = self.reader.one(read_itself.union(*(each.paths for _, each in variables)))
         self.reader.rules.append(
             Rule(
                 id=written.id,
@@ -207,42 +251,46 @@ class _PolicyCompiler:
                 duties=duties,
                 message=written.message,
                 message_expression=said,
-                digest=self._digest(index),
+                digest=self._digest(self.spec.rules[index]),
                 order=len(self.reader.rules),
                 where=self.document.where(*path),
                 paths=paths,
-                roots=frozenset(path.partition(".")[0] for path in paths),
+                roots=self.reader.one(_roots(paths)),
             )
         )
 
-    def _used_variables(self, written: RuleDoc) -> tuple[tuple[str, Expression], ...]:
-        """Return the variables that the rule's text names, and those that these name, in order."""
-        texts = [written.when or "", written.messageExpression or ""]
-        texts += [str(value) for duty in written.obligations for value in duty.values()]
+    def _used_variables(self, paths: frozenset[str]) -> tuple[tuple[str, Expression], ...]:
+        """Return the variables among these paths, and those that they read in turn, in order."""
+        if not self.variables:
+            return ()
+        read_so_far = set(paths)
         used: set[str] = set()
         for name in reversed(self.variables):
-            named = re.compile(rf"\bvariables\s*\.\s*\??\s*{re.escape(name)}\b")
-            if any(named.search(text) for text in texts):
+            full = f"variables.{name}"
+            if any(path == full or path.startswith(f"{full}.") for path in read_so_far):
                 used.add(name)
-                texts.append(self.variables[name].source)
+                read_so_far |= self.variables[name].paths
         return tuple(item for item in self.variables.items() if item[0] in used)
 
-    def _digest(self, index: int) -> str:
+    def _digest(self, rule: dict[str, Json]) -> str:
         """Return the rule's digest: over what was parsed; comments and layout do not change it."""
-        spec = {key: value for key, value in self.document.value["spec"].items() if key != "rules"}
-        parsed = {"policy": self.metadata.name, "spec": spec, "rule": self.spec.rules[index]}
-        return "sha256:" + hashlib.sha256(json.canonical(parsed)).hexdigest()
+        parsed = self._head + json.canonical(rule) + self._tail
+        return "sha256:" + hashlib.sha256(parsed).hexdigest()
 
-    def _duties(self, written: RuleDoc, path: tuple[Step, ...]) -> tuple[Duty, ...]:
+    def _duties(self, written: RuleDoc, path: tuple[Step, ...], calls: Calls) -> tuple[Duty, ...]:
         duties = []
         for index, obligation in enumerate(written.obligations):
-            duty = self._duty(written, obligation, (*path, "obligations", index))
+            duty = self._duty(written, obligation, (*path, "obligations", index), calls)
             if duty is not None:
                 duties.append(duty)
         return tuple(duties)
 
     def _duty(
-        self, written: RuleDoc, obligation: dict[str, Json], path: tuple[Step, ...]
+        self,
+        written: RuleDoc,
+        obligation: dict[str, Json],
+        path: tuple[Step, ...],
+        calls: Calls,
     ) -> Duty | None:
         name = obligation.get("type")
         if written.effect not in ("allow", "modify") and not (
@@ -262,43 +310,38 @@ class _PolicyCompiler:
             self._problem((*path, "on"), "`on` names a resource as `type:id`")
             return None
         fields = {key: value for key, value in obligation.items() if key not in ("type", "on")}
-        if self._misshapen(known[0][1], fields, path):
+        if self._misshapen(known[0], fields, path):
             return None
         for domain, _ in known:
             for text in domain.check(obligation, self.reader.catalogues[domain.name]):
                 self._problem(path, text)
-        return self._holed(known[0][1], on, fields, path)
+        return self._holed(Duty(known[0][1], on, fields, {}), path, calls)
 
     def _misshapen(
-        self, kind: ObligationType, fields: dict[str, Json], path: tuple[Step, ...]
+        self, known: tuple[Domain, ObligationType], fields: dict[str, Json], path: tuple[Step, ...]
     ) -> bool:
         """Say what of an obligation's fields is not of its type's schema."""
-        wrong = list(Draft202012Validator(kind.schema).iter_errors(fields))
+        kind = known[1]
+        wrong = list(self.reader.validator(*known).iter_errors(fields))
         for error in wrong:
             self._problem((*path, *error.absolute_path), f"`{kind.name}`: {error.message}")
         return bool(wrong)
 
-    def _holed(
-        self,
-        kind: ObligationType,
-        on: str | None,
-        fields: dict[str, Json],
-        path: tuple[Step, ...],
-    ) -> Duty | None:
+    def _holed(self, duty: Duty, path: tuple[Step, ...], calls: Calls) -> Duty | None:
+        """Return an obligation with its holes compiled, and numbered in its text."""
+        fields = dict(duty.fields)
         holes: dict[str, tuple[Expression, ...]] = {}
-        for field in kind.holes:
+        for field in duty.type.holes:
             text = fields.get(field)
             if not isinstance(text, str):
                 continue
-            filled = [
-                self._expression(self.compiler, source, (*path, field))
-                for source in _HOLE.findall(text)
-            ]
-            if any(expression is None for expression in filled):
+            compiled = self.expressions.holes(text, (*path, field), calls)
+            if any(expression is None for expression in compiled):
                 return None
-            fields = {**fields, field: _numbered(text)}
-            holes[field] = tuple(expression for expression in filled if expression is not None)
-        return Duty(kind, on, fields, holes)
+            # `a = ${x} or b = ${y}` is then `a = ${0} or b = ${1}`.
+            fields[field] = filled(text, (f"${{{number}}}" for number in itertools.count()))
+            holes[field] = tuple(expression for expression in compiled if expression is not None)
+        return Duty(duty.type, duty.on, fields, holes)
 
     def _known(self, name: Json, written: RuleDoc) -> list[tuple[Domain, ObligationType]]:
         return [
@@ -326,27 +369,9 @@ class _PolicyCompiler:
         ]
 
     def _optional(
-        self, source: str | None, path: tuple[Step, ...], *, condition: bool = False
+        self, source: str | None, path: tuple[Step, ...], calls: Calls, wanted: Wanted
     ) -> Expression | None:
-        if source is None:
-            return None
-        return self._expression(self.compiler, source, path, condition=condition)
-
-    def _expression(
-        self, compiler: Compiler, source: str, path: tuple[Step, ...], *, condition: bool = False
-    ) -> Expression | None:
-        try:
-            return compiler.compile(source, condition=condition)
-        except ExpressionError as error:
-            self.reader.problems.append(f"{self._inside(path, error)}: {error.text}")
-            return None
-
-    def _inside(self, path: tuple[Step, ...], error: ExpressionError) -> str:
-        """Return where in the file an expression is wrong; exact for one-line scalars."""
-        line, column = self.document.positions.get(path, (1, 1))
-        if error.line == 1:
-            return f"{self.document.name}:{line}:{column + error.column - 1}"
-        return f"{self.document.name}:{line + error.line - 1}:{error.column}"
+        return None if source is None else self.expressions.compile(source, path, calls, wanted)
 
     def _problem(self, path: tuple[Step, ...], text: str) -> None:
         self.reader.problems.append(f"{self.document.where(*path)}: {text}")

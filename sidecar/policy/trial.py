@@ -62,7 +62,7 @@ def evaluate(trial: Trial) -> dict[str, Json]:
         raise _said(trial, problem.start, problem.text) from None
     checked = check(tree, known)
     try:
-        return _shown_typed(typed(Program(checked.tree, data).run(data, {})))
+        return shown_typed(typed(Program(checked.tree, data).run(data, {})))
     except Fault as fault:
         for wrong in checked.problems:
             raise _said(trial, wrong.start, wrong.text) from None
@@ -86,14 +86,15 @@ def _decoded(value: Json) -> object:
         raise EnvelopeError(f"a binding's `{next(iter(value))}`: {fault}") from None
 
 
-def _shown_typed(value: dict[str, Json]) -> dict[str, Json]:
+def shown_typed(value: dict[str, Json]) -> dict[str, Json]:
+    """Return a VALUE under the names that are told for people."""
     ((kind, inner),) = value.items()
     if kind == "list":
-        return {kind: [_shown_typed(one) for one in inner]}
+        return {kind: [shown_typed(one) for one in inner]}
     if kind == "map":
-        return {kind: [[_shown_typed(key), _shown_typed(one)] for key, one in inner]}
+        return {kind: [[shown_typed(key), shown_typed(one)] for key, one in inner]}
     if kind == "optional" and inner is not None:
-        return {kind: _shown_typed(inner)}
+        return {kind: shown_typed(inner)}
     return {_SHOWN.get(kind, kind): inner}
 
 

@@ -4,12 +4,17 @@ Refused: duplicate keys, anchors and aliases, tags, merge keys, directives other
 that are not strings. Plain scalars are null, bool, int, float or string by the 1.2 core schema
 alone, so `no`, `on`, `0o7` beyond the schema, `12:30:45` and dates are strings, as they look.
 
+Values are made from the parser's events as they come: no tree of nodes is ever built, so nothing
+is there to expand or construct, and each bound holds before what lies beyond it is read.
+
 Source: https://yaml.org/spec/1.2.2/ §10.3.
 """
 
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any
+import sys
+from array import array
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
 
 import msgspec
 import yaml
@@ -28,9 +33,67 @@ _HEX = re.compile(r"0x[0-9a-fA-F]+\Z")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?\Z")
 _INF = re.compile(r"[-+]?\.(inf|Inf|INF)\Z")
 _NAN = re.compile(r"\.(nan|NaN|NAN)\Z")
+# A number begins with one of these, and hardly a word does.
+_NUMERIC: Final = frozenset("+-.0123456789")
+# A column in the low bits, its line above; a file of the largest size has fewer of either.
+_COLUMN_BITS: Final = 24
+assert YAML_BYTES_MAX < 1 << _COLUMN_BITS
 
 Step = str | int
 Positions = Mapping[tuple[Step, ...], tuple[int, int]]
+
+
+class _Places(Mapping[tuple[Step, ...], tuple[int, int]]):
+    """Where each node of a value stands, twelve bytes a node.
+
+    Nodes are numbered in the order of the text. `marks` has line and column of each, `after` the
+    number of the first node that is not below it; the way to a number is looked for when asked.
+    """
+
+    __slots__ = ("_after", "_children", "_marks", "_value")
+
+    def __init__(self, value: Any, marks: "array[int]", after: "array[int]") -> None:
+        self._value = value
+        self._marks = marks
+        self._after = after
+        self._children: dict[int, dict[Step, int]] = {}
+
+    def __getitem__(self, path: tuple[Step, ...]) -> tuple[int, int]:
+        node, value = 0, self._value
+        for step in path:
+            below = self._below(node, value)
+            if step not in below:
+                raise KeyError(path)
+            node, value = below[step], value[step]
+        mark = self._marks[node]
+        return mark >> _COLUMN_BITS, mark & (1 << _COLUMN_BITS) - 1
+
+    def __len__(self) -> int:
+        return len(self._marks)
+
+    def __iter__(self) -> Iterator[tuple[Step, ...]]:
+        rest: list[tuple[tuple[Step, ...], Any]] = [((), self._value)]
+        while rest:
+            path, value = rest.pop()
+            yield path
+            if isinstance(value, dict):
+                rest += [((*path, key), each) for key, each in reversed(value.items())]
+            elif isinstance(value, list):
+                rest += [((*path, at), value[at]) for at in reversed(range(len(value)))]
+
+    def _below(self, node: int, value: Any) -> Mapping[Step, int]:
+        """Return the numbers of the nodes directly below one, by key or index."""
+        found = self._children.get(node)
+        if found is None:
+            steps = (
+                value if isinstance(value, dict) else range(len(value) * isinstance(value, list))
+            )
+            found = self._children[node] = {}
+            at = node + 1
+            for step in steps:
+                found[step] = at
+                at = self._after[at]
+        return found
 
 
 class Document(msgspec.Struct, frozen=True):
@@ -38,7 +101,7 @@ class Document(msgspec.Struct, frozen=True):
 
     name: str
     value: Any
-    positions: dict[tuple[Step, ...], tuple[int, int]]
+    positions: Positions
 
     def where(self, *path: Step) -> str:
         """Return `file:line:column` of `path`, or of its nearest parent that has a position."""
@@ -68,45 +131,11 @@ def load_documents(name: str, data: bytes, *, keys_as_text: bool = False) -> lis
     except UnicodeDecodeError:
         raise PolicyError(f"{name}:1:1: not UTF-8") from None
     try:
-        _refuse_aliases(name, text)
-        nodes = list(yaml.compose_all(text, Loader=_LOADER))
+        return list(_Reader(name, text, keys_as_text=keys_as_text).documents())
     except yaml.MarkedYAMLError as error:
         raise PolicyError(f"{name}:{_mark(error)}: {_cause(error)}") from None
     except yaml.YAMLError as error:
         raise PolicyError(f"{name}:1:1: {' '.join(str(error).split())}") from None
-    except RecursionError:
-        raise PolicyError(f"{name}:1:1: nested deeper than {YAML_DEPTH_MAX}") from None
-    documents = (_Reader(name, keys_as_text=keys_as_text).document(node) for node in nodes)
-    return [document for document in documents if document is not None]
-
-
-def _refuse_aliases(name: str, text: str) -> None:
-    """Look at the events before any tree is built: aliases expand and tags construct."""
-    depth = 0
-    for count, event in enumerate(yaml.parse(text, Loader=_LOADER)):
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-        elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
-        problem = _event_problem(event, depth, count)
-        if problem:
-            mark = event.start_mark
-            assert mark is not None
-            raise PolicyError(f"{name}:{mark.line + 1}:{mark.column + 1}: {problem}")
-
-
-def _event_problem(event: Any, depth: int, count: int) -> str | None:
-    if depth > YAML_DEPTH_MAX:
-        return f"nested deeper than {YAML_DEPTH_MAX}"
-    if count > YAML_NODES_MAX:
-        return f"more than {YAML_NODES_MAX} nodes"
-    if isinstance(event, yaml.AliasEvent):
-        return "aliases (`*name`) are not read"
-    if getattr(event, "anchor", None):
-        return "anchors (`&name`) are not read"
-    if getattr(event, "tag", None):
-        return "tags (`!name`) are not read"
-    return None
 
 
 def _mark(error: yaml.MarkedYAMLError) -> str:
@@ -123,72 +152,125 @@ def _cause(error: yaml.MarkedYAMLError) -> str:
 
 
 class _Reader:
-    """Turns one node tree into values and positions."""
+    """Turns the events of one file into values and positions."""
 
-    def __init__(self, name: str, *, keys_as_text: bool) -> None:
-        self.name = name
-        self.keys_as_text = keys_as_text
-        self.positions: dict[tuple[Step, ...], tuple[int, int]] = {}
+    __slots__ = ("_after", "_count", "_depth", "_event", "_keys_as_text", "_marks", "_name")
 
-    def document(self, node: yaml.Node) -> Document | None:
-        if isinstance(node, yaml.ScalarNode) and not node.style and node.value == "":
-            return None
-        return Document(self.name, self._value(node, ()), self.positions)
+    def __init__(self, name: str, text: str, *, keys_as_text: bool) -> None:
+        self._name = name
+        self._keys_as_text = keys_as_text
+        self._event: Callable[[], Any] = _LOADER(text).get_event
+        self._count = 0
+        self._depth = 0
+        self._marks = array("Q")
+        self._after = array("I")
 
-    def _value(self, node: yaml.Node, path: tuple[Step, ...]) -> Any:
-        self.positions[path] = (node.start_mark.line + 1, node.start_mark.column + 1)
-        if isinstance(node, yaml.MappingNode):
-            return dict(self._pairs(node, path))
-        if isinstance(node, yaml.SequenceNode):
-            return [self._value(item, (*path, i)) for i, item in enumerate(node.value)]
-        assert isinstance(node, yaml.ScalarNode)
-        return node.value if node.style else self._plain(node)
+    def documents(self) -> Iterator[Document]:
+        """Yield every document that is not empty."""
+        while not isinstance(event := self._next(), yaml.StreamEndEvent):
+            if not isinstance(event, yaml.DocumentStartEvent):
+                continue
+            if event.tags:
+                raise self._problem(event, "directives other than %YAML are not read")
+            self._marks, self._after = array("Q"), array("I")
+            first = self._next()
+            value = self._value(first)
+            if not (type(first) is yaml.ScalarEvent and not first.style and first.value == ""):
+                yield Document(self._name, value, _Places(value, self._marks, self._after))
 
-    def _pairs(self, node: yaml.MappingNode, path: tuple[Step, ...]) -> Iterator[tuple[str, Any]]:
-        seen: set[str] = set()
-        for key_node, value_node in node.value:
-            key = self._key(key_node)
-            if key in seen:
-                raise self._problem(key_node, f"key `{key}` stands twice")
-            seen.add(key)
-            yield key, self._value(value_node, (*path, key))
+    def _next(self) -> Any:
+        """Return the next event, which neither refers to another place nor constructs a thing."""
+        event = self._event()
+        self._count += 1
+        if self._count > YAML_NODES_MAX:
+            raise self._problem(event, f"more than {YAML_NODES_MAX} nodes")
+        return event
 
-    def _key(self, node: yaml.Node) -> str:
-        if not isinstance(node, yaml.ScalarNode):
-            raise self._problem(node, "a key is a string")
-        plain = node.value if node.style or self.keys_as_text else self._plain(node)
-        if not isinstance(plain, str) or (node.value == "<<" and not node.style):
-            raise self._problem(node, f"key `{node.value}` is not a string; quote it")
-        text: str = node.value
-        return text
+    def _value(self, event: Any) -> Any:
+        number = len(self._marks)
+        mark = event.start_mark
+        self._marks.append((mark.line + 1) << _COLUMN_BITS | mark.column + 1)
+        self._after.append(number + 1)
+        if type(event) is yaml.ScalarEvent:
+            self._refuse_named(event)
+            return event.value if event.style else self._plain(event)
+        return self._collection(event, number)
 
-    def _plain(self, node: yaml.ScalarNode) -> Any:
-        text: str = node.value
+    def _collection(self, event: Any, number: int) -> Any:
+        self._depth += 1
+        if self._depth > YAML_DEPTH_MAX:
+            raise self._problem(event, f"nested deeper than {YAML_DEPTH_MAX}")
+        self._refuse_named(event)
+        is_map = type(event) is yaml.MappingStartEvent
+        found = self._mapping() if is_map else self._sequence()
+        self._depth -= 1
+        self._after[number] = len(self._marks)
+        return found
+
+    def _refuse_named(self, event: Any) -> None:
+        if type(event) is yaml.AliasEvent:
+            raise self._problem(event, "aliases (`*name`) are not read")
+        if event.anchor:
+            raise self._problem(event, "anchors (`&name`) are not read")
+        if event.tag:
+            raise self._problem(event, "tags (`!name`) are not read")
+
+    def _sequence(self) -> list[Any]:
+        found = []
+        while type(event := self._next()) is not yaml.SequenceEndEvent:
+            found.append(self._value(event))
+        return found
+
+    def _mapping(self) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        while type(event := self._next()) is not yaml.MappingEndEvent:
+            key = self._key(event)
+            if key in found:
+                raise self._problem(event, f"key `{key}` stands twice")
+            found[key] = self._value(self._next())
+        return found
+
+    def _key(self, event: Any) -> str:
+        self._refuse_named(event)
+        if type(event) is not yaml.ScalarEvent:
+            raise self._problem(event, "a key is a string")
+        text: str = event.value
+        plain = text if event.style or self._keys_as_text else self._plain(event)
+        if not isinstance(plain, str) or (text == "<<" and not event.style):
+            raise self._problem(event, f"key `{text}` is not a string; quote it")
+        return sys.intern(text)
+
+    def _plain(self, event: Any) -> Any:
+        text: str = event.value
         if text in _NULL:
             return None
         if text in _TRUE or text in _FALSE:
             return text in _TRUE
+        return self._number(event, text) if text[0] in _NUMERIC else text
+
+    def _number(self, event: Any, text: str) -> Any:
+        """Return the number that `text` is, or `text` itself."""
         if _INT.match(text):
-            return self._integer(node, text, 10)
+            return self._integer(event, text, 10)
         if _OCTAL.match(text) or _HEX.match(text):
-            return self._integer(node, text[2:], 8 if text[1] == "o" else 16)
+            return self._integer(event, text[2:], 8 if text[1] == "o" else 16)
         if _FLOAT.match(text):
             return float(text)
         if _INF.match(text) or _NAN.match(text):
-            raise self._problem(node, "infinities and NaN are not read")
+            raise self._problem(event, "infinities and NaN are not read")
         return text
 
-    def _integer(self, node: yaml.ScalarNode, digits: str, base: int) -> int:
+    def _integer(self, event: Any, digits: str, base: int) -> int:
         if len(digits) > 20:
-            raise self._problem(node, "an integer outside the 64-bit range")
+            raise self._problem(event, "an integer outside the 64-bit range")
         value = int(digits, base)
         if not -(2**63) <= value < 2**63:
-            raise self._problem(node, "an integer outside the 64-bit range")
+            raise self._problem(event, "an integer outside the 64-bit range")
         return value
 
-    def _problem(self, node: yaml.Node, text: str) -> PolicyError:
-        mark = node.start_mark
-        return PolicyError(f"{self.name}:{mark.line + 1}:{mark.column + 1}: {text}")
+    def _problem(self, event: Any, text: str) -> PolicyError:
+        mark = event.start_mark
+        return PolicyError(f"{self._name}:{mark.line + 1}:{mark.column + 1}: {text}")
 
 
 class _Dumper(yaml.SafeDumper):

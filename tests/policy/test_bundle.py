@@ -1,5 +1,6 @@
 """Digest, label, archive: what a version stands for."""
 
+import gc
 import io
 import tarfile
 
@@ -113,3 +114,58 @@ def test_a_body_that_no_rule_reads_is_not_needed() -> None:
 )
 def test_a_rule_that_may_reach_the_body_needs_it(when: bytes) -> None:
     assert bundle(p=POLICY.replace(b"true", when)).needs("sql").body is True
+
+
+def test_loading_leaves_the_collector_of_cycles_as_it_was() -> None:
+    assert gc.isenabled()
+    bundle()
+    with pytest.raises(PolicyError):
+        bundle(p=b"a: [")
+    assert gc.isenabled()
+
+
+def test_a_load_inside_of_which_nothing_is_collected_leaves_it_so() -> None:
+    gc.disable()
+    try:
+        bundle()
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
+
+
+VARIABLES = b"""apiVersion: sidecar/v1
+kind: Policy
+metadata: {name: p}
+spec:
+  variables:
+    one: subject.id == 'a'
+    two: variables.one || actor.id == 'b'
+    three: variables.two && 'variables.one' == 'x'
+  rules: [{id: r, effect: allow, when: "%s"}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("when", "read"),
+    [
+        (b"variables.one", ["one"]),
+        (b"variables . two", ["one", "two"]),
+        (b"true || variables.three", ["one", "two", "three"]),
+        (b"subject.id == 'variables.one'", []),
+        (b"true // variables.one", []),
+    ],
+)
+def test_a_rule_has_the_variables_that_it_reads(when: bytes, read: list[str]) -> None:
+    (rule,) = bundle(p=VARIABLES % when).rules
+
+    assert [name for name, _ in rule.variables] == read
+
+
+def test_a_digest_of_a_rule_covers_all_of_its_policy_but_the_other_rules() -> None:
+    (before,) = bundle().rules
+    other = b"{id: s, effect: deny}"
+    beside, _ = bundle(p=POLICY.replace(b"}]}", b"}, " + other + b"]}")).rules
+    (limited,) = bundle(p=POLICY.replace(b"{rules", b"{match: {phases: [call]}, rules")).rules
+
+    assert beside.digest == before.digest
+    assert limited.digest != before.digest

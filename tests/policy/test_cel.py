@@ -2,7 +2,16 @@
 
 import pytest
 
-from sidecar.policy.cel import ENGINE, ROOTS, Compiler, EvaluationError, ExpressionError, reads
+from sidecar.policy.cel import (
+    ENGINE,
+    ROOTS,
+    Compiler,
+    EvaluationError,
+    ExpressionError,
+    Wanted,
+    reads,
+)
+from sidecar.policy.language.types import BOOL, DYN, TIMESTAMP
 
 SEEN = {"request": {"l": [None] * 3, "m": {"a": None, "b": [1, 2.5, "x", True]}, "n": None}}
 
@@ -20,23 +29,23 @@ def test_every_root_may_be_named(root):
 
 
 def test_a_variable_may_be_named_where_it_is_declared():
-    assert Compiler(("low",)).compile("variables.low && true").result == "bool"
+    assert Compiler({"low": BOOL}).compile("variables.low && true").result == "bool"
 
     with pytest.raises(ExpressionError, match=r"unknown word `variables\.high`") as wrong:
-        Compiler(("low",)).compile("true &&\n  variables.high")
+        Compiler({"low": BOOL}).compile("true &&\n  variables.high")
     assert (wrong.value.line, wrong.value.column) == (2, 3)
 
 
 def test_a_variable_keeps_the_types_that_json_lacks():
     when = Compiler().compile("timestamp('2026-01-02T03:04:05Z')").native({}, {})
 
-    hours = Compiler(("when",)).compile("variables.when.getHours()")
+    hours = Compiler({"when": TIMESTAMP}).compile("variables.when.getHours()")
 
     assert hours.value({"variables.when": when}, {}) == 3
 
 
 def test_a_variable_that_has_no_value_is_an_error_where_it_is_read():
-    expression = Compiler(("low",)).compile("variables.low", condition=True)
+    expression = Compiler({"low": DYN}).compile("variables.low", Wanted.CONDITION)
 
     with pytest.raises(EvaluationError, match="variable `low` could not be evaluated"):
         expression.holds({}, {})
@@ -56,13 +65,13 @@ def test_an_absent_field_is_named_as_the_rule_names_it(source, path):
     data = {"subject": {"properties": {}}, "actors": [{"properties": {}}]}
 
     with pytest.raises(EvaluationError) as failed:
-        Compiler().compile(source, condition=True).holds(data, {})
+        Compiler().compile(source, Wanted.CONDITION).holds(data, {})
 
     assert str(failed.value) == f"an absent field was read: {path}"
 
 
 def test_a_key_that_comes_from_the_call_is_not_named():
-    expression = Compiler().compile("subject.properties[resource.id] == 'a'", condition=True)
+    expression = Compiler().compile("subject.properties[resource.id] == 'a'", Wanted.CONDITION)
     data = {"subject": {"properties": {}}, "resource": {"id": "hunter2"}}
 
     with pytest.raises(EvaluationError) as failed:
@@ -73,11 +82,11 @@ def test_a_key_that_comes_from_the_call_is_not_named():
 
 @pytest.mark.parametrize(
     ("source", "text"),
-    [("1", "a condition is a bool, this is int"), ("[true]", "this is list(bool)")],
+    [("1", "a condition is a bool, this is an int"), ("[true]", "this is a list(bool)")],
 )
 def test_a_condition_is_a_bool(source, text):
     with pytest.raises(ExpressionError) as wrong:
-        Compiler().compile(source, condition=True)
+        Compiler().compile(source, Wanted.CONDITION)
 
     assert text in wrong.value.text
 
@@ -98,3 +107,10 @@ def test_what_may_be_read(path, missing, may):
 
 def test_the_engine_is_named_in_records():
     assert ENGINE == "doorward-cel/1"
+
+
+def test_the_same_text_is_compiled_once():
+    compiler = Compiler()
+
+    assert compiler.compile("1 + 1 == 2") is compiler.compile("1 + 1 == 2")
+    assert compiler.compile("true") is not compiler.compile("true", Wanted.CONDITION)

@@ -4,9 +4,11 @@ import contextlib
 import fnmatch
 import json as standard
 import re
+from collections.abc import Callable
 from typing import Any
 
-from hypothesis import given
+import orjson
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sidecar.syntax import json
@@ -32,6 +34,48 @@ values = st.recursive(
 @given(values)
 def test_json_reads_what_json_writes(value: Any) -> None:
     assert json.loads(standard.dumps(value)) == value
+
+
+# Members may be named twice, and texts are made of what numbers, members and escapes are made of.
+texts = st.text('":\\u003a{,', max_size=4)
+nearly = st.recursive(
+    texts.map(lambda text: standard.dumps(text, ensure_ascii=False))
+    | texts.map(lambda text: '"' + text.replace("\\", "").replace('"', "") + '"')
+    | st.sampled_from(('"\\u003a"', '"a"', "1", "-0", "1e5", "1E999", "0.1", "9" * 15, "9" * 16))
+    | st.integers(-(2**70), 2**70).map(str)
+    | st.floats(allow_nan=False, allow_infinity=False).map(repr),
+    lambda inner: (
+        st.lists(inner, max_size=3).map(lambda members: "[" + ",".join(members) + "]")
+        | st.lists(
+            st.tuples(st.sampled_from(('"a"', '"b"', '":"', '"\\u0061"')), inner), max_size=4
+        ).map(lambda pairs: "{" + ",".join(": ".join(pair) for pair in pairs) + "}")
+    ),
+    max_leaves=8,
+)
+
+
+@given(nearly)
+@example('{"a": {":": 1}, "a": ":"}')
+@example('{"a": 1, "a": "\\u003a"}')
+def test_what_is_proven_plain_is_what_the_strict_reader_reads(text: str) -> None:
+    def strictly(read: Callable[[], Any]) -> Any:
+        try:
+            return repr(read())
+        except ParseError as error:
+            return error.reason
+
+    def by_pairs() -> Any:
+        return json._READER.decode(text) if is_grammar(text) else json.loads(text)
+
+    assert strictly(lambda: json.loads(text)) == strictly(by_pairs)
+
+
+def is_grammar(text: str) -> bool:
+    try:
+        orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return False
+    return True
 
 
 @given(st.text("\\\0u0a"))

@@ -5,6 +5,7 @@ from sidecar.policy.language.expression import (
     Compiled,
     EvaluationError,
     ExpressionError,
+    Wanted,
     compile_expression,
     environment,
 )
@@ -18,6 +19,7 @@ __all__ = [
     "ExpressionError",
     "Limits",
     "MissingFacts",
+    "Wanted",
     "compile_expression",
     "environment",
 ]

@@ -29,28 +29,29 @@ FoldKind = Literal[
 LiteralKind = Literal["null", "bool", "int", "uint", "double", "string", "bytes"]
 
 
-class Node(msgspec.Struct, frozen=True):
+# Why gc=False: a tree has no cycles, and a bundle holds a hundred thousand nodes.
+class Node(msgspec.Struct, frozen=True, gc=False):
     """What every node has: `start` and `end` are code-point offsets into the source."""
 
     start: int
     end: int
 
 
-class Constant(Node, frozen=True, tag=True):
+class Constant(Node, frozen=True, tag=True, gc=False):
     """A literal."""
 
     kind: LiteralKind
     value: bool | int | float | str | bytes | None
 
 
-class Name(Node, frozen=True, tag=True):
+class Name(Node, frozen=True, tag=True, gc=False):
     """An identifier; `rooted` when written with a leading dot, which skips local variables."""
 
     name: str
     rooted: bool = False
 
 
-class Select(Node, frozen=True, tag=True):
+class Select(Node, frozen=True, tag=True, gc=False):
     """`operand.field`; `optional` for `operand.?field`; `test` for `has(operand.field)`."""
 
     operand: "Tree"
@@ -59,7 +60,7 @@ class Select(Node, frozen=True, tag=True):
     test: bool = False
 
 
-class Call(Node, frozen=True, tag=True):
+class Call(Node, frozen=True, tag=True, gc=False):
     """`function(args)`, or `target.function(args)`; operators under the specification's names.
 
     `_[?_]` is optional indexing. A rooted or dotted function name stands whole: `strings.quote`,
@@ -72,28 +73,28 @@ class Call(Node, frozen=True, tag=True):
     target: "Tree | None" = None
 
 
-class ListOf(Node, frozen=True, tag=True):
+class ListOf(Node, frozen=True, tag=True, gc=False):
     """`[a, ?b]`; `optional` holds the positions of the elements written with `?`."""
 
     items: tuple["Tree", ...]
     optional: frozenset[int] = frozenset()
 
 
-class MapOf(Node, frozen=True, tag=True):
+class MapOf(Node, frozen=True, tag=True, gc=False):
     """`{k: v, ?k: v}`; `optional` holds the positions of the entries written with `?`."""
 
     entries: tuple[tuple["Tree", "Tree"], ...]
     optional: frozenset[int] = frozenset()
 
 
-class MessageOf(Node, frozen=True, tag=True):
+class MessageOf(Node, frozen=True, tag=True, gc=False):
     """`Type{field: value}`: parsed so that the error can say that there are no message types."""
 
     name: str
     fields: tuple[tuple[str, "Tree"], ...]
 
 
-class Fold(Node, frozen=True, tag=True):
+class Fold(Node, frozen=True, tag=True, gc=False):
     """A macro over a list or map (or an optional): `range.kind(names…, condition?, result?)`.
 
     `names` has one or two. `condition` is the filter of three-argument `map` and of `transform*`;
@@ -107,7 +108,7 @@ class Fold(Node, frozen=True, tag=True):
     condition: "Tree | None" = None
 
 
-class Bind(Node, frozen=True, tag=True):
+class Bind(Node, frozen=True, tag=True, gc=False):
     """`cel.bind(name, init, body)`."""
 
     name: str

@@ -27,11 +27,16 @@ class Type(msgspec.Struct, frozen=True):
 
 
 class Record(msgspec.Struct, frozen=True, eq=False):
-    """An object with known fields; in a closed one (`is_open=False`) any other name is an error."""
+    """An object with known fields; in a closed one (`is_open=False`) any other name is an error.
+
+    `name` is how an expression spells it (`request.sql`). `absent` says of fields that are known
+    elsewhere why they are never here: it makes the error one that can be acted upon.
+    """
 
     name: str
     fields: Mapping[str, "AnyType"]
     is_open: bool = False
+    absent: Mapping[str, str] = {}
 
     def __str__(self) -> str:
         return self.name

@@ -1,8 +1,13 @@
-"""Random expressions, mostly well typed, and inputs for them; the seed says everything."""
+"""Random expressions, mostly well typed, and inputs for them; the seed says everything.
 
-from collections.abc import Callable
+What may be written is a table: of each kind the leaves and the forms, in which `«kind»` stands for
+an expression of that kind, `#` for the name of a macro's variable and `##` for its second one.
+"""
+
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
+
+from tests.policy.language.expression_forms import FORMS, KINDS, LEAVES, OWN_FORMS, SCOPED
 
 # What every expression may read, under the one name `d`. Each input gives it another shape.
 INPUTS: list[dict[str, Any]] = [
@@ -22,158 +27,103 @@ INPUTS: list[dict[str, Any]] = [
     },
     {"i": "3", "j": 1.0, "f": 1, "s": 5, "t": ["a"],
      "b": "true", "l": "abc", "w": {"a": 1}, "m": [1]},
+    {
+        "i": 1, "j": -1, "f": 1e19, "s": "a\u0301é\u200b", "t": "日本\\'\"\n", "b": False, "n": [],
+        "l": [[1], [], [1, [2]]], "w": ["", "a\tb", "A"], "m": {"a": {"a": {"a": 1}}, "é": 2},
+        "o": {"p": None}, "x": [{}, {"k": None, "v": [1]}, {"k": "a", "v": {}}],
+    },
 ]  # fmt: skip
 
-_INTS = (
-    *("0", "1", "2", "-1", "3") * 4,
-    "9223372036854775807",
-    "-9223372036854775808",
-    "9007199254740993",
-)
-_DOUBLES = ("0.0", "1.0", "2.5", "-1.5", "9007199254740992.0", "1e300", "-0.0")
-_STRINGS = ("''", "'a'", "'ab'", "'é'", "'b.c'", "'😀'", "'1'", "'true'")
+
+# What JSON may hold anywhere, but for U+0000, where the binding of cel-cpp ends a text.
+_VALUES: list[Any] = [
+    *(None, True, False, 0, 1, -1, 2**53 + 1, 2**63 - 1, -(2**63), 0.5, -0.0, 1e308, 3.0),
+    *("", "a", "ab", "é", "true", "1", "\U0010ffff"),
+    *([], [1], ["a"], [[1]], [{"k": "a"}], [None], [1, 1.0], ["a", "ab", 1]),
+    *({}, {"a": 1}, {"b": "x"}, {"k": "a", "v": 1}, {"a": {"b": {"a": None}}}, {"p": {"q": []}}),
+]
+
+
+def drawn_input(random: Random) -> dict[str, Any]:
+    """Return an input: as it is expected, gone wrong in one way, or with fields of any kind."""
+    if random.random() < 0.7:
+        # The first fits what expressions expect; the others are there to go wrong.
+        return random.choices(INPUTS, (6, 1, 1, 1, 2))[0]
+    kept = {key: value for key, value in INPUTS[0].items() if random.random() < 0.9}
+    return {
+        key: random.choice(_VALUES) if random.random() < 0.5 else value
+        for key, value in kept.items()
+    }
+
+
+class Shape(NamedTuple):
+    """What expressions of a run look like: how deep, and how often a wrong type stands somewhere.
+
+    `own` are those with functions that nobody else has.
+    """
+
+    depth_max: int = 4
+    careless: float = 0.015
+    own: bool = False
 
 
 class Maker:
-    """Makes expressions of a wanted type, and now and then of another."""
+    """Makes expressions of a wanted kind, and now and then of another."""
 
-    def __init__(self, random: Random) -> None:
+    def __init__(self, random: Random, shape: Shape = Shape()) -> None:  # noqa: B008 - immutable
         self._random = random
+        self._shape = shape
         self._locals: list[str] = []
-        self._makers: dict[str, Callable[[int], str]] = {
-            "bool": self._bool,
-            "int": self._int,
-            "double": self._double,
-            "string": self._string,
-            "list": self._list,
-            "map": self._map,
-            "any": self._any,
-        }
+        own = OWN_FORMS if shape.own else {}
+        # What is their own is what such a run is for, so it stands there three times.
+        self._forms = {kind: (*FORMS[kind], *own.get(kind, ()) * 3) for kind in KINDS}
+
+    def any(self) -> str:
+        """Return an expression as most runs want them: conditions, now and then something else."""
+        kind = self._random.choice(["bool", "bool", "any", "list", self._random.choice(KINDS)])
+        text = self.make(kind, self._random.randint(1, self._shape.depth_max))
+        # An optional is opened: not every engine beside ours can hand one out.
+        return f"({text}).optMap(z, [z]).orValue([])" if kind == "optional" else text
 
     def make(self, kind: str, depth: int) -> str:
         """Return the text of an expression at most about `depth` levels deep."""
-        if self._random.random() < 0.015:
-            kind = self._random.choice(list(self._makers))
-        text = self._makers[kind](depth)
+        if self._random.random() < self._shape.careless:
+            kind = self._random.choice(KINDS)
+        text = self._leaf(kind) if depth <= 0 else self._form(kind, depth)
         return f"({text})" if text.startswith(("-", "!")) else text
 
-    def _one(self, *forms: str) -> str:
-        return self._random.choice(forms)
-
-    def _filled(self, depth: int, *forms: str) -> str:
-        """Return one of `forms`, in which `«kind»` is replaced by expressions of that kind."""
-        head, *rest = self._one(*forms).split("«")
-        parts = (part.split("»", 1) for part in rest)
-        return head + "".join(self.make(kind, depth - 1) + tail for kind, tail in parts)
-
-    def _fold(self, depth: int, form: str) -> str:
-        """Return a macro; inside of it one more name is known."""
-        over, body = form.split("@")
-        text = self._filled(depth, over)
-        name = f"v{len(self._locals)}"
-        self._locals.append(name)
-        text += self._filled(depth, body).replace("#", name)
-        self._locals.pop()
-        return text
-
-    def _leaf(self, *forms: str) -> str:
-        if self._locals and self._random.random() < 0.5:
+    def _leaf(self, kind: str) -> str:
+        if self._locals and self._random.random() < 0.4:
             return self._random.choice(self._locals)
-        return self._one(*forms)
+        return self._random.choice(LEAVES[kind])
 
-    def _any(self, depth: int) -> str:
-        if depth <= 0:
-            return self._leaf(
-                "d.n",
-                "d.absent",
-                "d.o.p",
-                "d.i",
-                "null",
-                "d.m.b",
-                "d",
-                "d.x",
-                "2u",
-                "d.s",
-                "d.f",
-                "d.b",
-                "d.m",
-                "d.l",
-                "1",
-                "'a'",
-            )
-        return self._filled(
-            depth, "«map».a", "«list»[«int»]", "«map»['b']", "(«bool» ? «any» : «any»)",
-            "«list»[0].k",
-            "«int»", "«string»", "«bool»", "«double»", "«list»", "«map»", "«int»", "«string»",
-            "dyn(«any»)", "«map».?a.orValue(«any»)", "«map»[«string»]",
-        )  # fmt: skip
+    def _form(self, kind: str, depth: int) -> str:
+        scoped = SCOPED.get(kind, ())
+        if scoped and self._random.random() < 0.25:
+            return self._scope(self._random.choice(scoped), depth)
+        # A deep expression is deep in one place: elsewhere it would be as large as it is deep.
+        form = self._random.choice(self._forms[kind])
+        return self._filled(form, depth, spare=max(depth - 4, 0))
 
-    def _bool(self, depth: int) -> str:
-        if depth <= 0:
-            return self._leaf(
-                "true", "false", "d.b", "d.b", "d.b", "d.absent", "has(d.m.a)", "(d.n == null)"
-            )
-        if self._random.random() < 0.25:
-            macro = self._one("exists", "all", "exists_one")
-            return self._fold(depth, f"«list»@.{macro}(#, «bool»)")
-        return self._filled(
-            depth, "(«bool» && «bool»)", "(«bool» || «bool»)", "!(«bool»)", "(«int» == «int»)",
-            "(«any» == «any»)", "(«string» == «string»)", "(«any» != «any»)", "(«int» < «int»)",
-            "(«int» >= «double»)", "(«double» <= «any»)", "(«string» > «string»)",
-            "(«string» in «list»)", "(«string» in «map»)", "(«any» in «list»)",
-            "(«any» in ['a', 'ab'])", "«string».startsWith('a')", "«string».endsWith(«string»)",
-            "«string».contains(«string»)", "«string».matches('^[a-b]+$')", "(«any» == 'a')",
-            "(«any» == 1)", "(«any» == 0.0)", "(«any» != true)", "(«any» > 1)", "(1.5 < «any»)",
-            "(«bool» ? «bool» : «bool»)", "has(«map».a)", "(size(«any») > 1)", "(«int» > 1)",
-            "«map».?b.hasValue()", "(«list» == «list»)", "(«map» == «map»)", "('a' <= «any»)",
-            "cel.bind(c, «any», c == 1 || «bool»)", "(«any» == false)",
-            "«list».exists(e, e == 'a')",
-        )  # fmt: skip
+    def _filled(self, form: str, depth: int, spare: int = 0) -> str:
+        head, *rest = form.split("«")
+        parts = [part.split("»", 1) for part in rest]
+        deepest = self._random.randrange(len(parts)) if parts else 0
+        for at, (kind, tail) in enumerate(parts):
+            cut = 0 if at == deepest else self._random.randint(0, spare)
+            head += self.make(kind, depth - 1 - cut) + tail
+        return head
 
-    def _int(self, depth: int) -> str:
-        if depth <= 0:
-            return self._leaf("d.i", "d.j", "d.l[0]", "d.m.a", *_INTS)
-        return self._filled(
-            depth, "(«int» + «int»)", "(«int» - «int»)", "(«int» * «int»)", "(«int» / «int»)",
-            "(«int» % «int»)", "-(«int»)", "size(«string»)", "«list».size()", "int(«double»)",
-            "int(«string»)", "(«bool» ? «int» : «int»)", "«string».indexOf('a')", "«list»[0]",
-            "math.greatest(«int», «int»)", "d.x[1].v", "d.x.filter(e, e.k == «string»).size()",
-            "«map».?a.orValue(«int»)", "cel.bind(c, «int», c + c)",
-        )  # fmt: skip
-
-    def _double(self, depth: int) -> str:
-        if depth <= 0:
-            return self._leaf("d.f", *_DOUBLES)
-        return self._filled(
-            depth, "(«double» + «double»)", "(«double» * «double»)", "(«double» / «double»)",
-            "double(«int»)", "-(«double»)", "(«bool» ? «double» : «double»)",
-        )  # fmt: skip
-
-    def _string(self, depth: int) -> str:
-        if depth <= 0:
-            return self._leaf("d.s", "d.t", "d.w[0]", *_STRINGS)
-        return self._filled(
-            depth, "(«string» + «string»)", "«string».lowerAscii()", "string(«int»)",
-            "«string».substring(«int»)", "(«bool» ? «string» : «string»)", "«list»[1]",
-            "«string».replace('a', 'b')", "string(«bool»)", "«string».charAt(«int»)", "«map».b",
-        )  # fmt: skip
-
-    def _list(self, depth: int) -> str:
-        if depth <= 0:
-            return self._one("d.l", "d.w", "d.x", "[]", "[1, 2]", "['a', d.s]", "d.o.p.q")
-        if self._random.random() < 0.5:
-            forms = (".filter(#, «bool»)", ".map(#, «any»)", ".map(#, «bool», «any»)")
-            return self._fold(depth, f"«list»@{self._one(*forms)}")
-        return self._filled(
-            depth, "[«any», «any»]", "(«list» + «list»)", "[«string»]",
-            "(«bool» ? «list» : «list»)",
-            "«list».transformList(i, e, i)", "«string».split('b')", "[?«map».?a, «int»]",
-        )  # fmt: skip
-
-    def _map(self, depth: int) -> str:
-        if depth <= 0:
-            return self._leaf("d.m", "d.o", "d.x[0]", "{}", "{'a': 1}", "d")
-        return self._filled(
-            depth, "{'a': «any», 'b': «string»}", "«map».p", "«list»[0]", "{«string»: «any»}",
-            "(«bool» ? «map» : «map»)", "«map».transformMap(k, e, «any»)",
-        )  # fmt: skip
+    def _scope(self, form: str, depth: int) -> str:
+        """Return a macro; behind its `@` one more name is known, or two."""
+        over, body = form.split("@")
+        text = self._filled(over, depth)
+        # One macro in four hides the name of an outer one, or of the input.
+        fresh = f"v{len(self._locals)}"
+        name = self._random.choice([fresh, fresh, fresh, *(self._locals[-1:] or ["d"])])
+        second = f"u{len(self._locals)}"
+        names = [name, second] if "##" in body else [name]
+        self._locals += names
+        text += self._filled(body, depth)
+        del self._locals[-len(names) :]
+        return text.replace("##", second).replace("#", name)

@@ -1,5 +1,6 @@
 """Google's cel-cpp, which answers the same questions independently."""
 
+import datetime as dt
 import math
 from typing import Any
 
@@ -19,6 +20,13 @@ extensions:
 - name: two-var-comprehensions
 """
 ERROR = "error"
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+# Types that the binding names otherwise; of the others the name in small letters is theirs.
+_TYPES = {
+    "NULL": "null_type",
+    "TIMESTAMP": "google.protobuf.Timestamp",
+    "DURATION": "google.protobuf.Duration",
+}
 _FAILURES = (RuntimeError, TypeError, ValueError, OverflowError)
 
 
@@ -46,7 +54,10 @@ def _plain(found: Any) -> Any:
         return ERROR
     if kind == "NULL":
         return ("null", None)
-    value = found.value()
+    return _read(kind, found.value())
+
+
+def _read(kind: str, value: Any) -> Any:
     if kind == "LIST":
         return ("list", [_plain(one) for one in value])
     if kind == "MAP":
@@ -55,4 +66,15 @@ def _plain(found: Any) -> Any:
         return ("bytes", bytes(value))
     if kind == "DOUBLE" and math.isnan(value):
         return ("double", "nan")
+    if kind == "TYPE":
+        name = str(value.name()).partition("<")[0]
+        return ("type", _TYPES.get(name, name.lower()))
+    if kind == "TIMESTAMP":
+        return ("timestamp", _micros(value - _EPOCH))
+    if kind == "DURATION":
+        return ("duration", _micros(value))
     return (kind.lower(), value)
+
+
+def _micros(span: dt.timedelta) -> int:
+    return span // dt.timedelta(microseconds=1)

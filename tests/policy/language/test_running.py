@@ -29,7 +29,7 @@ KNOWN = environment(dict.fromkeys(NAMES, DYN))
 
 
 def compiled(source: str) -> Compiled:
-    return compile_expression(source, KNOWN, condition=False)
+    return compile_expression(source, KNOWN)
 
 
 def outcome(expression: Compiled, data: dict[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ Source: https://github.com/google/cel-spec/blob/master/doc/langdef.md#gradual-ty
 """
 
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Any, Final, TypeAlias, TypeGuard
 
 import msgspec
@@ -242,10 +243,8 @@ class _Checker:
         function = self._environment.declared(full, arity, is_member=is_member)
         if function is None:
             return self._wrong(self._not_callable(full, arity, is_member=is_member), tree)
-        results = [found for found in map(_matcher(types), function.signatures) if found]
-        if not results:
-            return self._wrong(wording.no_overload(function, types), tree)
-        return join_all(results)
+        found = _result(function.signatures, tuple(types))
+        return found or self._wrong(wording.no_overload(function, types), tree)
 
     def _not_callable(self, name: str, arity: int, *, is_member: bool) -> str:
         arities = self._environment.arities(name, is_member=is_member)
@@ -355,17 +354,18 @@ def _is_string(tree: Tree | None) -> TypeGuard[Constant]:
     return isinstance(tree, Constant) and tree.kind == "string"
 
 
-def _matcher(types: list[AnyType]) -> Callable[[Signature], AnyType | None]:
-    """Return a function that says what a signature returns for arguments of `types`, if it fits."""
+@lru_cache(maxsize=4096)
+def _result(signatures: tuple[Signature, ...], types: tuple[AnyType, ...]) -> AnyType | None:
+    """Return what a function returns for arguments of `types`; None if no signature takes them."""
+    results = [found for found in (_returned(each, types) for each in signatures) if found]
+    return join_all(results) if results else None
 
-    def match(signature: Signature) -> AnyType | None:
-        bound: Bindings = {}
-        pairs = zip(types, signature.parameters, strict=True)
-        if all(fits(given, wanted, bound) for given, wanted in pairs):
-            return filled(signature.result, bound)
-        return None
 
-    return match
+def _returned(signature: Signature, types: tuple[AnyType, ...]) -> AnyType | None:
+    bound: Bindings = {}
+    pairs = zip(types, signature.parameters, strict=True)
+    fitting = all(fits(given, wanted, bound) for given, wanted in pairs)
+    return filled(signature.result, bound) if fitting else None
 
 
 # The tree is a closed union; each method takes the one kind of node that it stands beside.

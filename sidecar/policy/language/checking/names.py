@@ -9,6 +9,7 @@ Source: https://github.com/google/cel-spec/blob/master/doc/langdef.md#name-resol
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from copy import copy
 from typing import NamedTuple
 
 from sidecar.policy.language.functions.signature import Function
@@ -42,8 +43,16 @@ class Environment:
         self._namespaces = {name.rpartition(".")[0] for name in self._names} - {""}
         self._member_names = {name for name, is_member, _ in self._functions if is_member}
 
+    def declaring(self, variables: Mapping[str, AnyType], container: str = "") -> "Environment":
+        """Return an environment with the same functions, whose tables it shares."""
+        made = copy(self)
+        made.variables, made._container = variables, container  # noqa: SLF001 - of its own kind
+        return made
+
     def variable(self, name: str, *, rooted: bool) -> str | None:
         """Return the full name of the variable or type that `name` means."""
+        if not self._container:
+            return name if name in self.variables or name in TYPE_NAMES else None
         for full in self._candidates(name, rooted=rooted):
             if full in self.variables or full in TYPE_NAMES:
                 return full
@@ -55,6 +64,8 @@ class Environment:
 
     def function(self, name: str) -> str | None:
         """Return the full name of the function that `name(…)` means, `.name` in the root alone."""
+        if name in self._names and not self._container:
+            return name
         for full in self._candidates(name.removeprefix("."), rooted=name.startswith(".")):
             if full in self._names:
                 return full
@@ -69,6 +80,8 @@ class Environment:
 
     def is_namespace(self, name: str) -> bool:
         """Return whether functions are declared below `name`, as `math` in `math.abs`."""
+        if not self._container:
+            return name.removeprefix(".") in self._namespaces
         rooted = name.startswith(".")
         spaces = self._candidates(name.removeprefix("."), rooted=rooted)
         return any(space in self._namespaces for space in spaces)

@@ -1,7 +1,14 @@
 """Which parts of its input an expression may read, as far as its text shows."""
 
+from functools import lru_cache
+from sys import intern
+from typing import Final
+
 from sidecar.policy.language.tree import Call, Constant, Name, Select, Tree
 from sidecar.policy.language.walk import children
+
+# What a path may end with; the most frequent other nodes are not even looked at.
+_READING: Final = frozenset({Name, Select, Call})
 
 
 def paths(tree: Tree) -> frozenset[str]:
@@ -17,12 +24,18 @@ def paths(tree: Tree) -> frozenset[str]:
     rest = [tree]
     while rest:
         node = rest.pop()
-        path = _path(node)
+        path = _path(node) if type(node) in _READING else None
         if path is None:
             rest += children(node)
         else:
-            found.add(path)
-    return frozenset(found)
+            found.add(intern(path))
+    return _one(frozenset(found))
+
+
+@lru_cache(maxsize=4096)
+def _one(words: frozenset[str]) -> frozenset[str]:
+    """Return the set that stands for all equal ones: conditions mostly read what others read."""
+    return words
 
 
 def _path(tree: Tree) -> str | None:

@@ -6,9 +6,10 @@ from typing import Final
 
 from sidecar.policy.language.checking.names import Path
 from sidecar.policy.language.functions.signature import Function
-from sidecar.policy.language.types import AnyType, Record, fits
+from sidecar.policy.language.types import DURATION, STRING, TIMESTAMP, AnyType, Record, fits
 
 _SHOWN_MAX: Final = 12
+_ORDER: Final = frozenset({"<", "<=", ">", ">="})
 # Operators as they are written.
 _WRITTEN: Final = {"@in": "in", "_[_]": "[…]", "_[?_]": "[?…]"}
 
@@ -41,9 +42,21 @@ def is_dotted(path: Path, variables: Mapping[str, AnyType]) -> str:
 
 
 def unknown_field(field: str, record: Record) -> str:
-    """Say that a closed record has no such field, and which it has."""
-    offer = _offer(field, sorted(record.fields), "it has")
+    """Say that a closed record has no such field, and which it has, or where it would be."""
+    if field in record.absent:
+        return f"`{record}.{field}` is never there: {record.absent[field]}"
+    known = sorted(record.fields)
+    below = record.fields.get("properties")
+    if below is not None and not get_close_matches(field, known, n=1) and _may_have(below, field):
+        return f"unknown field `{field}` of `{record}`; did you mean `{record}.properties.{field}`?"
+    offer = _offer(field, known, "it has")
     return f"unknown field `{field}` of `{record}`{offer}"
+
+
+def _may_have(properties: AnyType, field: str) -> bool:
+    if isinstance(properties, Record):
+        return properties.is_open or field in properties.fields
+    return True
 
 
 def unknown_function(name: str, known: Iterable[str]) -> str:
@@ -64,10 +77,18 @@ def no_overload(function: Function, types: list[AnyType]) -> str:
     name = written(function.name)
     if name in {"==", "!="}:
         return f"`{name}` of {a(types[0])} and {a(types[1])}, which are never equal"
+    if name in _ORDER:
+        return f"`{name}` of {a(types[0])} and {a(types[1])}, which have no order{_in_time(types)}"
     open_ = [each for each in function.signatures if fits(types[0], each.parameters[0], {})]
     said = [f"({', '.join(map(str, each.parameters))})" for each in open_ or function.signatures]
     found = ", ".join(map(str, types))
     return f"no `{name}` of ({found}); it takes {' or '.join(dict.fromkeys(said[:_SHOWN_MAX]))}"
+
+
+def _in_time(types: list[AnyType]) -> str:
+    """Say how a text is compared with a time."""
+    other = next((each for each in types if each in {TIMESTAMP, DURATION}), None)
+    return f"; write `{other}(…)` around the string" if STRING in types and other else ""
 
 
 def _offer(name: str, known: list[str], lead: str) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from sidecar.policy.language.functions.extensions import (
+    aggregates,
     encoders,
     formatting,
     lists,
@@ -33,7 +34,8 @@ from sidecar.policy.language.functions.standard import (
 
 _MODULES: Final = (
     *(arithmetic, containers, conversions, relations, texts, times),
-    *(encoders, formatting, lists, maths, network, optionals, patterns, quantities, strings, urls),
+    *(aggregates, encoders, formatting, lists, maths, network, optionals, patterns, quantities),
+    *(strings, urls),
 )
 
 

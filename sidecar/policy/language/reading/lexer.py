@@ -10,6 +10,7 @@ Source: https://github.com/google/cel-spec/blob/master/doc/langdef.md#syntax
 """
 
 import re
+from sys import intern
 from typing import Final, NamedTuple
 
 from sidecar.policy.language.limits import Limits
@@ -87,6 +88,8 @@ def tokens(source: str, limits: Limits) -> list[Token]:
         if kind == "mark":
             kind = text
         elif kind == "name":
+            # Few names are written often: one text stands for them all.
+            text = intern(text)
             kind = KEYWORDS.get(text, kind)
         elif kind in _ASIDE:
             _aside(source, start, text)

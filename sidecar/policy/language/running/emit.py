@@ -13,10 +13,10 @@ from collections.abc import Callable, Collection
 from types import CodeType, FunctionType
 from typing import Any, Final, TypeAlias, cast
 
+from sidecar.policy.language.facts import FACT_NAMES
 from sidecar.policy.language.functions import FUNCTIONS
 from sidecar.policy.language.running import cost, forms, loops
 from sidecar.policy.language.running.scope import BUDGET, Piece, Scope, Unsure
-from sidecar.policy.language.running.state import FACT_NAMES
 from sidecar.policy.language.tree import (
     Bind,
     Call,
@@ -34,7 +34,9 @@ from sidecar.policy.language.walk import nodes
 from sidecar.terms.decision import Facts
 
 Fast: TypeAlias = Callable[[Any, Facts], object]
-_MAIN: Final = "main"
+MAIN: Final = "main"
+# Python bounds how deep brackets nest, well above what people write.
+NO_FORM: Final = (Unsure, SyntaxError, RecursionError, MemoryError)
 _CHAINS: Final = {"_&&_": " and ", "_||_": " or "}
 # Types that tell which short form is right; of the others only that they are not these.
 _KINDS: Final = {
@@ -55,34 +57,44 @@ def emitted(tree: Tree, variables: Collection[str]) -> Fast | None:
         tree: As the checker returns it.
         variables: The full names that stand for data; every other rooted name is a type.
     """
-    writer = _Writer(tree, variables)
+    writer = Emitter(variables)
     try:
-        body = writer.visit(tree)
-        return _compiled(writer.source(body), writer.scope.known)
-    except (Unsure, SyntaxError, RecursionError, MemoryError):
-        # Python bounds how deep brackets nest, well above what people write.
+        body = writer.begin(tree)
+        return cast("Fast", made(writer.source(body), writer.scope.known))
+    except NO_FORM:
         return None
 
 
-def _compiled(source: str, known: dict[str, object]) -> Fast:
+def made(source: str, known: dict[str, object]) -> Callable[..., object]:
+    """Return the function `main` of a module of functions, without running any of it."""
     module = compile(source, "<expression>", "exec", dont_inherit=True, optimize=0)
     for code in module.co_consts:
         if isinstance(code, CodeType):
             known[code.co_name] = FunctionType(code, known)
-    return cast("Fast", known[_MAIN])
+    return cast("Callable[..., object]", known[MAIN])
 
 
-class _Writer:
-    """Writes one expression; see `scope.Writer`."""
+class Emitter:
+    """Writes expressions, one after another; see `scope.Writer`."""
 
-    def __init__(self, tree: Tree, variables: Collection[str]) -> None:
+    def __init__(self, variables: Collection[str]) -> None:
         self.scope = Scope(variables)
+        self.folds = 0
+
+    def begin(self, tree: Tree) -> Piece:
+        """Return the code of an expression, which has a budget of its own."""
         self.folds = sum(isinstance(node, Fold) for node in nodes(tree))
+        return self.visit(tree)
+
+    def begin_condition(self, tree: Tree) -> str:
+        """Return the code of a condition, of which nothing is known but that it must be a bool."""
+        self.folds = sum(isinstance(node, Fold) for node in nodes(tree))
+        return self.condition(tree)
 
     def source(self, body: Piece) -> str:
         """Return the module: the loops, and the function that begins with reading the roots."""
         read = [f" {name} = d[{full!r}]" for full, name in self.scope.roots.items()]
-        lines = [f"def {_MAIN}(d, f):", *read, f" b = [{BUDGET}]", f" return {body.code}"]
+        lines = [f"def {MAIN}(d, f):", *read, f" b = [{BUDGET}]", f" return {body.code}"]
         if self.folds < 2:
             lines.remove(f" b = [{BUDGET}]")
         return "\n".join([*self.scope.functions, *lines, ""])
@@ -102,6 +114,7 @@ class _Writer:
     # Names, fields, literals.
 
     def constant(self, tree: Constant) -> Piece:
+        """Return a literal."""
         if tree.kind == "uint":
             assert isinstance(tree.value, int)
             return Piece(self.scope.constant(Uint(tree.value)), "uint")
@@ -109,8 +122,12 @@ class _Writer:
         return Piece(f"({text})" if text.startswith("-") else text, tree.kind)
 
     def name(self, tree: Name) -> Piece:
+        """Return a local, a variable or a type."""
         if not tree.rooted:
             return Piece(self.scope.local(tree.name))
+        if tree.name in self.scope.given:
+            given = self.scope.given[tree.name]
+            return Piece(self.scope.read(given.code), given.kind)
         if tree.name in self.scope.variables:
             return Piece(self.scope.root(tree.name))
         kind = TYPES.get(tree.name)
@@ -119,6 +136,9 @@ class _Writer:
         return Piece(self.scope.constant(kind))
 
     def select(self, tree: Select) -> Piece:
+        """Return the reading of a field."""
+        if self.scope.fields and (known := self.scope.fields.get(path_of(tree) or ())):
+            return Piece(self.scope.read(known))
         operand = self.visit(tree.operand)
         field = repr(tree.field)
         if tree.optional:
@@ -134,6 +154,7 @@ class _Writer:
     # Calls.
 
     def call(self, tree: Call) -> Piece:
+        """Return a call, whatever its function is."""
         name = tree.function
         if name in _CHAINS:
             clauses = [self.condition(each) for each in _chain(tree, name)]
@@ -162,12 +183,14 @@ class _Writer:
     # Aggregates and macros.
 
     def list_of(self, tree: ListOf) -> Piece:
+        """Return the making of a list."""
         codes = [self.visit(item).code for item in tree.items]
         for at in tree.optional:
             codes[at] = f"*held({codes[at]})"
         return Piece(f"[{', '.join(codes)}]", "list")
 
     def map_of(self, tree: MapOf) -> Piece:
+        """Return the making of a map."""
         if tree.optional:
             raise Unsure
         entries = [(self.visit(key).code, self.visit(value).code) for key, value in tree.entries]
@@ -177,13 +200,27 @@ class _Writer:
         return Piece(f"map_of({', '.join(f'({key}, {value})' for key, value in entries)})", "map")
 
     def message_of(self, _tree: MessageOf) -> Piece:
+        """Return nothing: the exact evaluator knows the few there are."""
         raise Unsure
 
     def fold(self, tree: Fold) -> Piece:
+        """Return a macro."""
         return loops.loop(self, tree)
 
     def bind(self, tree: Bind) -> Piece:
+        """Return a body that knows one more name."""
         return loops.bind(self, tree)
+
+
+def path_of(tree: Tree) -> tuple[str, ...] | None:
+    """Return the variable and the fields of `variable.field.field`, None for anything else."""
+    fields: list[str] = []
+    while isinstance(tree, Select) and not tree.optional and not tree.test:
+        fields.append(tree.field)
+        tree = tree.operand
+    if not isinstance(tree, Name) or not tree.rooted:
+        return None
+    return (tree.name, *reversed(fields))
 
 
 def _chain(tree: Tree, function: str) -> list[Tree]:
@@ -200,14 +237,14 @@ def _chain(tree: Tree, function: str) -> list[Tree]:
 
 
 # The tree is a closed union; each method takes the one kind of node that it stands beside.
-_VISITS: Final[dict[type, Callable[[_Writer, Any], Piece]]] = {
-    Constant: _Writer.constant,
-    Name: _Writer.name,
-    Select: _Writer.select,
-    Call: _Writer.call,
-    ListOf: _Writer.list_of,
-    MapOf: _Writer.map_of,
-    MessageOf: _Writer.message_of,
-    Fold: _Writer.fold,
-    Bind: _Writer.bind,
+_VISITS: Final[dict[type, Callable[[Emitter, Any], Piece]]] = {
+    Constant: Emitter.constant,
+    Name: Emitter.name,
+    Select: Emitter.select,
+    Call: Emitter.call,
+    ListOf: Emitter.list_of,
+    MapOf: Emitter.map_of,
+    MessageOf: Emitter.message_of,
+    Fold: Emitter.fold,
+    Bind: Emitter.bind,
 }

@@ -9,8 +9,9 @@ Source: https://github.com/google/cel-spec/blob/master/doc/langdef.md#evaluation
 """
 
 from collections.abc import Callable, Collection
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
+from sidecar.policy.language.facts import FACT_NAMES
 from sidecar.policy.language.faults import (
     Fault,
     InvalidArgument,
@@ -18,8 +19,7 @@ from sidecar.policy.language.faults import (
     NoSuchOverload,
     NoSuchVariable,
 )
-from sidecar.policy.language.functions import FUNCTIONS, Function
-from sidecar.policy.language.functions.extensions import optionals
+from sidecar.policy.language.functions import FUNCTIONS
 from sidecar.policy.language.functions.standard.containers import (
     has_field,
     optional_select,
@@ -27,7 +27,8 @@ from sidecar.policy.language.functions.standard.containers import (
 )
 from sidecar.policy.language.functions.wrappers import FIELD, WRAPPERS
 from sidecar.policy.language.running import cost, folds
-from sidecar.policy.language.running.state import FACT_NAMES, Run
+from sidecar.policy.language.running.closures import INSTEAD, LOGIC, Step, called, paid_call
+from sidecar.policy.language.running.state import Run
 from sidecar.policy.language.tree import (
     Bind,
     Call,
@@ -42,8 +43,6 @@ from sidecar.policy.language.tree import (
 )
 from sidecar.policy.language.values import TYPES, Maybe, Uint, map_key
 
-Step: TypeAlias = Callable[[Run], object]
-
 
 class Exact:
     """An expression that can be evaluated; `slots` is how many locals it needs room for."""
@@ -57,7 +56,7 @@ class Exact:
             tree: As the checker returns it; what it could not resolve fails when it is reached.
             variables: The full names that stand for data; every other rooted name is a type.
         """
-        builder = _Builder(variables)
+        builder = Builder(variables)
         self._step = builder.visit(tree)
         self._slots = builder.slots
 
@@ -94,7 +93,9 @@ class _Lazy:
         return self._value
 
 
-class _Builder:
+class Builder:
+    """Makes the closures of one tree; `explain` makes them with a note beside each."""
+
     __slots__ = ("_depth", "_scope", "_variables", "slots")
 
     def __init__(self, variables: Collection[str]) -> None:
@@ -119,10 +120,12 @@ class _Builder:
     # Names, fields, literals.
 
     def constant(self, tree: Constant) -> Step:
+        """Return a literal."""
         value = Uint(tree.value) if tree.kind == "uint" else tree.value  # type: ignore[arg-type]  # an int
         return lambda _run: value
 
     def name(self, tree: Name) -> Step:
+        """Return a local, a variable or a type."""
         name = tree.name
         if not tree.rooted:
             return _local(*self._scope[name]) if name in self._scope else _failing(NoSuchVariable)
@@ -132,6 +135,7 @@ class _Builder:
         return _failing(NoSuchVariable) if kind is None else lambda _run: kind
 
     def select(self, tree: Select) -> Step:
+        """Return the reading of a field."""
         operand, field = self.visit(tree.operand), tree.field
         if tree.test:
             return lambda run: has_field(operand(run), field)
@@ -142,20 +146,21 @@ class _Builder:
     # Calls.
 
     def call(self, tree: Call) -> Step:
+        """Return a call, whatever its function is."""
         name = tree.function
         if tree.target is not None:
             return self._member(tree, tree.target)
         args = self._all(tree.args)
-        if name in _LOGIC:
-            return _LOGIC[name](*args)
+        if name in LOGIC:
+            return LOGIC[name](*args)
         if (name, len(args)) in FACT_NAMES:
             return lambda run: run.fact(name, tuple([arg(run) for arg in args]))
         return self._strict(name, args, is_member=False)
 
     def _member(self, tree: Call, target: Tree) -> Step:
         steps = (self.visit(target), *self._all(tree.args))
-        if len(steps) == 2 and tree.function in _INSTEAD:
-            return _INSTEAD[tree.function](*steps)
+        if len(steps) == 2 and tree.function in INSTEAD:
+            return INSTEAD[tree.function](*steps)
         return self._strict(tree.function, steps, is_member=True)
 
     def _strict(self, name: str, args: tuple[Step, ...], *, is_member: bool) -> Step:
@@ -164,12 +169,13 @@ class _Builder:
         if declared is None:
             return _failing(NoSuchOverload)
         if self._depth and not cost.is_free(declared):
-            return _paid(declared, args)
-        return _called(declared.call, args)
+            return paid_call(declared, args)
+        return called(declared.call, args)
 
     # Aggregates.
 
     def list_of(self, tree: ListOf) -> Step:
+        """Return the making of a list."""
         items, optional = self._all(tree.items), tree.optional
         if not optional:
             return lambda run: [item(run) for item in items]
@@ -184,6 +190,7 @@ class _Builder:
         return gather
 
     def map_of(self, tree: MapOf) -> Step:
+        """Return the making of a map."""
         entries = [(self.visit(key), self.visit(value)) for key, value in tree.entries]
         optional = tree.optional
 
@@ -198,6 +205,7 @@ class _Builder:
         return gather
 
     def message_of(self, tree: MessageOf) -> Step:
+        """Return the making of a wrapper's value."""
         wrapper = WRAPPERS.get(tree.name)
         if wrapper is None or [name for name, _ in tree.fields] not in ([], [FIELD]):
             return _failing(NoSuchOverload)
@@ -207,6 +215,7 @@ class _Builder:
     # Macros.
 
     def fold(self, tree: Fold) -> Step:
+        """Return a macro."""
         over = self.visit(tree.range)
         outer = self._scope
         slots = tuple(self._slot() for _ in tree.names)
@@ -221,6 +230,7 @@ class _Builder:
         return folds.folded(tree.kind, folds.Parts(over, slots, condition, body))
 
     def bind(self, tree: Bind) -> Step:
+        """Return a body that knows one more name."""
         init = self.visit(tree.init)
         outer, slot = self._scope, self._slot()
         self._scope = outer | {tree.name: (slot, True)}
@@ -294,107 +304,15 @@ def _failing(fault: type[Fault]) -> Step:
     return fail
 
 
-def _paid(declared: Function, args: tuple[Step, ...]) -> Step:
-    """Return a call inside of a macro, which pays for what it is given and what it gives."""
-    name, call = declared.name, declared.call
-
-    def paid(run: Run) -> object:
-        given = [arg(run) for arg in args]
-        run.spend(cost.steps(name, given))
-        value = call(*given)
-        run.spend(cost.steps("", [value]))
-        return value
-
-    return paid
-
-
-def _called(call: Callable[..., object], args: tuple[Step, ...]) -> Step:
-    if len(args) == 1:
-        (only,) = args
-        return lambda run: call(only(run))
-    if len(args) == 2:
-        one, other = args
-        return lambda run: call(one(run), other(run))
-    return lambda run: call(*[arg(run) for arg in args])
-
-
-def _deciding(one: Step, other: Step, decides: bool) -> Step:  # noqa: FBT001  # the value itself
-    """Return `one && other` (`decides` is false) or `one || other`: the operand that decides wins.
-
-    Both are asked where the first fails or is no bool; the first fault is then the one told.
-    """
-
-    def asked(run: Run) -> object:
-        failed: Fault | None = None
-        for step in (one, other):
-            try:
-                value = step(run)
-            except Fault as fault:
-                if not fault.is_absorbed:
-                    raise
-                failed = failed or fault
-                continue
-            if value is decides:
-                return decides
-            if type(value) is not bool:
-                failed = failed or NoSuchOverload()
-        if failed:
-            raise failed
-        return not decides
-
-    return asked
-
-
-def _chosen(condition: Step, then: Step, otherwise: Step) -> Step:
-    def choose(run: Run) -> object:
-        asked = condition(run)
-        if asked is True:
-            return then(run)
-        if asked is False:
-            return otherwise(run)
-        raise NoSuchOverload
-
-    return choose
-
-
-def _or_value(optional: Step, instead: Step) -> Step:
-    """Return `optional.orValue(instead)`; `instead` is not asked where it is not needed."""
-
-    def opened(run: Run) -> object:
-        found = optional(run)
-        if type(found) is not Maybe:
-            raise NoSuchOverload
-        return found.value if found.has else instead(run)
-
-    return opened
-
-
-def _or(optional: Step, other: Step) -> Step:
-    def either(run: Run) -> object:
-        found = optional(run)
-        if type(found) is Maybe and found.has:
-            return found
-        return optionals.either(found, other(run))
-
-    return either
-
-
-_LOGIC: Final[dict[str, Callable[..., Step]]] = {
-    "_&&_": lambda one, other: _deciding(one, other, decides=False),
-    "_||_": lambda one, other: _deciding(one, other, decides=True),
-    "_?_:_": _chosen,
-}
-_INSTEAD: Final = {"orValue": _or_value, "or": _or}
-
 # The tree is a closed union; each method takes the one kind of node that it stands beside.
-_VISITS: Final[dict[type, Callable[[_Builder, Any], Step]]] = {
-    Constant: _Builder.constant,
-    Name: _Builder.name,
-    Select: _Builder.select,
-    Call: _Builder.call,
-    ListOf: _Builder.list_of,
-    MapOf: _Builder.map_of,
-    MessageOf: _Builder.message_of,
-    Fold: _Builder.fold,
-    Bind: _Builder.bind,
+_VISITS: Final[dict[type, Callable[[Builder, Any], Step]]] = {
+    Constant: Builder.constant,
+    Name: Builder.name,
+    Select: Builder.select,
+    Call: Builder.call,
+    ListOf: Builder.list_of,
+    MapOf: Builder.map_of,
+    MessageOf: Builder.message_of,
+    Fold: Builder.fold,
+    Bind: Builder.bind,
 }

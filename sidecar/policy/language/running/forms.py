@@ -11,7 +11,7 @@ from typing import Final
 
 from sidecar.policy.language.faults import Fault
 from sidecar.policy.language.functions.extensions.patterns import compiled
-from sidecar.policy.language.running.cost import LIGHT
+from sidecar.policy.language.running.cost import LIGHT, SEARCH_LIGHT
 from sidecar.policy.language.running.scope import Form, Piece, Unsure, Writer
 from sidecar.policy.language.tree import Constant, ListOf, Select, Tree
 from sidecar.policy.language.values.limits import PATTERN_STEPS_MAX
@@ -28,6 +28,13 @@ def _is_string(tree: Tree) -> bool:
     return isinstance(tree, Constant) and tree.kind == "string"
 
 
+def _is_long(writer: Writer, tree: Tree) -> bool:
+    """Return whether a literal is a text that costs something to be compared with."""
+    if not writer.scope.is_inside or not isinstance(tree, Constant):
+        return False
+    return isinstance(tree.value, str) and len(tree.value) >= LIGHT
+
+
 def _is_number(tree: Constant) -> bool:
     value = tree.value
     return tree.kind in {"int", "double"} and abs(value) < _EXACT_MAX  # type: ignore[arg-type]  # a number
@@ -35,7 +42,7 @@ def _is_number(tree: Constant) -> bool:
 
 def _equal(writer: Writer, args: tuple[Tree, ...], *, negated: bool = False) -> Piece | None:
     literal = _literal(args[1]) or _literal(args[0])
-    if _literal(args[0]) and _literal(args[1]):
+    if (_literal(args[0]) and _literal(args[1])) or any(_is_long(writer, one) for one in args):
         return None
     if literal is None:
         return _equal_unknown(writer, args, negated=negated)
@@ -62,6 +69,8 @@ def _equal_unknown(writer: Writer, args: tuple[Tree, ...], *, negated: bool) -> 
     name = writer.scope.fresh("t")
     sides = f"{one_again} == {name}"
     asked = f"{sides} if type({one}) is type({name} := {other.code}) is str"
+    if writer.scope.is_inside:
+        asked += f" and len({name}) < {LIGHT}"
     compare = "equal_flat" if writer.scope.is_inside else "equal"
     return Piece(f"({'not ' * negated}({asked} else {compare}({one_again}, {name})))", "bool")
 
@@ -74,7 +83,7 @@ def _ordered(writer: Writer, args: tuple[Tree, ...], *, sign: str) -> Piece | No
     if isinstance(args[0], Constant):
         args, sign = args[::-1], _MIRRORED[sign]
     literal = _literal(args[1])
-    if literal is None:
+    if literal is None or _is_long(writer, literal):
         return None
     if literal.kind == "string":
         wanted = "type({0}) is str"
@@ -94,7 +103,7 @@ def _in(writer: Writer, args: tuple[Tree, ...]) -> Piece:
     needle, container = args
     if isinstance(container, ListOf) and all(map(_is_string, container.items)):
         texts = [item.value for item in container.items if isinstance(item, Constant)]
-        if 0 < len(texts) < LIGHT:
+        if 0 < len(texts) < (SEARCH_LIGHT if writer.scope.is_inside else LIGHT):
             # A list or map is in no set, and has no place in one: asking raises.
             listed = ", ".join(map(repr, texts))
             return Piece(f"({writer.visit(needle).code} in {{{listed}}})", "bool")
@@ -114,12 +123,14 @@ def _in(writer: Writer, args: tuple[Tree, ...]) -> Piece:
 
 def _short(writer: Writer, name: str) -> str:
     """Return the question whether searching a list is free, where it may not be."""
-    return f" and len({name}) < {LIGHT}" if writer.scope.is_inside else ""
+    return f" and len({name}) < {SEARCH_LIGHT}" if writer.scope.is_inside else ""
 
 
 def _text(writer: Writer, args: tuple[Tree, ...], *, form: str) -> Piece | None:
     """Return a question about a text, where what is asked for is a literal."""
-    if not _is_string(args[1]) or (writer.scope.is_inside and form == _CONTAINS):
+    if not _is_string(args[1]) or _is_long(writer, args[1]):
+        return None
+    if writer.scope.is_inside and form == _CONTAINS:
         return None
     first, again = writer.scope.once(writer.visit(args[0]))
     asked = form.format(again, writer.visit(args[1]).code)

@@ -2,6 +2,7 @@
 
 from typing import Final, NamedTuple
 
+from sidecar.policy.language.running.cost import LIGHT
 from sidecar.policy.language.running.scope import BUDGET, Piece, Unsure, Writer
 from sidecar.policy.language.tree import Bind, Call, Constant, Fold, FoldKind, Name
 
@@ -82,7 +83,7 @@ def _sought(tree: Fold) -> str | None:
     for name, text in (body.args, body.args[::-1]):
         is_name = isinstance(name, Name) and not name.rooted and name.name == tree.names[0]
         if is_name and isinstance(text, Constant) and isinstance(text.value, str):
-            return text.value
+            return text.value if len(text.value) < LIGHT else None
     return None
 
 

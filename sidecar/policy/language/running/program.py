@@ -56,6 +56,11 @@ class Program:
                 raise MissingFacts(frozenset(run.missed))
 
     @property
+    def tree(self) -> Tree:
+        """Return what it was made from."""
+        return self._tree
+
+    @property
     def is_fast(self) -> bool:
         """Return whether there is fast code for it."""
         return emitted(self._tree, self._variables) is not None

@@ -11,7 +11,13 @@ from typing import Final, NamedTuple, Protocol
 
 from sidecar.policy.language.faults import Fault
 from sidecar.policy.language.functions.standard import containers, relations
-from sidecar.policy.language.running.cost import is_flat, is_light
+from sidecar.policy.language.running.cost import (
+    SEARCH_LIGHT,
+    is_flat,
+    is_light,
+    is_light_made,
+    is_light_pair,
+)
 from sidecar.policy.language.running.exact import held
 from sidecar.policy.language.running.folds import pairs, singles
 from sidecar.policy.language.running.state import STEPS_MAX, fact_key
@@ -42,22 +48,22 @@ def _fact(facts: Facts, name: str, *arguments: object) -> object:
 def _light(call: Callable[..., object], *args: object) -> object:
     """Call a function that costs nothing as long as nothing is large."""
     value = call(*args)
-    if all(map(is_light, args)) and is_light(value):
+    if all(map(is_light, args)) and is_light_made(value):
         return value
     raise Unsure
 
 
 def _equal_flat(left: object, right: object) -> bool:
     """Compare what costs nothing to compare."""
-    if is_flat(left) or is_flat(right):
+    if (is_flat(left) or is_flat(right)) and is_light_pair(left, right):
         return relations.equal(left, right)
     raise Unsure
 
 
 def _contains_flat(needle: object, container: object) -> object:
     """Look for what costs nothing to find."""
-    if is_flat(needle):
-        return _light(relations.contains, needle, container)
+    if is_flat(needle) and (type(container) is not list or len(container) < SEARCH_LIGHT):
+        return relations.contains(needle, container)
     raise Unsure
 
 
@@ -129,7 +135,17 @@ class _Frame:
 class Scope:
     """The names of one expression's code."""
 
-    __slots__ = ("_count", "_frames", "_locals", "functions", "known", "roots", "variables")
+    __slots__ = (
+        "_count",
+        "_frames",
+        "_locals",
+        "fields",
+        "functions",
+        "given",
+        "known",
+        "roots",
+        "variables",
+    )
 
     def __init__(self, variables: Collection[str]) -> None:
         self.variables = variables
@@ -137,6 +153,10 @@ class Scope:
         self.functions: list[str] = []
         # Variables by full name, each read from the data once, at the start.
         self.roots: dict[str, str] = {}
+        # Variables by full name that stand in locals already.
+        self.given: dict[str, Piece] = {}
+        # Fields that stand in locals, by variable and names.
+        self.fields: dict[tuple[str, ...], str] = {}
         self._locals: dict[str, str] = {}
         self._frames = [_Frame()]
         self._count = 0
@@ -184,6 +204,11 @@ class Scope:
     def restore(self, outer: dict[str, str]) -> None:
         """End what `bind` began."""
         self._locals = outer
+
+    def abandon(self) -> None:
+        """Forget the expression that was begun; what it left behind is called by nobody."""
+        self._locals = {}
+        del self._frames[1:]
 
     @property
     def is_inside(self) -> bool:

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from typing import ClassVar, Final
 
 from sidecar.policy.language.faults import BudgetExceeded, Fault, NoSuchOverload
-from sidecar.policy.language.functions.signature import Function, function
 from sidecar.terms.decision import FactKey, Facts
 
 # A macro costs as many steps as what it goes over has elements, paid before the first: whether a
@@ -41,10 +40,10 @@ class Run:
         self.slots: list[object] = []
         self.missed: set[FactKey] = set()
         self._facts = facts
-        self._left = STEPS_MAX
+        self._left: float = STEPS_MAX
 
-    def spend(self, steps: int) -> None:
-        """Pay for going over so many elements."""
+    def spend(self, steps: float) -> None:
+        """Pay for going over so many elements, or for as much work."""
         self._left -= steps
         if self._left < 0:
             raise BudgetExceeded
@@ -65,15 +64,3 @@ def fact_key(name: str, arguments: tuple[object, ...]) -> FactKey:
     if len(texts) != len(arguments):
         raise NoSuchOverload
     return FactKey(name, texts)
-
-
-def _not_called(*_arguments: object) -> object:
-    """Stand in the table for a function that is a look-up in the facts of a run."""
-    raise NoSuchOverload
-
-
-# Declared with types, never called: a look-up each in the facts of an evaluation.
-FACT_FUNCTIONS: Final[tuple[Function, ...]] = (
-    function("entity", _not_called, "string, string -> dyn"),
-)
-FACT_NAMES: Final = frozenset((each.name, each.arity) for each in FACT_FUNCTIONS)

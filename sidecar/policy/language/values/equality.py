@@ -12,7 +12,7 @@ Source: https://github.com/google/cel-spec/blob/master/doc/langdef.md#equality
 """
 
 import math
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from typing import Final
 
 from sidecar.policy.language.faults import BudgetExceeded, NoSuchField, NoSuchOverload
@@ -113,12 +113,17 @@ def _equal_maps(
 
 def among(needle: object, items: list[object]) -> bool:
     """Return whether one of `items` equals `needle`, all comparisons bounded together."""
+    return first_equal(needle, items) >= 0
+
+
+def first_equal(needle: object, items: Iterable[object]) -> int:
+    """Return the position of the first of `items` that equals `needle`, or -1; see `among`."""
     walk = Walk()
-    for item in items:
+    for position, item in enumerate(items):
         walk.spend(1, 0)
         if _equals(needle, item, walk, 0):
-            return True
-    return False
+            return position
+    return -1
 
 
 def aligned(left: object, right: object) -> tuple[float, float]:

@@ -8,8 +8,9 @@ TEXT_CHARS_MAX: Final = 1_048_576
 # What a function may make, in elements: `lists.range`, `+`, `flatten`, `split`.
 ITEMS_MAX: Final = 100_000
 # Values visited by one deep comparison, conversion or formatting. The same list may stand in a
-# value many times (`cel.bind(b, [a, a], …)`), so that a small value can be exponentially large.
-NODES_MAX: Final = 200_000
+# value many times (`cel.bind(b, [a, a], …)`), so that a small value can be exponentially large. So
+# many take about as long as the steps of one evaluation.
+NODES_MAX: Final = 50_000
 # The strict reader stops at 64 levels and the parser at 100 more; Python at a thousand frames.
 DEPTH_MAX: Final = 180
 # Numbers, times, addresses and quantities as text: longer ones are no such thing, and Python's

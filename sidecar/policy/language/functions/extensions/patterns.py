@@ -1,4 +1,4 @@
-r"""Patterns: `matches` and the regex extension on RE2, and our own `glob`.
+r"""Patterns: `matches`, `find` and the regex extension on RE2, and our own `glob`.
 
 RE2 never backtracks: a search takes at most as many steps as the pattern has instructions for each
 byte of the text. That product is bounded before the search, and their sum where one call searches
@@ -170,6 +170,23 @@ def _one_group(text: object, pattern: object) -> tuple[_Program, bytes, int]:
     return program, encoded(text), program.groups
 
 
+def find(text: object, pattern: object) -> str:
+    """Return the first match as a whole, or an empty text."""
+    if type(text) is not str or type(pattern) is not str:
+        raise NoSuchOverload
+    match = _search(compiled(pattern), encoded(text))
+    return (match.group(0) or b"").decode() if match else ""
+
+
+def find_all(text: object, pattern: object, count: object = -1) -> list[object]:
+    """Return the first `count` matches as wholes; all, the empty ones too, if it is negative."""
+    if type(text) is not str or type(pattern) is not str or type(count) is not int:
+        raise NoSuchOverload
+    most = ITEMS_MAX + 2 if count < 0 else count
+    found = _each(compiled(pattern), encoded(text), most)
+    return [(match.group(0) or b"").decode() for match in found]
+
+
 def extract(text: object, pattern: object) -> Maybe:
     """Return the first match, or its one group, optionally."""
     program, data, group = _one_group(text, pattern)
@@ -199,6 +216,9 @@ def glob(pattern: object, text: object) -> bool:
 DECLARED: Final = (
     function("matches", matches, "string, string -> bool"),
     member("matches", matches, "string, string -> bool"),
+    member("find", find, "string, string -> string"),
+    member("findAll", find_all, "string, string -> list(string)"),
+    member("findAll", find_all, "string, string, int -> list(string)"),
     function("regex.replace", replace, "string, string, string -> string"),
     function("regex.replace", replace_some, "string, string, string, int -> string"),
     function("regex.extract", extract, "string, string -> optional(string)"),

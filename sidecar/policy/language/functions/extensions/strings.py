@@ -1,5 +1,7 @@
 """The strings extension without `format`: positions are code points, results are bounded.
 
+`indexOf` and `lastIndexOf` without a start are declared in `aggregates`, for lists have them too.
+
 `lastIndexOf` searches the reversed text: Python's search forwards is linear, its search backwards
 is not. White space is Unicode's White_Space property, which is not what `str.strip` removes.
 
@@ -187,9 +189,7 @@ def quote(text: object) -> str:
 
 DECLARED: Final = (
     member("charAt", char_at, "string, int -> string"),
-    member("indexOf", index_of, "string, string -> int"),
     member("indexOf", index_of, "string, string, int -> int"),
-    member("lastIndexOf", last_index_of, "string, string -> int"),
     member("lastIndexOf", last_index_of_from, "string, string, int -> int"),
     member("substring", substring, "string, int -> string"),
     member("substring", substring_to, "string, int, int -> string"),

@@ -1,7 +1,8 @@
 """Reading from values: fields, elements and sizes, on plain values and through optionals.
 
 Reading through an optional gives an optional: `m.?a.b` is none where `a` is absent, and an error
-where `a` is there and `b` is not a field that it could have.
+where `a` is there and `b` is not a field that it could have. One optional is opened, never one
+inside of another: that has no fields.
 """
 
 from typing import Final
@@ -35,12 +36,13 @@ def select(operand: object, field: str) -> object:
 
 
 def _through(operand: Maybe, field: str) -> Maybe:
-    if not operand.has:
-        return NONE
-    inner = operand.value
-    if type(inner) is Maybe:
-        return _through(inner, field)
-    return optional_select(inner, field)
+    return optional_select(_inside(operand), field) if operand.has else NONE
+
+
+def _inside(operand: Maybe) -> object:
+    if type(operand.value) is Maybe:
+        raise NoSuchOverload
+    return operand.value
 
 
 def optional_select(operand: object, field: str) -> Maybe:
@@ -57,7 +59,7 @@ def has_field(operand: object, field: str) -> bool:
     if type(operand) is dict:
         return field in operand
     if type(operand) is Maybe:
-        return operand.has and has_field(operand.value, field)
+        return operand.has and has_field(_inside(operand), field)
     raise NoSuchOverload
 
 
@@ -86,7 +88,7 @@ def _position(key: object) -> int:
 def optional_index(operand: object, key: object) -> Maybe:
     """Return the element or value, or none: `operand[?key]`."""
     if type(operand) is Maybe:
-        return optional_index(operand.value, key) if operand.has else NONE
+        return optional_index(_inside(operand), key) if operand.has else NONE
     if type(operand) is dict and type(key) not in _KEYS and type(key) in TYPE_NAMES:
         return NONE
     try:
