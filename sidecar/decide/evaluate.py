@@ -5,10 +5,12 @@ from typing import Literal
 
 import msgspec
 
+from sidecar.decide.view import View
 from sidecar.policy.cel import EvaluationError, MissingFacts, reads, shown
 from sidecar.policy.rules import Duty, Rule
 from sidecar.terms.call import Json
 from sidecar.terms.decision import FactKey, Facts
+from sidecar.terms.request import Target
 
 Spoke = Literal["held", "silent", "error"]
 
@@ -20,18 +22,21 @@ class Hand(msgspec.Struct, frozen=True):
     needed: set[FactKey]
 
 
-class Part(msgspec.Struct, frozen=True):
+class Part:
     """What the targets of one part share.
 
-    Args:
-        data: The roots but `action` and `resource`.
+    Attributes:
+        view: What rules see of it.
         unread: Paths that the parser could not read, or that have two readings.
         said: What rules that cannot differ between targets have said already.
     """
 
-    data: dict[str, Json]
-    unread: tuple[str, ...]
-    said: dict[str, "Finding"]
+    __slots__ = ("said", "unread", "view")
+
+    def __init__(self, view: View, unread: tuple[str, ...] = ()) -> None:
+        self.view = view
+        self.unread = unread
+        self.said: dict[str, Finding] = {}
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -49,13 +54,13 @@ class Finding(msgspec.Struct, frozen=True):
         return {name: shown(self.data[f"variables.{name}"]) for name in seen}
 
 
-def evaluate(rule: Rule, part: Part, target: dict[str, Json], hand: Hand) -> Finding:
+def evaluate(rule: Rule, part: Part, target: Target, hand: Hand) -> Finding:
     """Return what `rule` says of a target; facts that it lacks are noted in `hand`.
 
     Args:
         rule: Already matched.
         part: What the targets share. A rule that may read one of its unread paths errs.
-        target: The roots `action` and `resource`.
+        target: One of the part's.
         hand: The facts in hand; what is asked for in vain is noted there.
     """
     # Why: a list of a thousand documents asks a rule on the subject once, not a thousand times.
@@ -65,10 +70,9 @@ def evaluate(rule: Rule, part: Part, target: dict[str, Json], hand: Hand) -> Fin
     return known
 
 
-def _evaluate(rule: Rule, part: Part, target: dict[str, Json], hand: Hand) -> Finding:
+def _evaluate(rule: Rule, part: Part, target: Target, hand: Hand) -> Finding:
     # Only what it reads, so that a finding shows what its rule saw.
-    everything = {**part.data, **target}
-    data = {root: everything[root] for root in rule.roots if root in everything}
+    data = part.view.of(sorted(rule.roots), target)
     for path in part.unread:
         if reads(rule.paths, path):
             return Finding(rule, "error", data, f"`{path}` could not be read from the call")

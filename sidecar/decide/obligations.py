@@ -44,8 +44,9 @@ def _one(group: list[Due]) -> Obligation:
     kind = group[0].type
     rules = tuple(dict.fromkeys(one.rule for one in group))
     different = list({json.canonical(one.values): one.values for one in group}.values())
+    # A copy: what a rule asks for is remembered, and a decision is its receiver's.
     values = (
-        different[0]
+        dict(different[0])
         if len(different) == 1 and kind.combine != "and"
         else _joined(kind, group, different)
     )

@@ -8,15 +8,18 @@ policy.
 """
 
 import hashlib
-from typing import Final, Literal
+from collections.abc import Callable, Collection
+from typing import Final
 
-from sidecar.decide.evaluate import Hand, Part
+from sidecar.decide.evaluate import Hand
+from sidecar.decide.judge import judge
+from sidecar.decide.linear import judge_linearly
 from sidecar.decide.obligations import Conflict, combined
-from sidecar.decide.target import Judged, Shown, judge_target, settled
-from sidecar.decide.view import call_view, part_view, plain
+from sidecar.decide.target import Judged, Verdict, settled, spoken
+from sidecar.decide.view import check_texts, plain
 from sidecar.policy.bundle import Bundle
-from sidecar.policy.rules import Rule
 from sidecar.syntax import json
+from sidecar.terms.call import Party
 from sidecar.terms.decision import (
     Approval,
     Decision,
@@ -33,6 +36,7 @@ from sidecar.terms.reasons import Reason, reason
 from sidecar.terms.request import Request, each_request
 from sidecar.terms.words import Outcome, PolicyName, RuleId, strength
 
+_Judge = Callable[[Request, tuple[Request, ...], Bundle, Hand], list[list[Judged]]]
 REVOKED: Final = RuleSpoke(
     RuleId("revoked"),
     PolicyName("builtin"),
@@ -44,10 +48,11 @@ REVOKED: Final = RuleSpoke(
 
 def standing_facts(request: Request) -> frozenset[FactKey]:
     """Return what is asked of every request before any policy: is anybody in it revoked?"""
-    return frozenset(
-        FactKey("revoked", (f"{party.type}:{party.id}",))
-        for party in (request.subject, *request.actors)
-    )
+    return frozenset(map(_is_revoked, (request.subject, *request.actors)))
+
+
+def _is_revoked(party: Party) -> FactKey:
+    return FactKey("revoked", (f"{party.type}:{party.id}",))
 
 
 def decide(request: Request, bundle: Bundle, facts: Facts) -> Decision | NeedFacts:
@@ -57,29 +62,60 @@ def decide(request: Request, bundle: Bundle, facts: Facts) -> Decision | NeedFac
         request: Parsed; `parse.status` is not `failed`.
         bundle: The one snapshot of this call.
         facts: Those in hand; asked for again until the PDP names no more.
+
+    Raises:
+        ParseError: A text of the call holds a NUL.
     """
+    return _decided(request, bundle, facts, judge)
+
+
+def decide_linearly(request: Request, bundle: Bundle, facts: Facts) -> Decision | NeedFacts:
+    """Return what `decide` returns, by asking each rule by itself."""
+    return _decided(request, bundle, facts, judge_linearly)
+
+
+def _decided(
+    request: Request, bundle: Bundle, facts: Facts, judging: _Judge
+) -> Decision | NeedFacts:
     assert request.parse.status != "failed"
+    early = _revoked(request, bundle, facts)
+    if early is not None:
+        return early
+    parts = each_request(request) if request.parts else (request,)
+    check_texts(request, parts)
+    hand = Hand(facts, set())
+    groups = judging(request, parts, bundle, hand)
+    if hand.needed:
+        return NeedFacts(frozenset(hand.needed))
+    if len(parts) == 1 and len(groups[0]) == 1 and groups[0][0].verdict.is_final:
+        return _final(request, bundle, groups[0][0])
+    return _decision(request, bundle, list(zip(parts, groups, strict=True)), facts)
+
+
+def _revoked(request: Request, bundle: Bundle, facts: Facts) -> Decision | NeedFacts | None:
+    """Return what comes before any policy, None when nothing does."""
+    found = facts.get(_is_revoked(request.subject))
+    if found is not None and found.value is False and not request.actors:
+        return None
     standing = standing_facts(request)
     absent = frozenset(key for key in standing if key not in facts)
     if absent:
         return NeedFacts(absent)
-    if any(facts[key].value is not False for key in standing):
-        revoked = denial(request, bundle, reason("revoked"), "subject or actor is revoked")
-        return _replaced(revoked, (REVOKED,))
-    hand = Hand(facts, set())
-    judged = _judge(request, bundle, hand)
-    if hand.needed:
-        return NeedFacts(frozenset(hand.needed))
-    return _decision(request, bundle, judged, facts)
+    if all(facts[key].value is False for key in standing):
+        return None
+    revoked = denial(request, bundle, reason("revoked"), "subject or actor is revoked")
+    return _replaced(revoked, (REVOKED,))
 
 
 def explain(request: Request, bundle: Bundle, facts: Facts) -> list[Judged]:
     """Return what every matching rule said of every target, for people and tests."""
     try:
-        groups = _judge(request, bundle, Hand(facts, set()))
+        parts = each_request(request)
+        check_texts(request, parts)
     except ParseError:
         # Rules were not asked at all: `flow.judge` says why.
         return []
+    groups = judge_linearly(request, parts, bundle, Hand(facts, set()))
     return [judged for group in groups for judged in group]
 
 
@@ -105,97 +141,80 @@ def _replaced(decision: Decision, rules: tuple[RuleSpoke, ...]) -> Decision:
     )
 
 
-def _judge(request: Request, bundle: Bundle, hand: Hand) -> list[list[Judged]]:
-    """Return what was said of each target, grouped by part, the call's own part first."""
-    call = call_view(request, bundle)
-    views = iter(call["targets"])
-    groups = []
-    for part in each_request(request):
-        unread = (*part.parse.missing, *part.parse.ambiguities)
-        shared = Part(part_view(call, part), unread, {})
-        shown = [
-            Shown(target, next(views), is_primary=part is request and index == 0)
-            for index, target in enumerate(part.targets)
-        ]
-        groups.append([judge_target(part, one, bundle, shared, hand) for one in shown])
-    return groups
+def _final(request: Request, bundle: Bundle, judged: Judged) -> Decision:
+    """Return the decision on one target that is permitted, with nothing due and nothing erred."""
+    said = judged.verdict
+    return Decision(request.id, said.outcome, said.why, bundle.stamp, (_shown(judged),), said.spoke)
 
 
 def _decision(
-    request: Request, bundle: Bundle, groups: list[list[Judged]], facts: Facts
+    request: Request, bundle: Bundle, groups: list[tuple[Request, list[Judged]]], facts: Facts
 ) -> Decision:
     outcome: Outcome = "allow"
     kept: list[Judged] = []
-    for part, group in zip(each_request(request), groups, strict=True):
+    everything: list[Judged] = []
+    for part, group in groups:
         one, survivors = _combined(part, group)
-        kept.extend(survivors)
+        kept += survivors
+        everything += group
         if strength(one) > strength(outcome):
             outcome = one
-    everything = [judged for group in groups for judged in group]
+    why, message = reason("permitted"), None
+    if outcome not in ("allow", "modify"):
+        deciding = [judged for judged in kept if judged.outcome == outcome]
+        why, message = settled(outcome, deciding, facts)
+    # Targets that rules do not tell apart share one verdict.
+    verdicts = {id(judged.verdict): judged.verdict for judged in everything}.values()
     obligations: tuple[Obligation, ...] = ()
-    # A list that was shortened is `modify` although each target that is kept is only allowed.
-    deciding = [judged for judged in kept if judged.outcome == outcome] or kept
-    why, message = settled(outcome, deciding, facts)
-    try:
-        obligations = combined(
-            due for judged in kept for due in judged.due(request, permitted=outcome != "deny")
-        )
-    except Conflict as conflict:
-        outcome, why, message = "deny", reason("obligation.conflict"), str(conflict)
-    for judged in kept:
-        if judged.unfilled and outcome != "deny":
-            outcome, why, message = "deny", reason("obligation.invalid"), judged.unfilled
+    if any(one.filled or one.unfilled for one in verdicts):
+        try:
+            obligations = combined(
+                due for judged in kept for due in judged.due(request, permitted=outcome != "deny")
+            )
+        except Conflict as conflict:
+            outcome, why, message = "deny", reason("obligation.conflict"), str(conflict)
+        unfilled = next((j.verdict.unfilled for j in kept if j.verdict.unfilled), None)
+        if unfilled is not None and outcome != "deny":
+            outcome, why, message = "deny", reason("obligation.invalid"), unfilled
     return Decision(
         id=request.id,
         outcome=outcome,
         reason=why,
         policy=bundle.stamp,
-        targets=tuple(judged.stamped() for judged in everything),
-        rules=_spoke(everything),
+        targets=tuple([_shown(judged) for judged in everything]),
+        rules=_spoke(verdicts),
         obligations=obligations,
-        errors=_errors(everything),
+        errors=() if all(one.is_final for one in verdicts) else _errors(everything),
         message=message,
         approval=_approval(request, everything) if outcome == "step_up" else None,
     )
 
 
+def _shown(judged: Judged) -> TargetDecision:
+    target, said = judged.target, judged.verdict
+    return TargetDecision(target.action, target.resource, said.outcome, said.keys, judged.part.at)
+
+
 def _combined(part: Request, group: list[Judged]) -> tuple[Outcome, list[Judged]]:
     """Return the outcome of one part and the targets that count for it."""
+    outcomes = {judged.verdict.outcome for judged in group}
     # Nobody shortens a list inside another call's payload, so a part is permitted whole or not.
     if part.combine == "all" or part.at is not None:
-        strongest = max(group, key=lambda judged: strength(judged.outcome))
-        return strongest.outcome, group
+        return max(outcomes, key=strength), group
     primary = group[0]
     if primary.outcome not in ("allow", "modify"):
         return primary.outcome, [primary]
-    kept = [judged for judged in group if judged.outcome in ("allow", "modify")]
-    if len(kept) < len(group):
-        return "modify", kept
-    return max(kept, key=lambda judged: strength(judged.outcome)).outcome, kept
+    if outcomes <= {"allow", "modify"}:
+        return max(outcomes, key=strength), group
+    return "modify", [judged for judged in group if judged.outcome in ("allow", "modify")]
 
 
-def _spoke(everything: list[Judged]) -> tuple[RuleSpoke, ...]:
+def _spoke(verdicts: Collection[Verdict]) -> tuple[RuleSpoke, ...]:
     """Return the rules that held or erred, the strongest effect first, each once."""
-    found: dict[str, tuple[Rule, RuleSpoke]] = {}
-    for judged in everything:
-        for finding in judged.findings:
-            if finding.said == "silent":
-                continue
-            rule = finding.rule
-            status: Literal["held", "error"] = "error" if finding.said == "error" else "held"
-            known = found.get(rule.key)
-            if known is None or (known[1].status == "error" and status == "held"):
-                spoke = RuleSpoke(
-                    RuleId(rule.id),
-                    PolicyName(rule.policy),
-                    rule.effect,
-                    rule.layer,
-                    rule.digest,
-                    status,
-                )
-                found[rule.key] = (rule, spoke)
-    ordered = sorted(found.values(), key=lambda pair: (-strength(pair[0].effect), pair[0].order))
-    return tuple(spoke for _, spoke in ordered)
+    if len(verdicts) == 1:
+        (only,) = verdicts
+        return only.spoke
+    return spoken(finding for one in verdicts for finding in one.findings)
 
 
 def _errors(everything: list[Judged]) -> tuple[RuleError, ...]:

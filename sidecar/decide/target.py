@@ -1,41 +1,72 @@
-"""One target: the rules that match it, what they said, and the outcome that follows."""
+"""One target: what the rules that match it said, and the verdict that follows."""
+
+from collections.abc import Iterable
+from typing import Literal
 
 import msgspec
 
-from sidecar.decide.evaluate import Finding, Hand, Part, evaluate, filled, message_of
+from sidecar.decide.evaluate import Finding, Hand, filled, message_of
 from sidecar.decide.obligations import Due
 from sidecar.policy.bundle import Bundle
 from sidecar.policy.rules import ON_DENY, Rule
 from sidecar.syntax.glob import glob
 from sidecar.terms.call import Json
-from sidecar.terms.decision import Facts, TargetDecision
+from sidecar.terms.decision import Facts, RuleSpoke
 from sidecar.terms.reasons import Reason, reason
 from sidecar.terms.request import Request, Target, each_request
-from sidecar.terms.words import Outcome
+from sidecar.terms.words import Outcome, PolicyName, RuleId, strength
 
 
-class Judged(msgspec.Struct, frozen=True):
-    """What was said of one target; `unfilled` names a rule with a hole that has no value."""
+class Verdict(msgspec.Struct, frozen=True):
+    """What follows from what the rules said; the same for all targets of which they said it.
 
-    part: Request
-    target: Target
+    Args:
+        outcome: By precedence.
+        why: The reason code of the outcome.
+        findings: At least of the rules that spoke, in the order written.
+        filled: Obligations: the finding, which of its duties, the fields with every hole filled.
+        unfilled: Names a rule with a hole that has no value.
+        keys: `policy/rule` of the rules that spoke, in the order written.
+        spoke: The same as a decision shows them, the strongest effect first.
+        is_final: Whether it permits, with no obligation due and no error to tell.
+    """
+
     outcome: Outcome
     why: Reason
     findings: tuple[Finding, ...]
-    filled: tuple[tuple[Finding, int, dict[str, Json]], ...] = ()
-    unfilled: str | None = None
+    filled: tuple[tuple[Finding, int, dict[str, Json]], ...]
+    unfilled: str | None
+    keys: tuple[str, ...]
+    spoke: tuple[RuleSpoke, ...]
+    is_final: bool
 
-    def stamped(self) -> TargetDecision:
-        """Return the target as the Decision shows it."""
-        spoke = tuple(f.rule.key for f in self.findings if f.said != "silent")
-        return TargetDecision(
-            self.target.action, self.target.resource, self.outcome, spoke, self.part.at
-        )
+
+class Judged(msgspec.Struct, frozen=True):
+    """One target of one part, and the verdict on it."""
+
+    part: Request
+    target: Target
+    verdict: Verdict
+
+    @property
+    def outcome(self) -> Outcome:
+        """Return the outcome of the verdict."""
+        return self.verdict.outcome
+
+    @property
+    def why(self) -> Reason:
+        """Return the reason code of the verdict."""
+        return self.verdict.why
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """Return what the rules said."""
+        return self.verdict.findings
 
     def due(self, request: Request, *, permitted: bool) -> list[Due]:
         """Return the obligations due for this target; on a denial only those that stand on deny."""
         found: list[Due] = []
-        for finding, index, values in self.filled:
+        for finding, index, values in self.verdict.filled:
             duty = finding.rule.duties[index]
             if permitted == (finding.rule.effect == "deny"):
                 continue
@@ -53,35 +84,43 @@ class Judged(msgspec.Struct, frozen=True):
         return list(dict.fromkeys(key for key in keys if glob(on, key)))
 
 
-class Shown(msgspec.Struct, frozen=True):
-    """A target under evaluation, and what rules see of it: `action` and `resource`."""
-
-    target: Target
-    view: dict[str, Json]
-    is_primary: bool
-
-
-def judge_target(part: Request, shown: Shown, bundle: Bundle, shared: Part, hand: Hand) -> Judged:
-    """Return what the rules that match a target say of it."""
-    target = shown.target
-    rules = [
-        rule
-        for rule in bundle.bucket(part.domain, part.protocol, part.phase, target.action.cls)
-        if (shown.is_primary or not rule.call_scope) and _fits(rule, target)
-    ]
-    findings = tuple(evaluate(rule, shared, shown.view, hand) for rule in rules)
+def verdict(findings: tuple[Finding, ...], part: Request, bundle: Bundle, hand: Hand) -> Verdict:
+    """Return what follows from what the rules that match a target said of it."""
     outcome, why = _outcome(findings, bundle.layers)
     if any(_unknown(finding, part, bundle) for finding in findings) and outcome != "deny":
         outcome, why = "deny", reason("obligation.unknown")
     values, unfilled = _filled(findings, hand)
-    return Judged(part, target, outcome, why, findings, values, unfilled)
-
-
-def _fits(rule: Rule, target: Target) -> bool:
-    resource, action = target.resource, target.action.name
-    return rule.policy_filter.fits_target(resource.upstream, action, resource.key) and (
-        rule.filter.fits_target(resource.upstream, action, resource.key)
+    keys = tuple(f.rule.key for f in findings if f.said != "silent")
+    is_final = (
+        outcome in ("allow", "modify")
+        and not values
+        and unfilled is None
+        and all(finding.error is None for finding in findings)
     )
+    return Verdict(outcome, why, findings, values, unfilled, keys, spoken(findings), is_final)
+
+
+def spoken(findings: Iterable[Finding]) -> tuple[RuleSpoke, ...]:
+    """Return the rules that held or erred, the strongest effect first, each once."""
+    found: dict[int, tuple[Rule, RuleSpoke]] = {}
+    for finding in findings:
+        if finding.said == "silent":
+            continue
+        rule = finding.rule
+        status: Literal["held", "error"] = "error" if finding.said == "error" else "held"
+        known = found.get(rule.order)
+        if known is None or (known[1].status == "error" and status == "held"):
+            spoke = RuleSpoke(
+                RuleId(rule.id),
+                PolicyName(rule.policy),
+                rule.effect,
+                rule.layer,
+                rule.digest,
+                status,
+            )
+            found[rule.order] = (rule, spoke)
+    ordered = sorted(found.values(), key=lambda pair: (-strength(pair[0].effect), pair[0].order))
+    return tuple(spoke for _, spoke in ordered)
 
 
 def left_out(judged: Judged, bundle: Bundle) -> list[tuple[Rule, str]]:
@@ -153,12 +192,12 @@ def _filled(
 
 def settled(outcome: Outcome, deciding: list[Judged], facts: Facts) -> tuple[Reason, str | None]:
     """Return the reason and the message of a decision, from the targets that decided it."""
+    if outcome in ("allow", "modify"):
+        return reason("permitted"), None
     order = ("rule", "obligation.unknown", "rule.error", "no_rule")
     ranked = sorted(deciding, key=lambda j: order.index(j.why) if j.why in order else len(order))
     first = ranked[0]
     why = first.why
-    if outcome in ("allow", "modify"):
-        return reason("permitted"), None
     speaking = (f for j in ranked if j.why == why for f in j.findings if _decided(f, outcome))
     said = next(filter(None, (message_of(finding, facts) for finding in speaking)), None)
     return why, said or _default_message(first, outcome)

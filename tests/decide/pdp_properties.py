@@ -95,30 +95,6 @@ def test_without_an_allow_nothing_is_permitted(rules: list[Any], found: list[Any
 
 
 @given(rule_lists, targets)
-def test_the_index_finds_what_a_linear_scan_finds(rules: list[Any], found: list[Any]) -> None:
-    bundle = toy.bundle(rules)
-    for one in map(toy.target, found):
-        key = one.resource.key
-
-        def fits(rule: Any, key: str = key, name: str = one.action.name) -> bool:
-            return all(
-                f.fits_target("default", name, key) for f in (rule.policy_filter, rule.filter)
-            )
-
-        indexed = [r.id for r in bundle.bucket("data", "sql", "call", one.action.cls) if fits(r)]
-        linear = [
-            rule.id
-            for rule in bundle.rules
-            if "call" in rule.phases
-            and rule.policy_filter.fits_bucket("data", "sql", one.action.cls)
-            and rule.filter.fits_bucket("data", "sql", one.action.cls)
-            and fits(rule)
-        ]
-
-        assert indexed == linear
-
-
-@given(rule_lists, targets)
 def test_the_same_request_gives_the_same_decision(rules: list[Any], found: list[Any]) -> None:
     bundle = toy.bundle(rules)
 
