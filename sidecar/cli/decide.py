@@ -10,6 +10,8 @@ import click
 import orjson
 
 from sidecar.intercept.envelope import decided
+from sidecar.policy.bundle import Bundle
+from sidecar.policy.language.brief import printable
 from sidecar.runtime import exits
 from sidecar.runtime.dryrun import (
     Tried,
@@ -18,6 +20,7 @@ from sidecar.runtime.dryrun import (
     dry_call,
     dry_facts,
     explained,
+    explained_lines,
     tried,
 )
 from sidecar.terms.call import Json
@@ -49,9 +52,10 @@ LINES = click.option(
 @LINES
 @click.option(
     "--explain",
-    is_flag=True,
-    help="Also what each rule said, its variables, and what `match` left out.",
+    flag_value="document",
+    help="Also what each rule said and why, clause by clause, and what `match` left out.",
 )
+@click.option("--tree", "explain", flag_value="tree", help="The same as a tree, for people.")
 @click.option("--json", "as_json", is_flag=True, help="One line, also on a terminal.")
 def command(
     file: BinaryIO,
@@ -59,7 +63,7 @@ def command(
     config: Path | None,
     *,
     jsonl: bool,
-    explain: bool,
+    explain: str | None,
     as_json: bool,
 ) -> None:
     r"""Decide one call. A dry run: nothing is recorded, nothing is forwarded.
@@ -67,6 +71,10 @@ def command(
     FILE holds the envelope of the call as JSON; `-` reads standard input. The
     parties are whoever the envelope names, nobody is revoked, and entities are
     those of the configuration.
+
+    With --explain the answer has for every target each rule that was asked, and
+    for each clause of its condition and variables the value it had or how it
+    erred; a terminal shows a tree of the clauses that made it so.
 
     \b
     Exit codes: 0 permitted, 10 denied, 11 step_up or defer,
@@ -80,13 +88,15 @@ def command(
         "call": {"dialect": "postgres", "text": "SELECT salary FROM hr.compensation"}}' |
       sidecar decide -b policies -
     """
+    as_tree = explain is not None and not as_json and not jsonl
+    as_tree = as_tree and (explain == "tree" or sys.stdout.isatty())
     found = configured(config, bundle)
     deciding, facts = dry_bundle(bundle, found), dry_facts(found)
 
     def answer(data: bytes) -> tuple[Tried, dict[str, Json]]:
         result = asyncio.run(tried(dry_call(data), deciding, facts))
         body = decided(result.decision)
-        if explain:
+        if explain is not None and not as_tree:
             body["explain"] = explained(result, deciding)
         return result, body
 
@@ -95,7 +105,10 @@ def command(
             show(_or_error(line, answer), one_line=True)
         return
     result, body = answer(file.read())
-    show(body, one_line=as_json)
+    if as_tree:
+        _show_tree(result, deciding)
+    else:
+        show(body, one_line=as_json)
     sys.exit(_exit_code(result))
 
 
@@ -114,6 +127,13 @@ def show(body: Json, *, one_line: bool) -> None:
     is_read = sys.stdout.isatty() and not one_line
     text = orjson.dumps(body, default=_plain, option=orjson.OPT_INDENT_2 if is_read else 0)
     click.echo(text)
+
+
+def _show_tree(result: Tried, bundle: Bundle) -> None:
+    said = result.decision
+    click.echo(printable(f"{said.outcome}, {said.reason}: {said.message or 'no message'}"))
+    for line in explained_lines(result, bundle):
+        click.echo(line)
 
 
 def _plain(value: Json) -> Json:

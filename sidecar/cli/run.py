@@ -1,12 +1,12 @@
 """`sidecar run -c sidecar.yaml`: every listener, until told to stop."""
 
-import logging
 import sys
 from pathlib import Path
 
 import click
 
 from sidecar.runtime.config import DEFAULT_FILE, read_config
+from sidecar.runtime.processes.machine import log_to_stderr
 from sidecar.runtime.supervisor import supervise
 from sidecar.terms.errors import ConfigError
 
@@ -20,12 +20,18 @@ from sidecar.terms.errors import ConfigError
     show_default=True,
     help="The configuration; its paths are relative to it.",
 )
-@click.option("--workers", type=int, default=1, show_default=True, help="Only 1 for now.")
-def command(config: Path, workers: int) -> None:
+@click.option(
+    "--workers",
+    type=int,
+    default=None,
+    help="Processes that decide; `workers` of the configuration where it is not given.",
+)
+def command(config: Path, workers: int | None) -> None:
     r"""Serve every listener of a configuration.
 
     When all of them serve, one line is printed: `ready` and a JSON object with
-    the addresses, the ports that were chosen for port 0 among them.
+    the addresses, the ports that were chosen for port 0 among them, and the
+    processes. It is printed again each time that one was started anew.
 
     \b
     Signals:
@@ -41,9 +47,7 @@ def command(config: Path, workers: int) -> None:
       sidecar run -c sidecar.yaml
       kill -HUP $(pgrep -of 'sidecar run')
     """
-    logging.basicConfig(
-        level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s"
-    )
+    log_to_stderr()
     try:
         data = config.read_bytes()
     except OSError as error:
@@ -51,4 +55,4 @@ def command(config: Path, workers: int) -> None:
             f"{config}: cannot be read: {error.strerror} (`sidecar init DIR` writes one)"
         ) from None
     read = read_config(config, data)
-    sys.exit(supervise(read, data.decode(), workers, click.echo))
+    sys.exit(supervise(read, data.decode(), workers or read.doc.workers, click.echo))

@@ -11,6 +11,7 @@ from rich.markup import escape
 
 from sidecar.domains import by_protocol
 from sidecar.review.run import Cell, Outcome, run_suites
+from sidecar.review.second import as_json, differing, summary
 from sidecar.runtime import exits
 from sidecar.runtime.bundles import load_bundle
 
@@ -24,7 +25,11 @@ def command(bundle: Path, form: str, only: str | None) -> None:
     r"""Run the tests of a bundle: every principal with every request, as written.
 
     \b
-    A cell that no expectation names is expected to be denied.
+    A cell that no expectation names is expected to be denied. A cell that fails
+    shows each rule that was asked, with the clauses that made it say what it said.
+    A second evaluator, cel-python, hears each rule and branch that the tests
+    reach once for every outcome; what it is known to get wrong is listed with the
+    clause of the specification, anything else fails the run.
     Exit codes: 0 all passed, 3 the bundle does not load, 4 a test failed or the
     second evaluator disagrees, 6 nothing ran, also for a --filter that names nothing
     (--fail-on-empty, which once asked for that, is still taken and does nothing).
@@ -49,11 +54,7 @@ def _json(outcome: Outcome) -> dict[str, object]:
     return {
         "summary": {"ran": outcome.ran, "failed": outcome.failed},
         "cells": [{**msgspec.to_builtins(cell), "passed": cell.passed} for cell in outcome.cells],
-        "second_opinion": {
-            "compared": outcome.opinion.compared,
-            "disagreements": msgspec.to_builtins(outcome.opinion.disagreements),
-            "not_comparable": outcome.opinion.not_comparable,
-        },
+        "second_opinion": as_json(outcome.opinion),
     }
 
 
@@ -65,18 +66,13 @@ def _tree(outcome: Outcome) -> None:
             console.print(f"[bold]{escape(cell.suite)}[/bold]: {escape(cell.test)}")
             last = (cell.suite, cell.test)
         _cell(console, cell)
-    for one in outcome.opinion.disagreements:
-        console.print(
-            f"[red]DISAGREE[/red] {escape(one.where)}: {escape(one.rule)}: "
-            f"ours {one.ours}, cel-python {one.theirs}"
-        )
+    for one in differing(outcome.opinion):
+        console.print(f"[red]DISAGREE[/red] {escape(one.where)}: {escape(one.text)}")
     if not outcome.ran:
         console.print("[yellow]nothing ran[/yellow]")
-    opinion = outcome.opinion
     console.print(
-        f"{outcome.ran - outcome.failed} passed, {outcome.failed} failed; second evaluator: "
-        f"{opinion.compared} compared, {len(opinion.disagreements)} disagree, "
-        f"{len(opinion.not_comparable)} not comparable"
+        f"{outcome.ran - outcome.failed} passed, {outcome.failed} failed; "
+        f"second evaluator: {summary(outcome.opinion)}"
     )
 
 

@@ -1,5 +1,7 @@
 """Reads that may err: a field of a party, a resource or an entity that nobody asked for first.
 
+So is the block of a protocol, in a rule that meets calls of others too.
+
 An error in an allow rule permits nothing and is harmless; in any other rule it denies, so a field
 that is absent for somebody denies everything to them.
 """
@@ -23,7 +25,7 @@ def unguarded_reads(bundle: Bundle) -> Iterator[Finding]:
     """Yield a finding for each field that a rule other than an allow reads and does not ask for."""
     for rule in bundle.rules:
         if rule.effect != "allow":
-            for path in _unguarded(rule):
+            for path in _unguarded(rule, _blocks(rule, bundle)):
                 text = (
                     f"`{rule.key}` reads `{path}` without `has()` or `.?`: "
                     "where it is absent the rule errs and the call is denied"
@@ -31,7 +33,14 @@ def unguarded_reads(bundle: Bundle) -> Iterator[Finding]:
                 yield Finding("unguarded-read", "warning", rule.where, text)
 
 
-def _unguarded(rule: Rule) -> list[str]:
+def _blocks(rule: Rule, bundle: Bundle) -> frozenset[str]:
+    """Return the blocks of which a call that the rule meets has one."""
+    calls = bundle.vocabulary.calls((rule.policy_filter, rule.filter), rule.phases)
+    blocks = frozenset(f"request.{protocol}" for protocol, _ in calls)
+    return blocks if len(blocks) > 1 else frozenset()
+
+
+def _unguarded(rule: Rule, blocks: frozenset[str]) -> list[str]:
     """Return the open paths that are read outright and asked for nowhere in the rule."""
     read: set[str] = set()
     asked: set[str] = set()
@@ -39,7 +48,7 @@ def _unguarded(rule: Rule) -> list[str]:
     for name, tree in trees_of(rule).items():
         for node in nodes(tree):
             asked.update(_asked(node, aliases))
-            path = _read(node, aliases)
+            path = _read(node, aliases, blocks)
             if path is not None:
                 read.add(path)
         stands_for = spelt(tree, aliases)
@@ -48,12 +57,12 @@ def _unguarded(rule: Rule) -> list[str]:
     return sorted(read - asked)
 
 
-def _read(node: Tree, aliases: dict[str, str]) -> str | None:
+def _read(node: Tree, aliases: dict[str, str], blocks: frozenset[str]) -> str | None:
     """Return the open path that a node reads, None where it asks or reads none."""
     if linked(node) is None or _asks(node) or _is_optional(node):
         return None
     path = spelt(node, aliases)
-    return path if path is not None and _OPEN.fullmatch(path) else None
+    return path if path is not None and (path in blocks or _OPEN.fullmatch(path)) else None
 
 
 def _asks(node: Tree) -> bool:
@@ -73,7 +82,7 @@ def _is_optional(node: Tree) -> bool:
 
 
 def _asked(node: Tree, aliases: dict[str, str]) -> Iterator[str]:
-    """Yield the path that a node asks for: `has(a.b)`, or `'b' in a`."""
+    """Yield the path that a node asks for: `has(a.b)`, `'b' in a`, `request.protocol == 'sql'`."""
     path: str | None = None
     if _asks(node):
         path = spelt(node, aliases)
@@ -82,5 +91,15 @@ def _asked(node: Tree, aliases: dict[str, str]) -> Iterator[str]:
         above = spelt(owner, aliases)
         if isinstance(key, Constant) and isinstance(key.value, str) and above is not None:
             path = f"{above}.{key.value}"
+    elif isinstance(node, Call) and node.function == "_==_":
+        path = _block_asked(node, aliases)
     if path is not None:
         yield path
+
+
+def _block_asked(node: Call, aliases: dict[str, str]) -> str | None:
+    """Return the block that `request.protocol == 'sql'` asks for."""
+    for side, other in (node.args, node.args[::-1]):
+        if isinstance(other, Constant) and spelt(side, aliases) == "request.protocol":
+            return f"request.{other.value!s}"
+    return None

@@ -8,6 +8,7 @@ from typing import Final
 from sidecar.policy.bundle import Bundle
 from sidecar.policy.match import Globs
 from sidecar.policy.rules import Rule
+from sidecar.review.costs import costly
 from sidecar.review.finding import Finding
 from sidecar.review.guards import unguarded_reads
 from sidecar.review.run import suites_of
@@ -113,4 +114,5 @@ _CHECKS: Final = (
     _unused_variables,
     unknown_words,
     unguarded_reads,
+    costly,
 )

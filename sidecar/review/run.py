@@ -6,9 +6,10 @@ from collections.abc import Iterator
 import msgspec
 
 from sidecar import flow
-from sidecar.decide import explain, left_out
+from sidecar.decide import explain
 from sidecar.decide.pdp import REVOKED
 from sidecar.decide.target import Judged
+from sidecar.decide.told import target_lines
 from sidecar.intercept.envelope import Seen, operator_call, read_envelope
 from sidecar.policy.bundle import Bundle
 from sidecar.review.second import SecondOpinion
@@ -147,7 +148,7 @@ def _run_cell(
     judged = explain(request, bundle, facts) if request.parse.status != "failed" else []
     opinion.hear(judged, facts)
     differences = _differences(expected, decision)
-    explained = tuple(_explained(judged, decision, bundle)) if differences else ()
+    explained = tuple(_explained(judged, decision, bundle, facts)) if differences else ()
     return Cell(*names, decision.outcome, differences, explained, where=where)
 
 
@@ -213,14 +214,10 @@ def _differences(expected: Expected, decision: Decision) -> tuple[str, ...]:
     return tuple(told)
 
 
-def _explained(judged: list[Judged], decision: Decision, bundle: Bundle) -> Iterator[str]:
-    """Yield, for a cell that failed, what each rule of the protocol said of each target."""
+def _explained(
+    judged: list[Judged], decision: Decision, bundle: Bundle, facts: Facts
+) -> Iterator[str]:
+    """Yield, for a cell that failed, what each rule said of each target, and why."""
     yield f"reason {decision.reason}: {decision.message or ''}".rstrip(": ")
     for one in judged:
-        yield f"{one.target.action.name} {one.target.resource.key} → {one.outcome}"
-        for finding in one.findings:
-            when = finding.rule.when.source if finding.rule.when else "always"
-            error = f" ({finding.error})" if finding.error else ""
-            yield f"  {finding.said:6} {finding.rule.effect:7} {finding.rule.key}: {when}{error}"
-        for rule, by in left_out(one, bundle):
-            yield f"  not matched ({by}) {rule.effect} {rule.key}"
+        yield from target_lines(one, bundle, facts)

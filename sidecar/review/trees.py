@@ -1,35 +1,42 @@
 """The conditions of rules as trees, and how a chain of fields in one is spelt."""
 
-from functools import lru_cache
 from typing import Final
 
-from sidecar.policy.cel import ROOTS
-from sidecar.policy.language import environment
-from sidecar.policy.language.checking.checker import check
-from sidecar.policy.language.checking.names import Environment
-from sidecar.policy.language.limits import Limits
-from sidecar.policy.language.reading.parser import parse
+from sidecar.policy.explained import tree_of
 from sidecar.policy.language.tree import Call, Constant, Name, Select, Tree
-from sidecar.policy.language.types import DYN
-from sidecar.policy.limits import EXPRESSION_CHARS_MAX, EXPRESSION_NESTING_MAX
 from sidecar.policy.rules import Rule
 
-_LIMITS: Final = Limits(EXPRESSION_CHARS_MAX, EXPRESSION_NESTING_MAX)
 WHEN: Final = "when"
 
 
 def trees_of(rule: Rule) -> dict[str, Tree]:
     """Return the checked trees of a rule's variables by `variables.<name>`, then of its `when`."""
-    sources = {f"variables.{name}": expression.source for name, expression in rule.variables}
-    known = _known(tuple(sources))
+    return {name: tree_of(source, _names(rule)) for name, source in sources_of(rule).items()}
+
+
+def all_trees_of(rule: Rule) -> dict[str, Tree]:
+    """Return what `trees_of` does, then its `messageExpression` and the holes of its duties."""
+    found = trees_of(rule)
+    if rule.message_expression is not None:
+        found["messageExpression"] = tree_of(rule.message_expression.source, _names(rule))
+    for number, duty in enumerate(rule.duties):
+        for field, holes in duty.holes.items():
+            for place, hole in enumerate(holes):
+                name = f"obligations.{number}.{field}.{place}"
+                found[name] = tree_of(hole.source, _names(rule))
+    return found
+
+
+def sources_of(rule: Rule) -> dict[str, str]:
+    """Return the texts of a rule's variables by `variables.<name>`, then of its `when`."""
+    found = {f"variables.{name}": expression.source for name, expression in rule.variables}
     if rule.when is not None:
-        sources[WHEN] = rule.when.source
-    return {name: check(parse(source, _LIMITS), known).tree for name, source in sources.items()}
+        found[WHEN] = rule.when.source
+    return found
 
 
-@lru_cache(maxsize=256)
-def _known(variables: tuple[str, ...]) -> Environment:
-    return environment(dict.fromkeys((*ROOTS, *variables), DYN))
+def _names(rule: Rule) -> tuple[str, ...]:
+    return tuple(f"variables.{name}" for name, _ in rule.variables)
 
 
 def spelt(tree: Tree, aliases: dict[str, str] | None = None) -> str | None:

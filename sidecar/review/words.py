@@ -1,7 +1,8 @@
-"""Words of rules that lead nowhere: labels, parameters, paths and resources that are never there.
+"""Words of rules that may lead nowhere: labels and types that nothing has, attributes of no type.
 
 What a bundle can say about itself is compared with what its rules ask for; what a caller may bring
-along (AuthZEN's own types, a store's labels) is not known here and is left alone.
+along (AuthZEN's own types, a store's labels) is not known here and is left alone. A field that can
+not be there does not load in the first place.
 """
 
 from collections.abc import Iterator
@@ -9,18 +10,16 @@ from typing import Final
 
 from sidecar.facts.identity import OWNED_CONTEXT
 from sidecar.policy.bundle import Bundle
-from sidecar.policy.cel import reads
 from sidecar.policy.language.tree import Call, Constant, Tree
 from sidecar.policy.language.walk import nodes
 from sidecar.policy.rules import Rule
+from sidecar.policy.vocabulary.untyped import is_untyped
+from sidecar.review.closed import never_equal
 from sidecar.review.finding import Finding
 from sidecar.review.trees import spelt, trees_of
 from sidecar.syntax.yaml12 import Document, Step, load_documents
 from sidecar.terms.call import Json
-from sidecar.terms.words import PROTOCOLS
 
-# What `request` holds for every protocol, beside the block of its own.
-_EVERY_REQUEST: Final = frozenset(("domain", "protocol", "phase", "listener", "upstream"))
 # README, "Resources"; a type that ends with `/` begins many. AuthZEN's types are the caller's own.
 TYPES: Final = {
     "sql": ("table", "column", "database"),
@@ -39,17 +38,17 @@ def unknown_words(bundle: Bundle) -> Iterator[Finding]:
     """Yield a finding for each word of a rule that leads nowhere, rule by rule."""
     catalogues = list(_catalogues(bundle))
     labels = frozenset(label for spec in catalogues for label in _labels(spec))
+    told: set[str] = set()
     for rule in bundle.rules:
-        spoken = protocols_of(rule, bundle)
         for path in sorted(rule.paths):
             yield from _context(rule, path)
-            yield from _params(rule, path, bundle.params)
-            yield from _request(rule, path, spoken, bundle)
+            yield from _untyped(rule, path, bundle, told)
         # A store brings labels of its own along with its documents.
-        if spoken != {"rag"}:
+        if protocols_of(rule, bundle) != {"rag"}:
             yield from _unknown_labels(rule, labels)
     objects = frozenset(kind for spec in catalogues for kind in _route_objects(spec))
     yield from _unknown_types(bundle, objects)
+    yield from never_equal(bundle)
 
 
 def protocols_of(rule: Rule, bundle: Bundle) -> frozenset[str]:
@@ -73,41 +72,14 @@ def _context(rule: Rule, path: str) -> Iterator[Finding]:
         yield _warned(rule, "context-asserted", text)
 
 
-def _params(rule: Rule, path: str, params: Json) -> Iterator[Finding]:
-    root, *rest = path.split(".")
-    if root != "params":
-        return
-    held = params
-    for depth, key in enumerate(rest):
-        if not isinstance(held, dict):
-            return
-        if key not in held:
-            told = ".".join(["params", *rest[: depth + 1]])
-            what = "no such key in the document" if depth else "no such document of parameters"
-            text = f"`{rule.key}`: `{told}`: {what}"
-            yield Finding("unknown-param", "error", rule.where, text)
-            return
-        held = held[key]
-
-
-def _request(rule: Rule, path: str, spoken: frozenset[str], bundle: Bundle) -> Iterator[Finding]:
-    root, *rest = path.split(".")
-    if root != "request" or not rest or rest[0] in _EVERY_REQUEST:
-        return
-    protocol = rest[0]
-    domain = bundle.domains.get(protocol)
-    if protocol not in PROTOCOLS or domain is None:
-        offered = ", ".join(sorted(bundle.domains))
-        text = f"`request.{protocol}` is no protocol's block; one of {offered}"
-        yield _warned(rule, "unknown-word", text)
-    elif protocol not in spoken:
-        text = f"`{path}` is never there: `match` takes no call of {protocol}"
-        yield _warned(rule, "unknown-word", text)
-    else:
-        words = frozenset(word.path for word in domain.vocabulary.words.get(protocol, ()))
-        if words and not reads(words, path):
-            text = f"`{path}` is no word of {protocol}; see the table in its domain's README"
-            yield _warned(rule, "unknown-word", text)
+def _untyped(rule: Rule, path: str, bundle: Bundle, told: set[str]) -> Iterator[Finding]:
+    """Yield a finding where a misspelt attribute would load; each attribute is told once."""
+    section = path.partition(".")[0]
+    calls = bundle.vocabulary.calls((rule.policy_filter, rule.filter), rule.phases)
+    if path not in told and is_untyped(path, bundle.vocabulary.seen(calls)):
+        told.add(path)
+        text = f"nothing says what `{path}` is: declare it in an Attributes file, under `{section}`"
+        yield _warned(rule, "untyped-attribute", text)
 
 
 def _unknown_labels(rule: Rule, known: frozenset[str]) -> Iterator[Finding]:

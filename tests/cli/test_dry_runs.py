@@ -74,8 +74,69 @@ def test_an_explanation_shows_every_rule_considered_and_its_text(sidecar, shop):
     assert rules["data/personal-data-is-for-people"]["when"] == (
         "delegated && 'personal' in resource.labels"
     )
-    assert rules["support/read-shop"]["variables"] == {"for_support": True}
+    (name, variable), *_ = rules["support/read-shop"]["variables"].items()
+    assert (name, variable["text"], variable["value"]) == (
+        "for_support",
+        "'support' in subject.properties.groups",
+        True,
+    )
+    assert variable["parts"] == [
+        {"text": "subject.properties.groups", "span": [13, 38], "value": ["support"]}
+    ]
     assert "variables" not in rules["data/personal-data-is-for-people"]
+
+
+BROKEN = """\
+apiVersion: sidecar/v1
+kind: Policy
+metadata: {name: p}
+spec:
+  variables:
+    team: subject.properties.groups[7]
+    is_ours: variables.team == 'x'
+  rules:
+    - {id: closed, effect: deny, when: "delegated && variables.is_ours || action.name == 'drop'"}
+"""
+
+
+def test_a_variable_that_erred_says_why_and_so_does_the_clause_that_read_it(sidecar, shop):
+    (shop / "bundle" / "p.yaml").write_text(BROKEN)
+
+    said = sidecar("decide", "-b", shop / "bundle", "--explain", "-", stdin=json.dumps(ASKED))
+
+    rules = {rule["rule"]: rule for rule in json.loads(said.out)["explain"][0]["rules"]}
+    closed = rules["p/closed"]
+    assert closed["variables"]["team"]["error"] == "an index is out of range"
+    assert closed["variables"]["is_ours"]["error"] == "variable `team` could not be evaluated"
+    first, second = closed["clauses"]["parts"]
+    assert first["error"] == "variable `is_ours` could not be evaluated"
+    assert second["value"] is False
+
+
+def test_a_person_is_told_which_clause_made_each_rule_say_so(sidecar, shop):
+    (shop / "bundle" / "p.yaml").write_text(BROKEN)
+
+    said = sidecar("decide", "-b", shop / "bundle", "--tree", "-", stdin=json.dumps(ASKED))
+
+    lines = said.out.splitlines()
+    assert lines[0] == "deny, rule: personal data is read by people, not by agents"
+    at = next(i for i, line in enumerate(lines) if line.startswith("  error  deny    p/closed"))
+    assert [line.strip() for line in lines[at + 2 : at + 4]] == [
+        "variables.is_ours is variables.team == 'x' → "
+        "error: variable `team` could not be evaluated",
+        "variables.team is subject.properties.groups[7] → error: an index is out of range",
+    ]
+
+
+def test_a_tree_spells_out_what_a_terminal_would_act_upon(sidecar, shop):
+    resource = {"type": "doc", "id": "\u001b]0;x\u0007\u202e1"}
+    call = {**EVALUATION["call"], "resource": resource}
+    asked = {**EVALUATION, "call": call}
+
+    said = sidecar("decide", "-b", shop / "bundle", "--tree", "-", stdin=json.dumps(asked))
+
+    assert "\\u{202e}" in said.out
+    assert not {"\u001b", "\u0007", "\u202e"} & set(said.out)
 
 
 def test_an_explanation_names_the_rules_that_match_left_out(sidecar, shop):

@@ -14,7 +14,9 @@ from sidecar.runtime.config import load_config
 from sidecar.syntax.yaml12 import load_documents
 from tests.golden import MADE
 
-SERVING = "sidecar.cli, sidecar.cli.run, sidecar.runtime.supervisor, sidecar.runtime.worker"
+SERVING = (
+    "sidecar.cli, sidecar.cli.run, sidecar.runtime.supervisor, sidecar.runtime.processes.worker"
+)
 
 
 def test_a_serving_process_loads_no_second_evaluator_and_no_tools():
@@ -92,7 +94,7 @@ def test_a_starters_tests_pass_and_cover_every_rule(sidecar, shop):
 
     assert tested["summary"]["failed"] == 0
     assert tested["summary"]["ran"] > 10
-    assert linted == []
+    assert (linted["findings"], linted["second_opinion"]["disagreements"]) == ([], [])
 
 
 def test_what_a_starter_says_to_run_is_there(shop):

@@ -6,6 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from sidecar.cli import root
+from sidecar.review.second import opinion
 from sidecar.runtime.exits import exit_code
 from sidecar.terms.errors import SidecarError
 from tests.review.shelf import HEAD, document
@@ -57,6 +58,22 @@ def test_a_script_is_told(bundle, row):
     assert row.want.get("err", "") in err
 
 
+TRUTH = "subject.type == 'user' && !(subject.properties.admin == 1)"
+
+
+@pytest.mark.parametrize("verb", ["test", "lint"])
+def test_a_script_is_told_that_the_second_evaluator_disagrees(bundle, monkeypatch, verb):
+    """What is listed with its clause fails nobody, so the list is emptied here."""
+    folder = bundle(when=TRUTH)
+    assert run([verb, folder])[0] == 0
+    monkeypatch.setattr(opinion, "known", lambda _branch: None)
+
+    code, out, _ = run([verb, folder])
+
+    assert code == 4
+    assert "`subject.properties.admin == 1`: ours false, cel-python true" in out
+
+
 def test_the_json_of_a_run_is_whole(bundle):
     code, out, _ = run(["test", bundle(expected="deny"), "--format", "json"])
 
@@ -68,8 +85,32 @@ def test_the_json_of_a_run_is_whole(bundle):
     assert told["second_opinion"]["disagreements"] == []
 
 
-def test_the_json_of_lint_is_a_list_of_findings(bundle):
-    code, out, _ = run(["lint", bundle(rules=()), "--format", "json"])
+def test_the_json_of_lint_has_findings_costs_and_the_second_opinion(bundle):
+    when = "targets.all(t, targets.all(u, t == u)) && subject.type == 'user'"
+    code, out, _ = run(["lint", bundle(when=when, rules=()), "--json"])
 
+    told = json.loads(out)
     assert code == 0
-    assert [finding["code"] for finding in json.loads(out)] == ["untested"]
+    assert [finding["code"] for finding in told["findings"]] == ["cost", "untested"]
+    (rule,) = told["costs"]
+    assert (rule["rule"], rule["where"]) == ("p/yes", "p.yaml:7:5")
+    assert rule["parts"] == [
+        {
+            "part": "when",
+            "steps": "n + n²",
+            "worst": 250_500,
+            "exceeds_from": 100,
+            "is_certain": False,
+        }
+    ]
+    assert told["second_opinion"]["compared"] > 5
+    assert told["second_opinion"]["disagreements"] == []
+
+
+def test_what_the_second_evaluator_is_known_to_get_wrong_is_listed_with_its_clause(bundle):
+    code, out, _ = run(["test", bundle(when=TRUTH), "--format", "json"])
+
+    (known,) = json.loads(out)["second_opinion"]["known"]
+    assert code == 0
+    assert known["id"] == "bool-is-a-number"
+    assert known["clause"].endswith("langdef.md#equality")

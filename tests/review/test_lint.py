@@ -22,9 +22,11 @@ def test_a_finding_says_what_where_and_why(row):
     assert row.want == lines(one for one in found if one.code != "untested")
 
 
-@pytest.mark.parametrize("row", rows("review/words.yaml"))
+@pytest.mark.parametrize("row", rows("review/words.yaml") + rows("review/untyped.yaml"))
 def test_a_word_that_leads_nowhere_is_found(row):
     files = {"bundle.yaml": HEAD, "p.yaml": document("Policy", "p", row.given)}
+    if "attributes" in row.table:
+        files["attributes.yaml"] = document("Attributes", "own", row.table["attributes"])
     for name, spec in row.table["params"].items():
         files[f"{name}.yaml"] = document("Params", name, spec)
     for number, spec in enumerate(row.table["catalog"]):

@@ -1,36 +1,101 @@
 """The second evaluator agrees, cannot say, or disagrees, and then nobody may rest on the rule."""
 
+from typing import Any
+
 import pytest
 
+from sidecar.policy.explained import told_of, tree_of
 from sidecar.review.run import run_suites
-from sidecar.review.second import NotComparable, evaluate
+from sidecar.review.second import SecondOpinion, opinion, rehearse
+from sidecar.review.second.branches import Branch, branches
+from sidecar.review.second.divergences import DIVERGENCES, known
+from sidecar.review.second.engine import NotComparable, evaluate
+from sidecar.review.second.inputs import INPUTS_MAX, inputs
+from sidecar.review.second.rehearsal import Anybody
+from sidecar.review.trees import trees_of
 from tests.review.shelf import bundle_of, request, suite_of
 from tests.tables import rows
+
+NATIVE: dict[str, Any] = {
+    "one": 1,
+    "half": 0.5,
+    "truth": True,
+    "text": "abc",
+    "items": [1, 2],
+    "map": {"a": 1},
+}
+
+
+def rule_of(when: str | None, **spec: object):
+    return bundle_of([{"id": "rule", "effect": "allow", "when": when}], **spec)
 
 
 @pytest.mark.parametrize("row", rows("review/second.yaml"))
 def test_a_second_opinion(row):
     rules = [{"id": "rule", "effect": "allow", "when": row.given}]
-    suite = suite_of(r=request(one=1, half=0.5, truth=True, text="abc", items=[1, 2], map={"a": 1}))
 
-    opinion = run_suites(bundle_of(rules, suite)).opinion
+    found = run_suites(bundle_of(rules, suite_of(r=request(**NATIVE)))).opinion
 
-    found = {
-        "compared": opinion.compared,
-        "disagree": [f"ours {one.ours}, theirs {one.theirs}" for one in opinion.disagreements],
-        "not comparable": list(opinion.not_comparable.values()),
+    told = {
+        "compared": found.compared,
+        "known": sorted(found.known.elements()),
+        "disagree": [f"ours {one.ours}, theirs {one.theirs}" for one in found.disagreements],
+        "not comparable": {
+            name.removeprefix("p/rule: "): why for name, why in found.not_comparable.items()
+        },
     }
-    nothing = {"compared": 0, "disagree": [], "not comparable": []}
-    assert {**nothing, **row.want} == found
+    nothing = {"compared": 0, "known": [], "disagree": [], "not comparable": {}}
+    assert {**nothing, **row.want} == told
 
 
-def test_a_condition_is_heard_once_held_and_once_not():
+@pytest.mark.parametrize("row", DIVERGENCES, ids=lambda row: row.id)
+def test_a_known_divergence_is_still_one_and_is_found_by_its_row(row):
+    told = told_of(row.example, (), {}, {})
+    differing = [branch for branch in branches(told.part) if not agrees(row.example, branch)]
+
+    assert differing
+    assert row.clause.startswith("https://github.com/google/cel-spec/")
+    heard = SecondOpinion()
+    heard.hear_rule(rule_of(row.example).rules[0], {}, {})
+    assert set(heard.known) == {row.id}
+    assert heard.disagreements == []
+
+
+def agrees(source: str, branch: Branch) -> bool:
+    part = branch.part
+    try:
+        theirs = evaluate(source[part.tree.start : part.tree.end], {}, {})
+    except NotComparable:
+        return True
+    return not theirs.failed and repr(theirs.value) == repr(part.value)
+
+
+def test_what_is_not_listed_is_a_disagreement(monkeypatch):
+    monkeypatch.setattr(opinion, "known", lambda _branch: None)
+    rules = [
+        {"id": "rule", "effect": "allow", "when": "has(request.sql) && request.sql.truth == 1"}
+    ]
+
+    found = run_suites(bundle_of(rules, suite_of(r=request(truth=True)))).opinion
+
+    (one,) = found.disagreements
+    assert (one.rule, one.where, one.part) == ("p/rule", "p.yaml:7:5", "request.sql.truth == 1")
+    assert (one.ours, one.theirs) == ("false", "true")
+
+
+def test_a_part_without_a_function_is_no_known_divergence():
+    told = told_of("delegated", (), {"delegated": True}, {})
+
+    assert known(Branch(told.part, {})) is None
+
+
+def test_a_branch_is_heard_once_for_each_outcome():
     rules = [{"id": "rule", "effect": "allow", "when": "resource.id == 't'"}]
     others = {f"r{n}": request(f"read select table:t{n or ''}") for n in range(5)}
 
-    opinion = run_suites(bundle_of(rules, suite_of(**others))).opinion
+    found = run_suites(bundle_of(rules, suite_of(**others))).opinion
 
-    assert opinion.compared == 2
+    assert found.compared == 2
 
 
 def test_variables_facts_and_globs_are_the_same_for_both():
@@ -40,20 +105,97 @@ def test_variables_facts_and_globs_are_the_same_for_both():
     suite = {**suite_of(r=request()), "facts": {"entity": {"user": {"ann": {"role": "staff"}}}}}
     variables = {"known": "entity('user', subject.id).role == 'staff'"}
 
-    opinion = run_suites(bundle_of(rules, suite, variables=variables)).opinion
+    found = run_suites(bundle_of(rules, suite, variables=variables)).opinion
 
-    assert (opinion.compared, opinion.disagreements, opinion.not_comparable) == (1, [], {})
-
-
-def test_a_disagreement_names_the_rule_and_where_it_stands():
-    rules = [{"id": "rule", "effect": "allow", "when": "request.sql.truth == 1"}]
-
-    opinion = run_suites(bundle_of(rules, suite_of(r=request(truth=True)))).opinion
-
-    (one,) = opinion.disagreements
-    assert (one.rule, one.where) == ("p/rule", "p.yaml:7:5")
+    # The variable, the whole, and both of its clauses.
+    assert (found.compared, found.disagreements, found.not_comparable) == (4, [], {})
 
 
-def test_an_error_of_the_second_is_no_opinion():
-    with pytest.raises(NotComparable):
-        evaluate("request.absent == 1", {"request": {}}, {})
+def test_a_variable_that_json_has_no_word_for_is_heard_and_not_handed_on():
+    rules = [{"id": "rule", "effect": "allow", "when": "variables.at.getFullYear() == 2026"}]
+    variables = {"at": "timestamp('2026-01-01T00:00:00Z')"}
+
+    found = run_suites(bundle_of(rules, suite_of(r=request()), variables=variables)).opinion
+
+    assert found.not_comparable == {
+        "p/rule: timestamp('2026-01-01T00:00:00Z')": "its result has no form in JSON",
+        "p/rule: variables.at.getFullYear() == 2026": "it ends in an error where ours does not",
+    }
+
+
+@pytest.mark.parametrize(
+    ("when", "outcomes"),
+    [
+        ("subject.id == 'ann'", {True, False, "error"}),
+        ("'pii' in resource.labels && action.name == 'read'", {True, False, "error"}),
+        ("has(subject.properties.team) && subject.properties.team == 'x'", {True, False}),
+        ("resource.labels.exists(l, l == 'pii')", {True, False}),
+        ("targets.all(t, t.resource.type == 'table')", {True, False, "error"}),
+        ("size(subject.properties.groups) > 2", {True, False, "error"}),
+        ("subject.id in ['ann', 'bob']", {True, False, "error"}),
+        ("resource.id.startsWith('hr.')", {True, False, "error"}),
+        ("!delegated", {True, False}),
+        ("entity('user', subject.id).role == 'admin'", {True, False, "error"}),
+        ("context.?risk.orValue(0) > 7", {True, False}),
+        ("cel.bind(o, resource.properties, o.owner == subject.id)", {True, False, "error"}),
+    ],
+)
+def test_inputs_made_up_from_a_condition_reach_each_of_its_outcomes(when, outcomes):
+    rule = rule_of(when).rules[0]
+    heard = Listening()
+    for data in inputs(trees_of(rule), {}):
+        heard.ask(rule, data)
+
+    assert heard.outcomes == outcomes
+
+
+class Listening(SecondOpinion):
+    """Notes what the rules themselves come to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.outcomes: set[object] = set()
+
+    def ask(self, rule, data):
+        facts = Anybody(data.pop("entity()", None))
+        told = told_of(rule.when.source, (), data, facts)
+        self.outcomes.add("error" if told.part.state == "error" else told.part.value)
+
+
+def test_rules_without_tests_are_heard_on_made_up_inputs():
+    found = rehearse(rule_of("'pii' in resource.labels && subject.id != 'root' || delegated"))
+
+    # Five branches that hold and do not, and errors of some.
+    assert found.compared >= 10
+    assert (found.disagreements, found.not_comparable) == ([], {})
+
+
+def test_the_bundles_own_parameters_are_not_made_up():
+    trees = {"when": tree_of("subject.id in params.staff.ids", ())}
+    params = {"staff": {"ids": ["ann"]}}
+
+    assert all(data["params"] is params for data in inputs(trees, params))
+
+
+def test_the_number_of_inputs_is_bounded():
+    clauses = " || ".join(f"subject.properties.p{n} == {n}" for n in range(100))
+
+    assert len(list(inputs(trees_of(rule_of(clauses).rules[0]), {}))) == INPUTS_MAX
+
+
+def test_too_many_branches_are_counted_and_not_heard():
+    heard = SecondOpinion(1)
+
+    heard.hear_rule(rule_of("dyn(true) && dyn(false)").rules[0], {}, {})
+
+    assert heard.compared == 1
+    assert set(heard.not_comparable.values()) == {"there are too many branches to hear them all"}
+
+
+def test_rules_behind_too_many_branches_are_named_and_not_heard():
+    rules = [{"id": f"r{n}", "effect": "allow", "when": f"subject.id == '{n}'"} for n in range(9)]
+
+    found = rehearse(bundle_of(rules), 4)
+
+    assert found.compared == 4
+    assert "p/r8" in found.not_comparable

@@ -72,6 +72,7 @@ def test_a_cell_that_failed_says_what_each_rule_said_of_each_target():
         "select table:t → deny",
         "  held   allow   p/yes: always",
         "  held   deny    p/no: resource.id == 't'",
+        '      resource.id → "t"',
         "  not matched (classes) allow p/write",
     ]
 

@@ -1,11 +1,13 @@
 """`sidecar log`: read the ledger, verify it, print the key that an auditor verifies it with.
 
-With `--json` the bytes are those of the ledger; for people, see `told.py`.
+Persons are shown by name where the table of persons is at hand (`people.py`); with `--json
+--handles` the bytes are those of the ledger. For people, see `told.py`.
 """
 
 import os
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final
@@ -15,14 +17,16 @@ import msgspec
 import orjson
 from rich.console import Console
 
-from sidecar.cli.log import told
+from sidecar.cli.log import forgetting, told
+from sidecar.cli.log.people import People, Strangers
+from sidecar.cli.log.rotating import rotate_key
 from sidecar.record.disk import DISK
 from sidecar.record.ledger import ledger_paths
 from sidecar.record.limits import NOTE_BYTES_MAX
 from sidecar.record.proof import identity
 from sidecar.record.proof.checkpoint import Checkpoint, Verifier, verifier
 from sidecar.record.read import Reader, Wanted, about
-from sidecar.record.segment import segment_names
+from sidecar.record.segments.segment import segment_names
 from sidecar.record.verify import CHECKPOINT, Report, verify
 from sidecar.runtime.config import prepare_state
 from sidecar.syntax.yaml12 import load_documents
@@ -32,6 +36,7 @@ LEDGER_NOT_INTACT: Final = 20
 CONFIG: Final = Path("sidecar.yaml")
 STATE: Final = Path("state")
 POLL_S: Final = 0.25
+_KEEPS_HANDLES: Final = f"{__name__}.keeps_handles"
 
 _Option = Callable[[Callable[..., None]], Callable[..., None]]
 _config: _Option = click.option(
@@ -47,6 +52,13 @@ _state: _Option = click.option(
 )
 _folder: _Option = click.argument(
     "folder", required=False, type=click.Path(exists=True, file_okay=False, path_type=Path)
+)
+_handles: _Option = click.option(
+    "--handles",
+    is_flag=True,
+    expose_value=False,
+    callback=lambda context, _option, said: context.meta.update({_KEEPS_HANDLES: said}),
+    help="Keep the handles of persons.",
 )
 _json: _Option = click.option("--json", "as_json", is_flag=True, help="JSON instead of text.")
 
@@ -65,6 +77,7 @@ def command() -> None:
 @click.option("--actor", help="`type:id` of an actor.")
 @click.option("--resource", help="`type:id` of a target.")
 @click.option("--rule", help="A rule's id, or policy/rule.")
+@_handles
 @_json
 @_state
 @_config
@@ -87,12 +100,15 @@ def tail(
       sidecar log tail -n 20 --outcome deny
       sidecar log tail -f --actor 'agent:*' --json
     """
-    asked, reader = Wanted(**wanted), Reader(_ledger(folder, state, config))
-    for record in reader.skip_to_last(count, asked):
+    asked, ledger = Wanted(**wanted), _ledger(folder, state, config)
+    reader, people = Reader(ledger), _people(ledger)
+    # Filters are about names, so names are joined before.
+    lines = (line for line in map(people.line, reader.new()) if asked.fits(orjson.loads(line)))
+    for record in deque(lines, maxlen=count):
         _show_line(record, as_json=as_json)
     pause = threading.Event()
     while follow:
-        for record in reader.new():
+        for record in map(people.line, reader.new()):
             if asked.fits(orjson.loads(record)):
                 _show_line(record, as_json=as_json)
         pause.wait(POLL_S)
@@ -102,6 +118,7 @@ def tail(
 @click.argument("id")
 @_folder
 @click.option("--full", is_flag=True, help="Everything that stands in the records as well.")
+@_handles
 @_json
 @_state
 @_config
@@ -123,9 +140,12 @@ def show(
       sidecar log show 0192f0c1-7a3e-7c4b-9d2e-0f6a5b4c3d2e
       sidecar log show 0192f0c1-7a3e-7c4b-9d2e-0f6a5b4c3d2e --full
     """
-    found, linked = about(_ledger(folder, state, config), id)
+    ledger = _ledger(folder, state, config)
+    found, linked = about(ledger, id)
     if found is None:
         raise click.UsageError(f"no record `{told.plain(id)}` in the ledger")
+    people = _people(ledger)
+    found, linked = people.record(found), list(map(people.record, linked))
     if as_json:
         click.echo(orjson.dumps({"record": found, "linked": linked}, option=orjson.OPT_INDENT_2))
         return
@@ -180,16 +200,48 @@ def verify_command(
         sys.exit(LEDGER_NOT_INTACT)
 
 
-@command.command("key")
-@click.option("--name", default="doorward", show_default=True, help="Name of a new ledger.")
+@command.command("forget")
+@click.argument("subject")
 @_json
 @_state
 @_config
-def key(name: str, state: Path | None, config: Path | None, *, as_json: bool) -> None:
+def forget(subject: str, state: Path | None, config: Path | None, *, as_json: bool) -> None:
+    r"""Erase a person: records keep a handle that nobody can resolve any more.
+
+    \b
+    SUBJECT is `type:id`, `user` where no type is told; or `type:handle`, to go on with
+    what was interrupted. No record changes, and every proof still verifies; sealed
+    inputs of the person's calls are erased. Whoever is revoked is refused: lift that
+    first. Copies of the state folder made elsewhere are yours to erase.
+    Exit codes: 0 forgotten, 1 nobody of that name was recorded.
+
+    \b
+    Examples:
+      sidecar log forget user:alice
+      sidecar log forget ip:192.0.2.7
+    """
+    person = subject if ":" in subject else f"user:{subject}"
+    folder, _ = _places(_state_folder(state, config))
+    if not forgetting.forget(folder, person):
+        raise click.ClickException("nobody of that name was recorded")
+    if as_json:
+        click.echo(orjson.dumps({"forgotten": True}))
+    else:
+        click.echo("forgotten; the records keep a handle that stands for nobody")
+
+
+@command.command("key")
+@click.option("--name", default="doorward", show_default=True, help="Name of a new ledger.")
+@click.option("--rotate", is_flag=True, help="Let a new key follow; no sidecar may be running.")
+@_json
+@_state
+@_config
+def key(name: str, state: Path | None, config: Path | None, *, rotate: bool, as_json: bool) -> None:
     r"""Print the verifier key, to be handed to an auditor before the first record.
 
     \b
-    Where there is no ledger yet, its key is made.
+    Where there is no ledger yet, its key is made. With --rotate the old and the new key
+    sign a record that one follows the other; either verifies the whole log.
 
     \b
     Examples:
@@ -201,6 +253,8 @@ def key(name: str, state: Path | None, config: Path | None, *, as_json: bool) ->
         # As `sidecar run` would: nobody else looks into the folder of a key.
         prepare_state(state_folder)
         identity.create(DISK, key_file, name, os.urandom)
+    if rotate:
+        rotate_key(ledger, key_file)
     who = identity.load(DISK, key_file)
     if as_json:
         click.echo(orjson.dumps({"key": who.verifier.text(), "origin": who.origin}))
@@ -231,6 +285,11 @@ def _ledger(folder: Path | None, state: Path | None, config: Path | None) -> Pat
     if not ledger.is_dir():
         raise LedgerBroken(f"{ledger}: is gone, though its key has signed it")
     return ledger
+
+
+def _people(ledger: Path) -> People:
+    keeps_handles = click.get_current_context().meta[_KEEPS_HANDLES]
+    return Strangers() if keeps_handles else People(ledger.resolve().parent)
 
 
 def _places(folder: Path) -> tuple[Path, Path]:
@@ -310,20 +369,20 @@ def _show_fields(console: Console, lines: Iterable[tuple[str, str]]) -> None:
 
 
 def _show_report(report: Report, ledger: Path, note: Path | None) -> None:
-    problem = report.problem
-    if problem is not None:
+    if (problem := report.problem) is not None:
         inside = "" if Path(problem.file).is_absolute() else f"{ledger}/"
         click.echo(f"NOT INTACT  {inside}{told.plain(str(problem))}", err=True)
         return
     known = f"{_count(report.records, 'record')} in {_count(report.segments, 'segment')}"
     click.echo(f"intact  {known}, {report.signed} of them under the signed checkpoint")
-    newer = report.records - report.signed
-    if newer > 0:
+    if (newer := report.records - report.signed) > 0:
         verb = "is" if newer == 1 else "are"
         click.echo(
             f"newer   {_count(newer, 'record')} {verb} newer than the signed checkpoint; "
             "it is signed within a second while the sidecar runs"
         )
+    if report.pruned:
+        click.echo(f"pruned  the first {_count(report.pruned, 'record')}, as the log says itself")
     click.echo(f"origin  {report.origin}")
     # Before the first one is signed over records there is the root of nothing, which says nothing.
     click.echo(f"root    {report.root}" if report.signed else "root    no checkpoint yet")

@@ -1,0 +1,175 @@
+"""Where a ledger is, with which key it is judged, and the options that all verbs share."""
+
+import os
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from sidecar.cli.log.people import People, Strangers
+from sidecar.record.disk import DISK
+from sidecar.record.ledger import ledger_paths
+from sidecar.record.limits import NOTE_BYTES_MAX
+from sidecar.record.proof import identity
+from sidecar.record.proof.checkpoint import Checkpoint, Verifier, verifier
+from sidecar.record.read import Wanted
+from sidecar.record.segments.segment import segment_names
+from sidecar.record.verify import CHECKPOINT
+from sidecar.syntax.yaml12 import load_documents
+from sidecar.terms.errors import ConfigError, LedgerBroken
+from sidecar.terms.ids import rfc3339
+
+CONFIG: Final = Path("sidecar.yaml")
+STATE: Final = Path("state")
+_KEEPS_HANDLES: Final = f"{__name__}.keeps_handles"
+_AGO = re.compile(r"(\d{1,6})([smhd])\Z")
+_UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+Option = Callable[[Callable[..., None]], Callable[..., None]]
+config_option: Option = click.option(
+    "-c",
+    "--config",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Configuration whose `state` is read (default: ./sidecar.yaml).",
+)
+state_option: Option = click.option(
+    "--state",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="State folder, instead of the configuration's.",
+)
+folder_argument: Option = click.argument(
+    "folder", required=False, type=click.Path(exists=True, file_okay=False, path_type=Path)
+)
+handles_option: Option = click.option(
+    "--handles",
+    is_flag=True,
+    expose_value=False,
+    callback=lambda context, _option, said: context.meta.update({_KEEPS_HANDLES: said}),
+    help="Keep the handles of persons.",
+)
+json_option: Option = click.option("--json", "as_json", is_flag=True, help="JSON, not text.")
+key_option: Option = click.option(
+    "--key", "--vkey", "key_text", help="Verifier key that was handed over, or its file."
+)
+
+
+def when(text: str | None) -> str | None:
+    """Return a time as records have it; `15m`, `2h`, `7d` are so long ago."""
+    if text is None:
+        return None
+    ago = _AGO.match(text)
+    if ago:
+        at = datetime.now(tz=UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+    else:
+        try:
+            at = datetime.fromisoformat(text)
+        except ValueError:
+            msg = f"`{text}`: expected a date, a time or a duration like `15m`, `2h`, `7d`"
+            raise click.BadParameter(msg) from None
+        at = at if at.tzinfo else at.replace(tzinfo=UTC)
+    return rfc3339(int((at - datetime(1970, 1, 1, tzinfo=UTC)) / timedelta(microseconds=1)))
+
+
+def filters(verb: Callable[..., None]) -> Callable[..., None]:
+    """Give `verb` the options of `Wanted`."""
+    for option in reversed((
+        click.option("--outcome", help="allow, modify, deny, step_up or defer."),
+        click.option("--subject", help="`type:id` of the subject; `*` is any run of characters."),
+        click.option("--actor", help="`type:id` of an actor."),
+        click.option("--resource", help="`type:id` of a target."),
+        click.option("--rule", help="A rule's id, or policy/rule."),
+        click.option("--kind", help="decision, outcome, admin, approval, ops or gap."),
+        click.option("--since", help="A time, or how long ago: `2026-11-22T10:00`, `15m`."),
+        click.option("--until", help="The same, as the end."),
+    )):
+        verb = option(verb)
+    return verb
+
+
+def wanted(said: dict[str, str | None]) -> Wanted:
+    """Return what the options of `filters` ask for."""
+    return Wanted(**{**said, "since": when(said["since"]), "until": when(said["until"])})
+
+
+def state_folder(state: Path | None, config: Path | None) -> Path:
+    """Return the state folder: told, or the configuration's, of which nothing else need be well."""
+    if state is not None:
+        return state
+    if config is None and not CONFIG.exists():
+        return STATE
+    file = config or CONFIG
+    documents = load_documents(str(file), file.read_bytes())
+    said: Any = documents[0].value if documents else None
+    found = said.get("state", str(STATE)) if isinstance(said, dict) else None
+    if not isinstance(found, str):
+        raise ConfigError(f"{file}: expected `state` to be the path of a folder")
+    return file.parent / found
+
+
+def ledger_of(folder: Path | None, state: Path | None, config: Path | None) -> Path:
+    """Return the ledger's folder."""
+    ledger, _ = places(folder or state_folder(state, config))
+    if not ledger.is_dir():
+        raise LedgerBroken(f"{ledger}: is gone, though its key has signed it")
+    return ledger
+
+
+def people_of(ledger: Path) -> People:
+    """Return who joins names with handles, or keeps them."""
+    keeps_handles = click.get_current_context().meta[_KEEPS_HANDLES]
+    return Strangers() if keeps_handles else People(ledger.resolve().parent)
+
+
+def places(folder: Path) -> tuple[Path, Path]:
+    """Return the ledger's folder and key file for a state folder or for a ledger's own folder."""
+    if _is_ledger(folder):
+        return folder, ledger_paths(folder.resolve().parent)[1]
+    ledger, key_file = ledger_paths(folder)
+    # A key that has signed says that there was one: what is gone is not "not yet".
+    if not _is_ledger(ledger) and not identity.has_signed(key_file):
+        raise click.ClickException(f"no ledger yet at {ledger}")
+    return ledger, key_file
+
+
+def _is_ledger(folder: Path) -> bool:
+    return (folder / CHECKPOINT).exists() or has_segments(folder)
+
+
+def has_segments(folder: Path) -> bool:
+    """Return whether `folder` holds segments."""
+    return folder.is_dir() and bool(segment_names(DISK.names(folder)))
+
+
+def trusted(key_text: str | None, key_file: Path) -> tuple[Verifier, Checkpoint | None]:
+    """Return the key to verify with, and the last checkpoint that stands beside our own."""
+    if key_text is not None:
+        return given_key(key_text), None
+    if not identity.is_there(key_file):
+        raise click.UsageError("the ledger's key is not here: give --key")
+    who = identity.load(DISK, key_file)
+    try:
+        return who.verifier, who.last_signed(DISK)
+    except OSError as error:
+        raise LedgerBroken(f"{who.signed_file}: {os.strerror(error.errno or 0)}") from None
+
+
+def given_key(text: str) -> Verifier:
+    """Return the key of `text`, or of the file of this name."""
+    try:
+        if "+" not in text:
+            text = read_file(Path(text)).decode("utf-8", "replace")
+        return verifier(text)
+    except ValueError as error:
+        raise click.UsageError(f"--key: {error}") from None
+
+
+def read_file(file: Path) -> bytes:
+    """Return a note that is held elsewhere; what is longer than any is cut, and not one."""
+    try:
+        with file.open("rb") as stream:
+            return stream.read(NOTE_BYTES_MAX)
+    except OSError as error:
+        raise click.UsageError(f"{file}: {os.strerror(error.errno or 0)}") from None
