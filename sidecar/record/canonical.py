@@ -1,14 +1,17 @@
 """A record's bytes: RFC 8785 by construction, in two halves with room for its place in the log.
 
-With ASCII keys, no floats and integers below 2^53, orjson with sorted keys over plain dicts is RFC
-8785 to the byte (tests/record compares it with a reader's own). Nothing is ever refused for its
+With ASCII keys, no floats and integers below 2^53, sorted keys and no spaces are RFC 8785 to the
+byte, whether msgspec writes a struct or orjson a dict (tests/record compares both with the
+`rfc8785` package). Nothing is ever refused for its
 values: a record that cannot be written is a call that cannot be recorded, so what is off the
 profile is written as text that says the same. Floats and large integers become their text, keys
 outside ASCII are escaped, and lone surrogates, which UTF-8 cannot carry, are spelt out.
 
 The place, `log: {epoch, origin, seq}`, is known to the committer alone. A record is therefore
 encoded as the members before `log` and those after, and the committer joins them without encoding
-again.
+again. Of a decision, of which there are most, all members before `log` have a fixed shape: it is
+encoded in one go and cut where the first member behind `log` begins. Only there can `,"` and that
+member's name stand unescaped.
 """
 
 from typing import Final, NamedTuple
@@ -17,11 +20,14 @@ import msgspec
 import orjson
 
 from sidecar.terms.call import Json
-from sidecar.terms.record import AnyRecord, RecordBytes
+from sidecar.terms.record import AnyRecord, DecisionRecord, RecordBytes
 
 _INT_MAX: Final = 2**53 - 1
 _OPTIONS: Final = orjson.OPT_SORT_KEYS | orjson.OPT_STRICT_INTEGER
 _LOG: Final = "log"
+# What begins the second half of a decision.
+_AFTER: Final = b',"obligations":['
+_MESSAGE: Final = b',"message":'
 
 
 class Halves(NamedTuple):
@@ -40,6 +46,16 @@ class Halves(NamedTuple):
         return len(self.head) + len(self.tail) + 1
 
 
+def unknown(value: Json) -> str:
+    """Return what stands in a record for a value that JSON has no form for."""
+    return f"<{type(value).__name__}>"
+
+
+encode_sorted: Final = msgspec.json.Encoder(order="sorted", enc_hook=unknown).encode
+
+_encode_fixed: Final = msgspec.json.Encoder(order="deterministic", enc_hook=unknown).encode
+
+
 def place_of(name: str, epoch: str, seq: int) -> bytes:
     """Return the member `"log":{…}` of a record."""
     said = orjson.dumps({"epoch": epoch, "origin": name, "seq": seq}, option=_OPTIONS)
@@ -54,6 +70,12 @@ def encode(record: AnyRecord) -> RecordBytes:
 
 def split(record: AnyRecord) -> Halves:
     """Return the canonical bytes of `record` in the two halves around its place in the log."""
+    if isinstance(record, DecisionRecord):
+        try:
+            return _cut(encode_sorted(record), _AFTER if record.message is None else _MESSAGE)
+        except UnicodeEncodeError:
+            # A lone surrogate: spelt out below.
+            pass
     members: dict[str, Json] = msgspec.to_builtins(record, enc_hook=unknown)
     for name in ("obligations", "applied", "detail"):
         # Values of rules and of the machine are the members that may be off the profile in silence.
@@ -65,6 +87,28 @@ def split(record: AnyRecord) -> Halves:
     assert head
     assert tail
     return Halves(dumps(head)[:-1], dumps(tail)[1:])
+
+
+def _cut(record: bytes, mark: bytes) -> Halves:
+    at = record.find(mark)
+    assert at > 0
+    return Halves(record[:at], record[at + 1 :])
+
+
+def canonical_text(value: Json) -> bytes:
+    """Return one canonical text of any value; floats stay: it is a value, not a record."""
+    try:
+        return encode_sorted(value)
+    except (TypeError, ValueError, OverflowError):
+        return dumps(msgspec.to_builtins(value, enc_hook=unknown))
+
+
+def fixed_text(value: msgspec.Struct) -> bytes:
+    """Return one text of a struct: its members in their own order, those of mappings sorted."""
+    try:
+        return _encode_fixed(value)
+    except (TypeError, ValueError, OverflowError):
+        return dumps(msgspec.to_builtins(value, enc_hook=unknown))
 
 
 def dumps(value: Json) -> bytes:
@@ -88,11 +132,6 @@ def on_profile(value: Json) -> Json:
     if isinstance(value, list | tuple):
         return [on_profile(member) for member in value]
     return str(value)
-
-
-def unknown(value: Json) -> str:
-    """Return what stands in a record for a value that JSON has no form for."""
-    return f"<{type(value).__name__}>"
 
 
 def _key(name: Json) -> str:

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Final, Protocol
 
 FILE_MODE: Final = 0o600
+# Of what is written for good.
+READ_ONLY: Final = 0o400
 FOLDER_MODE: Final = 0o700
 # Every write goes to the end: in a file that somebody has cut it then stands where it is seen to be
 # wrong, and never behind a hole.
@@ -48,6 +50,10 @@ class Io(Protocol):
         """Cut the file to `size`."""
         ...
 
+    def chmod(self, fd: int, mode: int) -> None:
+        """Change who may read and write the file."""
+        ...
+
     def fstat(self, fd: int) -> os.stat_result:
         """Return what is open."""
         ...
@@ -62,6 +68,14 @@ class Io(Protocol):
 
     def unlink(self, path: Path) -> None:
         """Remove a file."""
+        ...
+
+    def mkdir(self, folder: Path) -> None:
+        """Make a folder and those above it that are not there."""
+        ...
+
+    def access(self, path: Path) -> bool:
+        """Return whether we may still read and write what stands at `path`."""
         ...
 
     def names(self, folder: Path) -> list[str]:
@@ -108,6 +122,10 @@ class Disk:
         """Cut the file to `size`."""
         os.ftruncate(fd, size)
 
+    def chmod(self, fd: int, mode: int) -> None:
+        """Change who may read and write the file."""
+        os.fchmod(fd, mode)
+
     def fstat(self, fd: int) -> os.stat_result:
         """Return what is open."""
         return os.fstat(fd)
@@ -123,6 +141,16 @@ class Disk:
     def unlink(self, path: Path) -> None:
         """Remove a file."""
         path.unlink()
+
+    def mkdir(self, folder: Path) -> None:
+        """Make a folder and those above it that are not there."""
+        folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+
+    def access(self, path: Path) -> bool:
+        """Return whether we may still read and write what stands at `path`."""
+        # Whoever runs it as root may always, but took the permission away for a reason.
+        owner_may = path.stat().st_mode & 0o600 == 0o600
+        return owner_may and os.access(path, os.R_OK | os.W_OK)
 
     def names(self, folder: Path) -> list[str]:
         """Return the names in a folder, sorted."""

@@ -4,7 +4,7 @@ A fold is fed the durable bytes, in the order of the log, once when the ledger i
 with each write before that write is acknowledged; so what a caller has been told is in force.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final, Protocol
 
 from sidecar.terms.call import Json
@@ -16,29 +16,46 @@ UNREVOKE: Final = "unrevoke"
 
 
 class Fold(Protocol):
-    """State that is a fold of records of one kind.
+    """State that is a fold of records.
 
     `apply` runs on the committer's thread; what readers on the loop see must change in one step.
     """
 
     @property
-    def kind(self) -> str:
-        """Return the only kind of record it looks at."""
+    def name(self) -> str:
+        """Return the name under which a snapshot keeps its state."""
+        ...
+
+    @property
+    def marks(self) -> tuple[bytes, ...]:
+        """Return what its records have right before their place in the log, each one of these."""
+        ...
+
+    def state(self) -> Json:
+        """Return all that `restore` needs, as JSON."""
+        ...
+
+    def restore(self, state: Json) -> None:
+        """Begin with what `state` returned once, instead of with nothing."""
         ...
 
     def apply(self, record: Mapping[str, Json]) -> None:
-        """Take one durable record into account."""
+        """Take one durable record into account; one that only holds the words says nothing."""
         ...
 
 
 class Revocations:
     """Who is revoked: `revoke` and `unrevoke` in the order of the log. Asked before any policy."""
 
-    kind = "admin"
+    name = "revocations"
+    marks = (b'"kind":"admin"',)
 
     def __init__(self) -> None:
+        # As records have them, persons as handles; and as requests have them.
+        self._recorded: frozenset[str] = frozenset()
         self._revoked: frozenset[str] = frozenset()
         self._epoch = 0
+        self._name: Callable[[str], str] = str
 
     @property
     def epoch(self) -> int:
@@ -54,16 +71,105 @@ class Revocations:
         """Return whether `type:id` is revoked."""
         return party in self._revoked
 
+    def state(self) -> Json:
+        """Return who is revoked."""
+        return sorted(self._recorded)
+
+    def restore(self, state: Json) -> None:
+        """Begin with those who were revoked."""
+        self._put(frozenset(state))
+
     def apply(self, record: Mapping[str, Json]) -> None:
         """Take one admin record into account; other events say nothing of revocation."""
+        if record["kind"] != "admin":
+            return
         event, party = record["event"], record.get("detail", {}).get("party")
         if not isinstance(party, str) or event not in (REVOKE, UNREVOKE):
             return
-        changed = self._revoked | {party} if event == REVOKE else self._revoked - {party}
+        self._put(self._recorded | {party} if event == REVOKE else self._recorded - {party})
+
+    def replace(self, parties: Iterable[str]) -> None:
+        """Take over what the one who folds the log says; for processes that do not read it."""
+        self._put(frozenset(parties))
+
+    def name_with(self, name: Callable[[str], str]) -> None:
+        """Let `name` say whom a party of a record stands for, now and from here on."""
+        self._name = name
+        self._put(self._recorded)
+
+    def _put(self, recorded: frozenset[str]) -> None:
+        self._recorded = recorded
+        changed = frozenset(map(self._name, recorded))
         if changed != self._revoked:
             # INVARIANT: one reference is swapped, so a reader sees the old set or the new.
             self._revoked = changed
             self._epoch += 1
+
+
+class OpenDecisions:
+    """Decisions whose first outcome has not come: forwarded by the sidecar, and not yet told of."""
+
+    name = "open_decisions"
+    marks = (b'"listener_forwarded":true', b'"kind":"outcome"')
+
+    def __init__(self) -> None:
+        self.ids: dict[str, None] = {}
+
+    def state(self) -> Json:
+        """Return the ids, oldest first."""
+        return list(self.ids)
+
+    def restore(self, state: Json) -> None:
+        """Begin with these ids open."""
+        self.ids = dict.fromkeys(state)
+
+    def apply(self, record: Mapping[str, Json]) -> None:
+        """Open a decision that awaits an outcome; close it with its first one."""
+        if record["kind"] == "outcome":
+            self.ids.pop(record["parent"], None)
+        elif record["kind"] == "decision" and record.get("listener_forwarded") is True:
+            self.ids[record["id"]] = None
+
+
+class Gaps:
+    """How often the log says that records are missing."""
+
+    name = "gaps"
+    marks = (b'"kind":"gap"',)
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def state(self) -> Json:
+        """Return how often."""
+        return self.count
+
+    def restore(self, state: Json) -> None:
+        """Go on from what was counted."""
+        self.count = state
+
+    def apply(self, record: Mapping[str, Json]) -> None:
+        """Count a gap."""
+        self.count += record["kind"] == "gap"
+
+
+class RecentIds:
+    """Ids of the last records, so that what is sent twice is written once."""
+
+    def __init__(self, count_max: int) -> None:
+        self._count_max = count_max
+        self._ids: dict[str, None] = {}
+
+    def __contains__(self, id: str) -> bool:
+        """Return whether the record of this id is among the last ones."""
+        return id in self._ids
+
+    def add(self, id: str) -> None:
+        """Take in the id of a durable record."""
+        ids = self._ids
+        ids[id] = None
+        if len(ids) > self._count_max:
+            del ids[next(iter(ids))]
 
 
 def revoke(party: str, by: str, *, id: CallId, time: str) -> AdminRecord:

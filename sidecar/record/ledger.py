@@ -17,16 +17,18 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
 from sidecar.record.canonical import Halves, split
-from sidecar.record.commit import Committer, Outside
+from sidecar.record.commit import Committer
 from sidecar.record.disk import DISK, let_go
 from sidecar.record.fold import Fold, Revocations
+from sidecar.record.inputs.beside import Beside, anonymous, persons_named
+from sidecar.record.keeping.outside import Outside
 from sidecar.record.limits import (
     BATCH_BYTES_MAX,
     BATCH_RECORDS_MAX,
@@ -37,8 +39,17 @@ from sidecar.record.limits import (
 from sidecar.record.proof.checkpoint import Verifier
 from sidecar.record.proof.identity import Identity
 from sidecar.record.recovery import identify, lock
+from sidecar.terms.call import Json
 from sidecar.terms.errors import LedgerBroken, RecordError
-from sidecar.terms.record import AnyRecord
+from sidecar.terms.ids import rfc3339, uuid7
+from sidecar.terms.record import (
+    SCHEMA,
+    AdminRecord,
+    AnyRecord,
+    DecisionRecord,
+    OutcomeRecord,
+    SideObject,
+)
 
 OUTSIDE: Final = Outside(
     io=DISK,
@@ -67,12 +78,60 @@ class Settings(msgspec.Struct, frozen=True):
 DEFAULT: Final = Settings()
 
 
-class _Waiting(NamedTuple):
-    """A record on its way, and who waits for it."""
+class Batch(Protocol):
+    """Records that become durable together, and who waits for them."""
 
-    halves: Halves
+    @property
+    def halves(self) -> Sequence[Halves]:
+        """Return the records."""
+        ...
+
+    @property
+    def side(self) -> Sequence[SideObject]:
+        """Return the objects that must be durable before them."""
+        ...
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """Return the loop on which it is settled."""
+        ...
+
+    @property
+    def is_strict(self) -> bool:
+        """Return whether it has to be durable even where others only have to be written."""
+        ...
+
+    def is_wanted(self) -> bool:
+        """Return whether anybody waits; asked by the committer's thread, just before the write."""
+        ...
+
+    def settle(self, error: RecordError | None) -> None:
+        """Take what came of it, on the loop; called once."""
+        ...
+
+
+class _One(NamedTuple):
+    """One record of this process."""
+
+    halves: tuple[Halves]
+    side: tuple[SideObject, ...]
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[None]
+    # What others act upon, a revocation for one, is in force once it is durable.
+    is_strict: bool
+
+    def is_wanted(self) -> bool:
+        """Return whether the writer has not given up: who has was refused, and leaves no record."""
+        return not self.future.done()
+
+    def settle(self, error: RecordError | None) -> None:
+        """Wake the writer."""
+        if self.future.done():
+            return
+        if error is None:
+            self.future.set_result(None)
+        else:
+            self.future.set_exception(RecordError(str(error)))
 
 
 def ledger_paths(state: Path) -> tuple[Path, Path]:
@@ -84,14 +143,22 @@ class Ledger:
     """The one ledger of this machine's sidecar; made by `Ledger.open`."""
 
     def __init__(
-        self, committer: Committer, who: Identity, revocations: Revocations, settings: Settings
+        self,
+        committer: Committer,
+        who: Identity,
+        revocations: Revocations,
+        beside: Beside,
+        settings: Settings,
     ) -> None:
         self.revocations = revocations
         self._committer = committer
         self._who = who
         self._timeout_s = settings.durable_timeout_s
+        self._outside = settings.outside
         self._monotonic_s = settings.outside.monotonic_s
-        self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
+        self._beside = beside
+        self._is_group = settings.outside.durability == "group"
+        self._queue: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
         self._waiting = 0
         self._busy_since_s: float | None = None
         self._is_closed = False
@@ -113,20 +180,40 @@ class Ledger:
             fd = lock(outside.io, folder)
             who = identify(outside.io, folder, key_file, settings.name, outside.random_bytes)
             folds = (revocations, *settings.folds)
+            beside = Beside(folder.parent, revocations, outside.io, outside.random_bytes)
+            beside.open()
             committer = Committer(folder, fd, who, folds, outside)
         except OSError as error:
             _let_go(outside, fd)
             why = os.strerror(error.errno or 0)
             raise LedgerBroken(f"{error.filename or folder}: {why}") from error
+        except RecordError as error:
+            _let_go(outside, fd)
+            raise LedgerBroken(str(error)) from error
         except (LedgerBroken, ValueError):
             _let_go(outside, fd)
             raise
-        return cls(committer, who, revocations, settings)
+        return cls(committer, who, revocations, beside, settings)
 
     @property
     def size(self) -> int:
         """Return how many records are durable."""
         return self._committer.size
+
+    @property
+    def accepted(self) -> int:
+        """Return how many records are written; those beyond `size` are not yet durable."""
+        return self._committer.accepted
+
+    @property
+    def is_group(self) -> bool:
+        """Return whether a record is acknowledged when it is written, before it is durable."""
+        return self._is_group
+
+    @property
+    def waiting(self) -> int:
+        """Return how many records are on their way to the disk."""
+        return self._waiting
 
     @property
     def verifier(self) -> Verifier:
@@ -138,30 +225,56 @@ class Ledger:
         """Return whether calls are refused because records cannot be made durable."""
         return self._committer.is_refusing or self._is_overdue() or not self._thread.is_alive()
 
-    async def write(self, record: AnyRecord) -> None:
-        """Return when `record` is durable.
+    async def write(self, record: AnyRecord, side: tuple[SideObject, ...] = ()) -> None:
+        """Return when `record`, and the objects that it names, are durable.
 
         Raises:
-            RecordError: It is not, or not within the deadline; nothing may be answered or
+            RecordError: They are not, or not within the deadline; nothing may be answered or
             forwarded.
         """
+        if found := persons_named(record):
+            record = anonymous(record, await self.handles(found))
         halves = split(record)
         if halves.size > RECORD_BYTES_MAX:
             raise RecordError(
                 f"a record of {halves.size} bytes; at most {RECORD_BYTES_MAX} are kept"
             )
-        self._check_open()
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
-        self._waiting += 1
-        self._queue.put(_Waiting(halves, loop, future))
+        is_strict = not isinstance(record, DecisionRecord | OutcomeRecord)
+        self.submit(_One((halves,), side, loop, future, is_strict))
         try:
             async with asyncio.timeout(self._timeout_s):
                 await future
         except TimeoutError:
             raise RecordError("the record was not durable in time") from None
-        finally:
-            self._waiting -= 1
+
+    def submit(self, batch: Batch) -> None:
+        """Take a batch; it is settled on its loop when it is durable or refused.
+
+        Raises:
+            RecordError: It is not taken, and will not be settled.
+        """
+        self._check_open()
+        self._waiting += len(batch.halves)
+        self._queue.put(batch)
+
+    def known_handles(self) -> Mapping[str, str]:
+        """Return `type:id` → handle of everybody who has one, live."""
+        return self._beside.known()
+
+    async def handles(self, persons: Collection[str]) -> Mapping[str, str]:
+        """Return the durable handles of `persons`. Raises RecordError."""
+        return await self._beside.handles(persons)
+
+    async def forget(self, person: str) -> bool:
+        """Erase a person and record that; return whether there was one. Raises RecordError."""
+        return await self._beside.forget(person, self._note)
+
+    async def _note(self, event: str, detail: dict[str, Json]) -> None:
+        now_us = self._outside.now_us()
+        id = uuid7(now_us // 1000, self._outside.random_bytes(10))
+        await self.write(AdminRecord(SCHEMA, id, rfc3339(now_us), event, detail))
 
     async def close(self) -> None:
         """Write what is waiting, sign it, and let go; a disk that hangs is not waited for."""
@@ -192,79 +305,84 @@ class Ledger:
         finally:
             # INVARIANT: also after a mistake of ours nobody waits for a thread that is gone.
             self._committer.close()
+            self._beside.close()
             self._refuse_the_rest()
 
     def _turn(self) -> bool:
-        """Commit one batch; return whether there may be more."""
-        batch, is_last = self._take()
-        if batch or self._committer.has_news:
+        """Commit what waits; return whether there may be more."""
+        batches, is_last = self._take()
+        if batches or self._committer.has_news:
             self._busy_since_s = self._monotonic_s()
-            _wake(batch, self._commit(batch))
-        self._committer.sign_when_due()
+            self._wake(batches, self._commit(batches))
+        self._committer.tend()
         self._busy_since_s = None
         return not is_last
 
-    def _commit(self, batch: Sequence[_Waiting]) -> RecordError | None:
+    def _commit(self, batches: Sequence[Batch]) -> RecordError | None:
+        side = [one for batch in batches for one in batch.side]
         try:
-            self._committer.commit([waiting.halves for waiting in batch])
+            if side:
+                self._beside.inputs.put(side)
+            records = [halves for batch in batches for halves in batch.halves]
+            if self._is_group and not any(batch.is_strict for batch in batches):
+                self._committer.accept(records)
+            else:
+                self._committer.commit(records)
         except RecordError as error:
             return error
         return None
 
-    def _take(self) -> tuple[list[_Waiting], bool]:
-        """Return whatever is waiting; wait for the first, but no longer than a checkpoint may."""
-        batch: list[_Waiting] = []
-        bytes_ = 0
+    def _take(self) -> tuple[list[Batch], bool]:
+        """Return whatever is waiting; wait for the first, but no longer than the committer may."""
+        batches: list[Batch] = []
+        records = bytes_ = 0
         try:
-            waiting = self._queue.get(timeout=self._patience_s())
-            while waiting is not None:
-                # Who has given up in the meantime was refused: no record is made of it.
-                if not waiting.future.done():
-                    batch.append(waiting)
-                    bytes_ += waiting.halves.size
-                if len(batch) >= BATCH_RECORDS_MAX or bytes_ >= BATCH_BYTES_MAX:
-                    return batch, False
-                waiting = self._queue.get_nowait()
+            batch = self._queue.get(timeout=self._patience_s())
+            while batch is not None:
+                if batch.is_wanted():
+                    batches.append(batch)
+                    records += len(batch.halves)
+                    bytes_ += sum(halves.size for halves in batch.halves)
+                else:
+                    self._wake([batch], RecordError("nobody waits for the record any more"))
+                if records >= BATCH_RECORDS_MAX or bytes_ >= BATCH_BYTES_MAX:
+                    return batches, False
+                batch = self._queue.get_nowait()
         except queue.Empty:
-            return batch, False
-        return batch, True
+            return batches, False
+        return batches, True
 
-    def _patience_s(self) -> float | None:
+    def _patience_s(self) -> float:
         if self._committer.has_news and not self._committer.is_refusing:
             return 0
-        due_s = self._committer.due_s()
-        return None if due_s is None else max(due_s, 0)
+        return self._committer.due_s()
 
     def _refuse_the_rest(self) -> None:
-        rest: list[_Waiting] = []
+        rest: list[Batch] = []
         try:
             while True:
-                waiting = self._queue.get_nowait()
-                if waiting is not None:
-                    rest.append(waiting)
+                batch = self._queue.get_nowait()
+                if batch is not None:
+                    rest.append(batch)
         except queue.Empty:
-            _wake(rest, RecordError("the ledger is closed"))
+            self._wake(rest, RecordError("the ledger is closed"))
 
+    def _wake(self, batches: Sequence[Batch], error: RecordError | None) -> None:
+        """Tell all who wait, with one call into each loop."""
+        by_loop: dict[asyncio.AbstractEventLoop, list[Batch]] = {}
+        for batch in batches:
+            by_loop.setdefault(batch.loop, []).append(batch)
+        for loop, its in by_loop.items():
+            # A loop that was closed has nobody left who waits.
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(self._settle, its, error)
 
-def _wake(batch: Sequence[_Waiting], error: RecordError | None) -> None:
-    """Tell all who wait, with one call into each loop."""
-    by_loop: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = {}
-    for waiting in batch:
-        by_loop.setdefault(waiting.loop, []).append(waiting.future)
-    for loop, futures in by_loop.items():
-        # A loop that was closed has nobody left who waits.
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(_settle, futures, error)
+    # --- back on the loop ---
 
-
-def _settle(futures: Sequence[asyncio.Future[None]], error: RecordError | None) -> None:
-    for future in futures:
-        if future.done():
-            continue
-        if error is None:
-            future.set_result(None)
-        else:
-            future.set_exception(RecordError(str(error)))
+    def _settle(self, batches: Sequence[Batch], error: RecordError | None) -> None:
+        for batch in batches:
+            self._waiting -= len(batch.halves)
+            batch.settle(error)
 
 
 def _let_go(outside: Outside, fd: int) -> None:

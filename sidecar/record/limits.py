@@ -14,6 +14,23 @@ BATCH_BYTES_MAX: Final = 4 * 1024 * 1024
 # A disk that hangs must not fill the memory: beyond this many waiting writes each is refused at
 # once.
 WAITING_MAX: Final = 16_384
+# What one worker may have on its way to the recorder: records, and their bytes.
+UNACKED_MAX: Final = 2048
+UNACKED_BYTES_MAX: Final = 64 * 1024 * 1024
+# One frame between a worker and the recorder; what is gathered in a turn is cut to less than this.
+WIRE_BYTES_MAX: Final = 64 * 1024 * 1024
+FRAME_RECORDS_MAX: Final = 512
+# The recorder knows the ids of this many last records for each process that writes: more than it may
+# send again.
+RECENT_IDS_EACH: Final = 2 * UNACKED_MAX
+# How long erasing a person may take.
+ERASE_S_MAX: Final = 50.0
+# A worker remembers this many persons' handles; beyond that it forgets all and asks again.
+HANDLES_MAX: Final = 100_000
+# A worker that does not take a revocation in this time is told to be stuck, and ended.
+TOOK_S_MAX: Final = 1.0
+# What the recorder owes itself (an outcome `unknown`) is tried again this often.
+OWED_EVERY_S: Final = 0.5
 # A caller waits this long for its record, then the call is refused.
 DURABLE_TIMEOUT_S: Final = 2.0
 # What is newer than the last signed checkpoint can be cut off unseen: this bounds it.
@@ -26,3 +43,30 @@ TEXTS_CUT_TO: Final = (2048, 256)
 # A checkpoint note is a few lines; a note with many witnesses is still below this.
 NOTE_BYTES_MAX: Final = 64 * 1024
 READ_BYTES: Final = 1024 * 1024
+# The longest `type:id` that is given a handle; of longer ones nothing is kept.
+PERSON_CHARS_MAX: Final = 1024
+# The table of persons is read at start and rewritten when somebody is forgotten.
+PERSONS_BYTES_MAX: Final = 1024 * 1024 * 1024
+# A side object is a call's text: larger ones than a body may be are not kept.
+OBJECT_BYTES_MAX: Final = 16 * 1024 * 1024
+# What is rewritten at once when an object is erased.
+OBJECTS_FILE_BYTES_MAX: Final = 64 * 1024 * 1024
+# A segment ends after this long even when it is small: what is sealed is what retention can remove.
+SEGMENT_AGE_S_MAX: Final = 24 * 3600.0
+# What is sealed in one step between two batches: about a millisecond.
+SEAL_STEP_BYTES: Final = 256 * 1024
+# A sealed segment is synced this much at a time, so that no single sync holds a batch up.
+SEAL_SYNC_BYTES: Final = 1024 * 1024
+# zstd may ask for this much memory to read a sealed segment; we write with 2 MiB.
+WINDOW_BYTES_MAX: Final = 8 * 1024 * 1024
+# Kept back on the disk for the record that says that it is full: a segment, a record, a checkpoint.
+RESERVE_BYTES: Final = 256 * 1024
+# The wall clock may be off the monotonic one by this much before it is a step that is recorded.
+CLOCK_STEP_S: Final = 0.5
+# How often it is looked whether the folder and the key are still ours to write.
+GROUNDS_EVERY_S: Final = 1.0
+# Of what is accepted and not yet synced (`group`), at most this many records for at most this long.
+GROUP_RECORDS_MAX: Final = 1_000
+GROUP_S_MAX: Final = 0.05
+# A snapshot holds the folds' states; the ids of many open decisions are still below this.
+SNAPSHOT_BYTES_MAX: Final = 64 * 1024 * 1024

@@ -1,138 +1,68 @@
-"""Read a ledger that is at rest or being written: walk its records in order, filter, follow.
+"""Read a ledger that is at rest or being written, for people: filter, follow, find.
 
-`walk` is the one reader: recovery, verification and `log tail` all see a damaged ledger the same
-way.
+Unlike `walk` it proves nothing and needs no origin.
 """
 
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import orjson
 
-from sidecar.record import disk
-from sidecar.record.canonical import place_of
-from sidecar.record.disk import DISK, READ, Io
-from sidecar.record.segment import (
+from sidecar.record.audit.index import Index
+from sidecar.record.disk import DISK, Io
+from sidecar.record.segments.sealed import NotSealed, opened
+from sidecar.record.segments.segment import (
     FRAME_HEADER_BYTES,
     HEADER_BYTES,
     BadFrame,
-    frames,
-    header,
-    holds_frame,
-    name_of,
+    chunks,
+    first_seq_of,
     segment_names,
 )
 from sidecar.syntax.glob import compiled
 
 
-class Damage(Exception):
-    """Where a ledger stops being intact, and how.
+class Wanted(NamedTuple):
+    """What a reader asks for; None for all.
 
     Args:
-        file: Name of the file in the ledger's folder.
-        offset: Where in it, None when the file as a whole is meant.
-        seq: The record that should stand there, None when that cannot be said.
-        text: What was expected and what was found.
-        torn: Whether this is what a write leaves behind that never ended: nothing valid follows.
+        outcome: Globs, as the next five, over what stands in the record.
+        subject: `type:id`.
+        actor: `type:id` of one of them.
+        resource: `type:id` of a target.
+        rule: Its id, or policy/rule.
+        kind: decision, outcome, admin, …
+        since: RFC 3339 in UTC, as records have it: of this time or later.
+        until: Of this time or before.
     """
-
-    def __init__(
-        self, file: str, offset: int | None, seq: int | None, text: str, *, torn: bool = False
-    ) -> None:
-        super().__init__(text)
-        self.file, self.offset, self.seq, self.text, self.torn = file, offset, seq, text, torn
-
-    def __str__(self) -> str:
-        """Return `file:offset: text`."""
-        at = self.file if self.offset is None else f"{self.file}:{self.offset}"
-        return f"{at}: {self.text}"
-
-
-class Entry(NamedTuple):
-    """One record in its place."""
-
-    file: str
-    end: int
-    seq: int
-    record: bytes
-
-
-def walk(io: Io, folder: Path, origin: str) -> Iterator[Entry]:
-    """Yield every record of the ledger of `origin`, in order.
-
-    Raises:
-        Damage: From here on the ledger is not intact.
-    """
-    name, _, epoch = origin.rpartition("/")
-    seq = 0
-    for file, is_last in _segments(io, folder):
-        if file != name_of(seq):
-            raise Damage(file, None, seq, f"expected {name_of(seq)}: a segment is missing")
-        for entry in _entries(io, folder / file, seq, origin, is_last=is_last):
-            if b"%b," % place_of(name, epoch, entry.seq) not in entry.record:
-                text = f"the record does not say that it is number {entry.seq} of this log"
-                raise Damage(file, entry.end - len(entry.record), entry.seq, text)
-            seq = entry.seq + 1
-            yield entry
-
-
-def _segments(io: Io, folder: Path) -> list[tuple[str, bool]]:
-    names = segment_names(io.names(folder))
-    return [(name, name == names[-1]) for name in names]
-
-
-def _entries(io: Io, path: Path, first_seq: int, origin: str, *, is_last: bool) -> Iterator[Entry]:
-    """Yield the records of one segment."""
-    with _opened(io, path) as (fd, size):
-        if io.read(fd, HEADER_BYTES, 0) != header(first_seq, origin):
-            raise Damage(path.name, 0, first_seq, "not the header of a segment of this log")
-        seq = first_seq
-        try:
-            for offset, record in frames(lambda length, at: io.read(fd, length, at), size):
-                yield Entry(path.name, offset + FRAME_HEADER_BYTES + len(record), seq, record)
-                seq += 1
-        except BadFrame as bad:
-            tail = io.read(fd, size - bad.offset, bad.offset)
-            torn = is_last and not holds_frame(tail[1:])
-            text = "a record was not written to its end" if torn else "a record is damaged"
-            raise Damage(path.name, bad.offset, seq, text, torn=torn) from None
-
-
-@contextmanager
-def _opened(io: Io, path: Path) -> Iterator[tuple[int, int]]:
-    fd = io.open(path, READ)
-    try:
-        yield fd, io.fstat(fd).st_size
-    finally:
-        disk.let_go(io, fd)
-
-
-# --- for people ---
-
-
-class Wanted(NamedTuple):
-    """What a reader asks for; each is a glob over what stands in the record, None for all."""
 
     outcome: str | None = None
     subject: str | None = None
     actor: str | None = None
     resource: str | None = None
     rule: str | None = None
+    kind: str | None = None
+    since: str | None = None
+    until: str | None = None
 
     def fits(self, record: dict[str, Any]) -> bool:
         """Return whether `record` is one of those asked for."""
-        return all(
+        globs = zip(self._fields[:-2], self[:-2], strict=True)
+        return self._is_in_time(record["time"]) and all(
             pattern is None or any(map(compiled(pattern), _said(record, what)))
-            for what, pattern in zip(self._fields, self, strict=True)
+            for what, pattern in globs
         )
+
+    def _is_in_time(self, time: str) -> bool:
+        return (self.since or time) <= time <= (self.until or time)
 
 
 def _said(record: dict[str, Any], what: str) -> list[str]:
     """Return the words of `record` that a filter `what` is compared with."""
-    if what == "outcome":
+    if what in ("outcome", "kind"):
         return [record[what]] if what in record else []
     if what in ("subject", "actor"):
         parties = [record[what]] if what in record else record.get("actors", [])
@@ -146,46 +76,89 @@ def _said(record: dict[str, Any], what: str) -> list[str]:
 class Reader:
     """Reads what is in a ledger's folder without judging it, from the start and then what is new.
 
-    Unlike `walk` it proves nothing, needs no origin, and stops quietly before a record that is not
-    whole yet.
+    It stops quietly before a record that is not whole yet.
     """
 
     def __init__(self, folder: Path, io: Io = DISK) -> None:
         self._folder = folder
         self._io = io
-        self._file = ""
+        self._first_seq = -1
         self._offset = HEADER_BYTES
 
     def new(self) -> Iterator[bytes]:
         """Yield every record that was not seen before."""
-        for file, _ in _segments(self._io, self._folder):
-            if file < self._file:
+        for name in segment_names(self._io.names(self._folder)):
+            first_seq = first_seq_of(name)
+            if first_seq < self._first_seq:
                 continue
-            if file > self._file:
-                self._file, self._offset = file, HEADER_BYTES
-            yield from self._rest()
+            if first_seq > self._first_seq:
+                self._first_seq, self._offset = first_seq, HEADER_BYTES
+            yield from self._rest(name)
 
-    def skip_to_last(self, count: int, wanted: Wanted) -> list[bytes]:
-        """Return the last `count` records that are wanted, and stand at the end."""
-        last: deque[bytes] = deque(maxlen=count)
-        for record in self.new():
-            if wanted == Wanted() or wanted.fits(orjson.loads(record)):
-                last.append(record)
-        return list(last)
+    def last(self, count: int, fits: Callable[[bytes], bool]) -> list[bytes]:
+        """Return the last `count` records that fit, and stand at the end.
 
-    def _rest(self) -> Iterator[bytes]:
-        with _opened(self._io, self._folder / self._file) as (fd, size):
-            try:
-                found = frames(lambda length, at: self._io.read(fd, length, at), size, self._offset)
-                for offset, record in found:
+        No more segments are read than hold them.
+        """
+        names = segment_names(self._io.names(self._folder))
+        found: list[bytes] = []
+        for name in reversed(names):
+            its = deque[bytes](maxlen=max(count - len(found), 0))
+            for offset, record in _records(self._io, self._folder / name):
+                if name == names[-1]:
+                    self._first_seq = first_seq_of(name)
                     self._offset = offset + FRAME_HEADER_BYTES + len(record)
-                    yield record
-            except BadFrame:
-                return
+                if fits(record):
+                    its.append(record)
+            found[:0] = its
+            if len(found) >= count:
+                break
+        return found
+
+    def _rest(self, name: str) -> Iterator[bytes]:
+        for offset, record in _records(self._io, self._folder / name, self._offset):
+            self._offset = offset + FRAME_HEADER_BYTES + len(record)
+            yield record
 
 
-def about(folder: Path, id: str) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
-    """Return the record `id` and the records that name it as their parent."""
+def _records(io: Io, path: Path, offset: int = HEADER_BYTES) -> Iterator[tuple[int, bytes]]:
+    """Yield each whole record from `offset` and where its frame begins; stop before what is not."""
+    with suppress(BadFrame, NotSealed), opened(io, path) as (read, size):
+        for chunk in chunks(read, size, offset):
+            yield from zip(chunk.offsets, chunk.records, strict=True)
+
+
+def last_records(io: Io, folder: Path, count: int) -> list[bytes]:
+    """Return the last `count` records, reading no more segments than hold them."""
+    found: list[bytes] = []
+    for name in reversed(segment_names(io.names(folder))):
+        its = (record for _, record in _records(io, folder / name))
+        found[:0] = deque(its, maxlen=count - len(found))
+        if len(found) >= count:
+            break
+    return found
+
+
+def about(
+    folder: Path, id: str, progress: Callable[[int], None] = lambda _count: None
+) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
+    """Return the record `id` and the records that name it as their parent.
+
+    Args:
+        folder: The ledger's.
+        id: The record's.
+        progress: Is told how many records have been indexed.
+    """
+    with closing(Index.open(folder)) as index:
+        index.catch_up(progress)
+        found, linked = index.find(id), index.linked(id)
+    if found is None:
+        # An index is not believed, least of all in what it does not say.
+        return _searched(folder, id)
+    return orjson.loads(found), [orjson.loads(record) for record in linked]
+
+
+def _searched(folder: Path, id: str) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
     found: dict[str, Any] | None = None
     linked: list[dict[str, Any]] = []
     needle = id.encode()

@@ -1,16 +1,18 @@
 """Open a ledger: prove that it is whole and ours, take off a torn tail, or refuse to start.
 
-A crash leaves at most a record that was never acknowledged and not written to its end: that tail is
-copied aside, cut off and reported. Everything else that is not as it was signed is somebody's doing
-or a broken disk, and no sidecar starts on it.
+A crash leaves at most records that nobody was told of and that were not written to their end: that
+tail is copied aside, cut off and reported. Everything else that is not as it was signed is
+somebody's doing or a broken disk, and no sidecar starts on it. What stands before the last segment
+is known from its signed snapshot; where there is none, all is read.
 
 | found | done |
 |---|---|
 | no segments, no key | a new key and a new origin |
 | no segments, a key that has signed records | refused: an older ledger |
 | segments, no key or no checkpoint | refused |
-| a last record that is not whole, nothing behind it, not signed | copied to `.torn`, cut off |
+| a damaged record in the last batch, no later one behind it, not signed | copied to `.torn`, cut |
 | any other damage, a missing segment, fewer records than signed, another root | refused |
+| the first records gone, and no record says that they were pruned | refused |
 """
 
 import os
@@ -20,19 +22,54 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import orjson
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from sidecar.record import disk
 from sidecar.record.disk import FOLDER_MODE, READ, Io
-from sidecar.record.fold import Fold
+from sidecar.record.keeping import snapshot
+from sidecar.record.keeping.feed import Feeder
+from sidecar.record.keeping.history import History
 from sidecar.record.proof import identity
 from sidecar.record.proof.checkpoint import Checkpoint
 from sidecar.record.proof.identity import Identity
-from sidecar.record.proof.merkle import Tree
-from sidecar.record.read import Damage, walk
-from sidecar.record.segment import HEADER_BYTES, Segment, name_of, segment_names
-from sidecar.record.verify import CHECKPOINT, read_checkpoint
+from sidecar.record.proof.merkle import HASH_BYTES, Tree
+from sidecar.record.proof.tiles import TILE_WIDTH
+from sidecar.record.segments.current import Segment
+from sidecar.record.segments.segment import (
+    SEALED,
+    Header,
+    first_seq_of,
+    name_of,
+    segment_names,
+)
+from sidecar.record.segments.walk import Batch, Damage, batches
+from sidecar.record.verify import CHECKPOINT, Proven, read_checkpoint
 from sidecar.terms.errors import ConfigError, LedgerBroken
+
+
+class Log(NamedTuple):
+    """One ledger as its writer knows it."""
+
+    io: Io
+    folder: Path
+    who: Identity
+    feeder: Feeder
+    history: History
+    now_us: Callable[[], int]
+
+
+class Known(NamedTuple):
+    """What the writer keeps of the log: it grows with each record.
+
+    Args:
+        tree: Of all durable records.
+        leaves: Hashes of the leaves since the last full tile before the segment that is written.
+        segments: First numbers of the segments before that.
+    """
+
+    tree: Tree
+    leaves: bytearray
+    segments: list[int]
 
 
 class Recovered(NamedTuple):
@@ -41,27 +78,9 @@ class Recovered(NamedTuple):
     `news` are ops events to be recorded first, as (event, detail).
     """
 
-    tree: Tree
+    known: Known
     segment: Segment
     news: list[tuple[str, dict[str, Any]]]
-
-
-class _Scan:
-    """How far the log is whole, and whether it holds what was signed."""
-
-    def __init__(self, signed: Sequence[Checkpoint]) -> None:
-        self.tree = Tree()
-        self.file = name_of(0)
-        self.end = HEADER_BYTES
-        self.signed = signed
-        self.torn: Damage | None = None
-
-    def check(self) -> None:
-        """Compare the root with the checkpoints of this size."""
-        for checkpoint in self.signed:
-            if checkpoint.size == self.tree.size and checkpoint.root != self.tree.root():
-                text = f"the first {checkpoint.size} records are not those that were signed"
-                raise Damage(CHECKPOINT, None, None, text)
 
 
 def lock(io: Io, folder: Path) -> int:
@@ -110,92 +129,170 @@ def identify(
     return identity.create(io, key_file, name, random_bytes)
 
 
-def recover(io: Io, folder: Path, who: Identity, folds: Sequence[Fold]) -> Recovered:
-    """Return the ledger in `folder`, whole, its last segment open for writing; feed `folds`.
+def recover(log: Log) -> Recovered:
+    """Return the ledger, whole, its last segment open for writing; feed the folds.
 
     Raises:
         LedgerBroken: The ledger is not intact or not ours; the text names file and offset.
     """
-    names = io.names(folder)
-    for name in names:
-        if name.endswith(".tmp"):
-            # What a crash left behind before it had a name.
-            io.unlink(folder / name)
     try:
-        if not segment_names(names):
-            return _begin(io, folder, who)
-        return _resume(io, folder, who, folds)
+        names = _tidied(log)
+        return _resume(log, names) if names else _begin(log)
     except Damage as damage:
-        raise LedgerBroken(f"{folder}/{damage}") from None
+        raise LedgerBroken(f"{log.folder}/{damage}") from None
 
 
-def _begin(io: Io, folder: Path, who: Identity) -> Recovered:
-    signed = who.last_signed(io)
+def _tidied(log: Log) -> list[str]:
+    """Remove what a crash left half done, and return the names of segments."""
+    names = log.io.names(log.folder)
+    for name in names:
+        if name.endswith(".tmp") or (name.endswith(SEALED) and name.removesuffix(SEALED) in names):
+            # What has no name yet; and a segment that was not sealed to the end is sealed again.
+            log.io.unlink(log.folder / name)
+    return segment_names(log.io.names(log.folder))
+
+
+def _begin(log: Log) -> Recovered:
+    signed = log.who.last_signed(log.io)
     if signed is not None and signed.size > 0:
         text = f"{signed.size} records were signed and none is there"
         raise Damage(CHECKPOINT, None, None, text)
-    tree = Tree()
+    known = Known(Tree(), bytearray(), [])
     # INVARIANT: a log without a checkpoint has no segment, so a missing checkpoint is a removed
     # one.
-    sign(io, folder, who, tree)
-    return Recovered(tree, Segment.create(io, folder, 0, who.origin), [])
+    sign(log, known.tree)
+    return Recovered(known, begin_segment(log, known), [])
 
 
-def _resume(io: Io, folder: Path, who: Identity, folds: Sequence[Fold]) -> Recovered:
-    beside_key = who.last_signed(io)
-    if beside_key is None:
-        raise LedgerBroken(f"{who.signed_file}: the last signed checkpoint is absent")
-    scan = _Scan([read_checkpoint(io, folder, who.verifier), beside_key])
-    _scan(io, folder, who.origin, scan, folds)
-    for checkpoint in scan.signed:
-        if checkpoint.size > scan.tree.size:
-            text = f"{checkpoint.size} records were signed and {scan.tree.size} are there"
-            raise Damage(scan.file, scan.end, scan.tree.size, text)
-    path = folder / segment_names(io.names(folder))[-1]
-    news = [_set_aside(io, path, scan.end)] if scan.torn else []
-    first_seq = int(path.stem)
-    return Recovered(scan.tree, Segment.reopen(io, path, first_seq, scan.end), news)
+def begin_segment(log: Log, known: Known) -> Segment:
+    """Return a new segment for what comes next, its snapshot beside it."""
+    said = Header(known.tree.size, log.now_us(), known.tree.root())
+    _trim(known)
+    if said.first_seq:
+        leaves, folds = bytes(known.leaves), log.feeder.folds
+        taken = snapshot.of(log.who.origin, known.tree, leaves, known.segments, folds)
+        snapshot.write(log.io, log.folder, taken, log.who.key)
+    return Segment.create(log.io, log.folder, said, log.who.origin)
 
 
-def _scan(io: Io, folder: Path, origin: str, scan: _Scan, folds: Sequence[Fold]) -> None:
-    """Walk all records; a torn tail ends the walk, any other damage is raised."""
-    scan.check()
-    try:
-        for entry in walk(io, folder, origin):
-            scan.tree.append(entry.record)
-            scan.file, scan.end = entry.file, entry.end
-            feed(folds, entry.record)
-            scan.check()
-    except Damage as damage:
-        if not damage.torn:
-            raise
-        scan.torn = damage
-    last = segment_names(io.names(folder))[-1]
-    if last != scan.file:
-        # The last segment has no whole record yet.
-        scan.file, scan.end = last, HEADER_BYTES
+def _trim(known: Known) -> None:
+    """Forget the hashes of leaves whose tile is full."""
+    del known.leaves[: len(known.leaves) - known.tree.size % TILE_WIDTH * HASH_BYTES]
 
 
-def feed(folds: Sequence[Fold], record: bytes) -> None:
-    """Feed one durable record to the folds that look at its kind."""
-    for fold in folds:
-        # A cheap look first: almost every record is a decision. The words may also stand in a
-        # value.
-        if b'"kind":"%b"' % fold.kind.encode() in record:
-            read = orjson.loads(record)
-            if read["kind"] == fold.kind:
-                fold.apply(read)
-
-
-def sign(io: Io, folder: Path, who: Identity, tree: Tree) -> None:
+def sign(log: Log, tree: Tree, *also: Ed25519PrivateKey) -> None:
     """Sign the tree as it stands: into the folder first, then beside the key.
 
     In this order a crash between the two leaves the checkpoint beside the key older, never longer
     than the log.
     """
-    note = who.sign(Checkpoint(who.origin, tree.size, tree.root()))
-    disk.replace(io, folder / CHECKPOINT, note)
-    disk.replace(io, who.signed_file, note)
+    note = log.who.sign(Checkpoint(log.who.origin, tree.size, tree.root()), *also)
+    disk.replace(log.io, log.folder / CHECKPOINT, note)
+    disk.replace(log.io, log.who.signed_file, note)
+
+
+# --- a ledger that is there ---
+
+
+class _Scan:
+    """How far the log is whole, and what is known of it."""
+
+    def __init__(self, proven: Proven, known: Known) -> None:
+        self.proven = proven
+        self.known = known
+        self.last: Batch | None = None
+        self.offsets: list[int] = []
+        self.torn: Damage | None = None
+
+    def take(self, log: Log, batch: Batch) -> None:
+        """Take the next records into account."""
+        if self.last is None or batch.file != self.last.file:
+            if self.last is not None:
+                self.known.segments.append(self.last.said.first_seq)
+            _trim(self.known)
+            self.offsets = []
+        self.known.leaves.extend(b"".join(self.proven.take(batch)))
+        log.feeder.feed(batch.records, batch.heads)
+        self.offsets += batch.offsets
+        self.last = batch
+
+
+def _resume(log: Log, names: Sequence[str]) -> Recovered:
+    beside_key = log.who.last_signed(log.io)
+    if beside_key is None:
+        raise LedgerBroken(f"{log.who.signed_file}: the last signed checkpoint is absent")
+    signed = [read_checkpoint(log.io, log.folder, log.who.verifier), beside_key]
+    scan = _begun(log, names, signed)
+    try:
+        for batch in batches(log.io, log.folder, log.who.origin, scan.known.tree.size):
+            scan.take(log, batch)
+    except Damage as damage:
+        if not damage.torn:
+            raise
+        scan.torn = damage
+    except (KeyError, TypeError, ValueError) as error:
+        raise Damage(names[-1], None, None, f"a record cannot be understood: {error}") from None
+    scan.proven.check_end()
+    _check_begin(log, names)
+    _check_key(log)
+    return _reopened(log, scan)
+
+
+def _begun(log: Log, names: Sequence[str], signed: Sequence[Checkpoint]) -> _Scan:
+    """Return what is known before the first segment that has to be read."""
+    firsts = [first_seq_of(name) for name in names]
+    expected = [(CHECKPOINT, one) for one in signed]
+    # A snapshot beyond what was signed would prove itself.
+    for first in [first for first in reversed(firsts) if 0 < first <= min(map(_size, signed))]:
+        found = snapshot.read(log.io, log.folder, first, [log.who.verifier])
+        if found is None or not found.restore(log.feeder.folds):
+            continue
+        before = [other for other in firsts if other < first]
+        if before != [seq for seq in found.segments if seq >= firsts[0]]:
+            raise Damage(name_of(first), None, first, "a segment before this one is missing")
+        known = Known(found.tree(), bytearray(found.leaf_bytes()), before)
+        return _Scan(Proven(known.tree, expected), known)
+    if firsts[0]:
+        text = f"expected {name_of(0)}: a segment is missing"
+        raise Damage(names[0], None, 0, text)
+    known = Known(Tree(), bytearray(), [])
+    return _Scan(Proven(known.tree, expected), known)
+
+
+def _size(checkpoint: Checkpoint) -> int:
+    return checkpoint.size
+
+
+def _check_begin(log: Log, names: Sequence[str]) -> None:
+    """Refuse a log whose first records are gone, unless it says itself that they were pruned."""
+    first = first_seq_of(names[0])
+    if first > log.history.pruned_to:
+        text = f"expected {name_of(log.history.pruned_to)}: a segment is missing"
+        raise Damage(names[0], None, log.history.pruned_to, text)
+
+
+def _check_key(log: Log) -> None:
+    """Refuse a key that another one has followed."""
+    rotations = log.history.rotations
+    if rotations and rotations[-1].new not in log.who.verifier_texts():
+        text = "another key has followed this one: finish it with `sidecar log key --rotate`"
+        raise LedgerBroken(f"{log.who.key_file}: {text}")
+
+
+def _reopened(log: Log, scan: _Scan) -> Recovered:
+    """Return the last segment open for writing, or a new one when it has an end."""
+    last, known = scan.last, scan.known
+    # There is a segment, and each is one batch at least or damaged.
+    assert last is not None
+    path = log.folder / last.file
+    if last.footer is not None:
+        if scan.torn is not None:
+            raise scan.torn
+        known.segments.append(last.said.first_seq)
+        return Recovered(known, begin_segment(log, known), [])
+    news = [_set_aside(log.io, path, last.end)] if scan.torn else []
+    segment = Segment.reopen(log.io, path, last.said, last.end, scan.offsets)
+    return Recovered(known, segment, news)
 
 
 def _set_aside(io: Io, path: Path, end: int) -> tuple[str, dict[str, Any]]:

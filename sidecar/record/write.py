@@ -1,63 +1,45 @@
-"""Make the decision record: what was asked, decided and why, with everything sensitive masked.
+"""Make the decision record: who asked for what, what was decided and why.
 
-The Request stands in the record as one JSON text. Every scalar below a word that its domain calls
-sensitive is replaced by `***`, and so is whatever a caller says in the context of any protocol, and
-whatever is named like a credential wherever it stands.
-The digest is over the text before masking. Masking that fails costs the text, never the record: a
-call that cannot be masked is still a call that was decided.
+Persons stand in it as handles and sensitive values as `***` (`record.inputs`). What is planned
+stands in `obligations`; values that filled holes of a rule are a caller's or a person's, and are
+masked as well. A record has at most 60 KiB: a larger input goes to the side store, then lists and
+texts are cut, and `missing` says so.
 """
 
-import re
 from collections.abc import Iterable, Mapping
-from hashlib import sha256
-from typing import Any, Final, Protocol
+from typing import Any, NamedTuple, Protocol
 
-import cachetools
 import msgspec
 
-from sidecar.record.canonical import dumps, encode, unknown
-from sidecar.record.limits import LISTS_CUT_TO, RECORD_BYTES_MAX, TEXTS_CUT_TO
-from sidecar.syntax import json
+from sidecar.record.canonical import encode, on_profile, unknown
+from sidecar.record.inputs.names import MASK, Names, names_of
+from sidecar.record.inputs.plan import Asked
+from sidecar.record.inputs.scrub import scrub
+from sidecar.record.inputs.secrets import Secrets, side_object
+from sidecar.record.inputs.shown import input_of
+from sidecar.record.limits import (
+    LISTS_CUT_TO,
+    OBJECT_BYTES_MAX,
+    RECORD_BYTES_MAX,
+    TEXTS_CUT_TO,
+)
+from sidecar.record.persons.names import persons_of
 from sidecar.terms.call import Call, Json
-from sidecar.terms.decision import Decision, Facts, TargetDecision
-from sidecar.terms.domain import Domain, Word
+from sidecar.terms.decision import Decision, Facts, Obligation, RuleError, TargetDecision
 from sidecar.terms.record import (
     SCHEMA,
     DecisionRecord,
     FactRecord,
-    InputRecord,
     PartyRecord,
+    SideObject,
     TargetRecord,
 )
 from sidecar.terms.request import Request
 from sidecar.terms.words import strength
 
-MASK: Final = "***"
-# What the sidecar alone says in the context; the rest are a caller's words, and may be a prompt.
-_OWN_CONTEXT: Final = frozenset(("time", "ip", "session"))
-_Path = tuple[str, ...]
-_SECRET_KEY = re.compile(
-    r"(authorization|cookie|password|passwd|passphrase|secrets?|token|credentials?|assertion"
-    r"|(api|private|access|secret)[-_]?key)\Z",
-    re.IGNORECASE,
-)
-# A token is a token wherever it stands: compact JWS and JWE, and what follows `Bearer`.
-# Run by run: a text of nothing but `eyJ` must not be read from each of them to its end.
-_DOTTED = re.compile(r"(?<![A-Za-z0-9_-])[A-Za-z0-9_-]++\.[A-Za-z0-9_.-]++")
-_JWT_HEAD_CHARS: Final = len("eyJ") + 6
-_BEARER = re.compile(r"(bearer)(\s|%20|\+)+[A-Za-z0-9._~+/-]{6,}=*", re.IGNORECASE)
-# A workload's own key, wherever its holder put it.
-_OWN_KEY = re.compile(r"swk_[A-Za-z0-9_-]{16,}")
-_SPLIT = re.compile(r"\.|\[\*?\]")
 
-
-class Decided(Protocol):
+class Decided(Asked, Protocol):
     """What a record needs to know of the bundle that decided."""
-
-    @property
-    def domains(self) -> Mapping[str, Domain]:
-        """Return the domain of each protocol."""
-        ...
 
     @property
     def engine(self) -> str:
@@ -65,8 +47,18 @@ class Decided(Protocol):
         ...
 
 
-class _Unmaskable(Exception):
-    """A sensitive word that cannot be found in a request; caught in `_input`."""
+class Keeping(NamedTuple):
+    """What a record is made with beside what was decided.
+
+    Args:
+        bundle: For the engine, the words that are sensitive and what rules may read.
+        handles: `type:id` → handle of every person of the request (`persons_of`).
+        secrets: For digests and seals.
+    """
+
+    bundle: Decided
+    handles: Mapping[str, str]
+    secrets: Secrets
 
 
 def decision_record(
@@ -75,8 +67,8 @@ def decision_record(
     said: Decision,
     decision: Decision,
     facts: Facts,
-    bundle: Decided,
-) -> DecisionRecord:
+    keeping: Keeping,
+) -> tuple[DecisionRecord, tuple[SideObject, ...]]:
     """Return the record of one decision, within the size that a record may have.
 
     Args:
@@ -85,226 +77,157 @@ def decision_record(
         said: What the PDP said: its effect and the planned obligations.
         decision: What it came to after enforcement.
         facts: Every fact that was in hand.
-        bundle: For the engine and the words that are sensitive.
+        keeping: Bundle, handles and secrets.
+
+    Returns:
+        The record, and the side objects that it names: they are made durable first.
     """
+    bundle, handles, secrets = keeping
+    names = names_of(persons_of(request), handles)
+    kept = input_of(request, bundle, names, secrets)
+    subject, verified, by = request.subject, call.identity.verified, call.identity.asserted_by
+    message, errors = decision.message, decision.errors or said.errors
     record = DecisionRecord(
-        schema=SCHEMA,
-        id=request.id,
-        time=request.time,
-        listener=request.listener,
-        upstream=request.upstream,
-        domain=request.domain,
-        protocol=request.protocol,
-        phase=request.phase,
-        subject=PartyRecord(request.subject.type, request.subject.id),
-        actors=[PartyRecord(actor.type, actor.id) for actor in request.actors],
-        verified=call.identity.verified,
-        effect=said.outcome,
-        outcome=decision.outcome,
-        reason=decision.reason,
-        policy=decision.policy,
-        engine=bundle.engine,
-        targets=[_target(target) for target in decision.targets or said.targets],
-        rules=list(decision.rules),
-        obligations=list(said.obligations),
-        facts=_facts(facts),
-        errors=list(decision.errors or said.errors),
-        input=_input(request, bundle.domains),
-        asserted_by=call.identity.asserted_by,
-        message=_scrubbed(decision.message),
-        parent=request.parent,
+        SCHEMA,
+        request.id,
+        request.time,
+        request.listener,
+        request.upstream,
+        request.domain,
+        request.protocol,
+        request.phase,
+        _party(subject.type, subject.id, names),
+        [_party(actor.type, actor.id, names) for actor in request.actors],
+        verified,
+        said.outcome,
+        decision.outcome,
+        decision.reason,
+        decision.policy,
+        bundle.engine,
+        [_target(target, names) for target in decision.targets or said.targets],
+        list(decision.rules),
+        planned(said.obligations, names) if said.obligations else [],
+        _facts(facts, names, secrets),
+        [_error(error, names) for error in errors] if errors else [],
+        kept.record,
+        by if by is None else names.exact.get(by, by),
+        call.is_enforced and decision.permitted,
+        message if message is None else scrub(names.told(message)),
+        request.parent,
     )
-    return _within_bounds(record)
+    side = () if kept.sealed is None else (kept.sealed,)
+    if _surely_fits(record):
+        return record, side
+    return _within_bounds(record, side)
 
 
-def _target(target: TargetDecision) -> TargetRecord:
-    return TargetRecord(
-        action=target.action.name,
-        cls=target.action.cls,
-        resource=_scrub(target.resource.key),
-        upstream=target.resource.upstream,
-        outcome=target.outcome,
-        labels=target.resource.labels,
-        rules=target.rules,
-        at=target.at,
-    )
+def applied(
+    request: Request, obligations: Iterable[Obligation], handles: Mapping[str, str]
+) -> tuple[Obligation, ...]:
+    """Return the obligations that were carried out, as an outcome record says them."""
+    return tuple(planned(obligations, names_of(persons_of(request), handles)))
 
 
-def _facts(facts: Facts) -> list[FactRecord]:
+def planned(obligations: Iterable[Obligation], names: Names) -> list[Obligation]:
+    """Return `obligations` as they are recorded: on the profile, and without what filled holes."""
     return [
-        FactRecord(
-            function=key.function,
-            arguments=key.arguments,
-            source=fact.source,
-            revision=fact.revision,
-            age_ms=fact.age_ms,
-            digest=_digest(_canonical(fact.value)),
-        )
-        for key, fact in sorted(
-            facts.items(), key=lambda item: (item[0].function, item[0].arguments)
-        )
+        Obligation(one.type, _key(one.target, names), _planned(one.values, names), one.rules)
+        for one in obligations
     ]
 
 
-# --- the input ---
+def _planned(values: Json, names: Names) -> Json:
+    masked = _without_filling(msgspec.to_builtins(values, enc_hook=unknown), names)
+    return on_profile(masked)
 
 
-def _input(request: Request, domains: Mapping[str, Domain]) -> InputRecord:
-    try:
-        plain: dict[str, Json] = msgspec.to_builtins(request, enc_hook=unknown)
-        digest = _digest(_canonical(plain))
-    except RecursionError:
-        # Parsers bound their depth; where one forgot, the decision is on the record all the same.
-        return InputRecord(digest="", form="none", missing=("input", "input.digest"))
-    try:
-        _mask_request(plain, domains)
-        text = _scrub(_canonical(plain).decode())
-    except (_Unmaskable, RecursionError):
-        return InputRecord(digest=digest, form="none", missing=("input",))
-    return InputRecord(digest=digest, form="masked", text=text)
+def _without_filling(value: Json, names: Names) -> Json:
+    if isinstance(value, dict):
+        filling = value.get("values")
+        if value.keys() == {"text", "values"} and isinstance(filling, list):
+            return {"text": value["text"], "values": [_filling(one, names) for one in filling]}
+        return {name: _without_filling(member, names) for name, member in value.items()}
+    if isinstance(value, list):
+        return [_without_filling(member, names) for member in value]
+    return names.exact.get(value, value) if isinstance(value, str) else value
 
 
-def _mask_request(plain: dict[str, Json], domains: Mapping[str, Domain]) -> None:
-    """Mask one request and each part of it, by the words of its own protocol."""
-    protocol = plain["protocol"]
-    domain = domains.get(protocol)
-    words = domain.vocabulary.words.get(protocol, ()) if domain is not None else ()
-    for path in _sensitive(words):
-        for root in _roots(plain, path[0]):
-            _mask_below(root, path[0], path)
-    context = plain["context"]
-    for name in context.keys() - _OWN_CONTEXT:
-        context[name] = _stars(context[name])
-    for holder in _free_text(plain):
-        _mask_secrets(holder)
-    for part in plain["parts"]:
-        _mask_request(part, domains)
+def _filling(value: Json, names: Names) -> Json:
+    """Return what stands for a value that filled a hole; a person's id has a handle."""
+    return names.exact.get(value, MASK) if isinstance(value, str) else MASK
 
 
-_compiled: cachetools.LRUCache[int, tuple[object, tuple[_Path, ...]]] = cachetools.LRUCache(64)
+def _party(type: str, id: str, names: Names) -> PartyRecord:
+    handles = names.handles
+    if handles:
+        found = handles.get(f"{type}:{id}")
+        if found is not None:
+            return PartyRecord(type, found)
+    return PartyRecord(type, id)
 
 
-def _sensitive(words: tuple[Word, ...]) -> tuple[_Path, ...]:
-    """Return the paths of sensitive words; a domain's words are one tuple all the time."""
-    known = _compiled.get(id(words))
-    if known is None or known[0] is not words:
-        paths = tuple(
-            tuple(step for step in _SPLIT.split(word.path) if step)
-            for word in words
-            if word.sensitive
+def _target(target: TargetDecision, names: Names) -> TargetRecord:
+    action, resource = target.action, target.resource
+    return TargetRecord(
+        action.name,
+        action.cls,
+        scrub(names.key(resource.type, resource.id)),
+        resource.upstream,
+        target.outcome,
+        resource.labels,
+        target.rules,
+        target.at,
+    )
+
+
+def _key(key: str, names: Names) -> str:
+    type_, _, id_ = key.partition(":")
+    return scrub(names.key(type_, id_))
+
+
+def _error(error: RuleError, names: Names) -> RuleError:
+    return RuleError(error.rule, _key(error.resource, names), names.told(error.text))
+
+
+def _facts(facts: Facts, names: Names, secrets: Secrets) -> list[FactRecord]:
+    told = [
+        FactRecord(
+            key.function,
+            names.arguments(key.arguments),
+            fact.source,
+            fact.revision,
+            fact.age_ms,
+            secrets.digest_of(fact.value),
         )
-        known = _compiled[id(words)] = (words, paths)
-    return known[1]
+        for key, fact in facts.items()
+    ]
+    if len(told) > 1:
+        told.sort(key=_fact_order)
+    return told
 
 
-def _roots(plain: dict[str, Json], word: str) -> Iterable[dict[str, Json]]:
-    """Return the objects that hold what the CEL root `word` stands for."""
-    if word in ("request", "context", "subject", "actors", "parse"):
-        return (plain,)
-    if word == "actor":
-        # Who acts is the nearest actor, else the subject: both are masked.
-        return [{"actor": party} for party in (*plain["actors"], plain["subject"])]
-    if word in ("action", "resource"):
-        targets: list[dict[str, Json]] = plain["targets"]
-        return targets
-    if word == "targets":
-        return (plain,)
-    raise _Unmaskable(word)
-
-
-def _mask_below(holder: dict[str, Json], name: str, path: _Path) -> None:
-    """Mask what `path` names below `holder[name]`; lists are looked through."""
-    if name in holder:
-        holder[name] = _masked_at(holder[name], path[1:])
-
-
-def _masked_at(value: Json, path: _Path) -> Json:
-    if not path:
-        return _stars(value)
-    if isinstance(value, list | tuple):
-        return [_masked_at(member, path) for member in value]
-    if isinstance(value, dict):
-        step, rest = path[0], path[1:]
-        for name in list(value) if step == "*" else [step]:
-            _mask_below(value, name, (step, *rest))
-        return value
-    # A scalar where more was expected may well hold the rest.
-    return value if value is None else MASK
-
-
-def _stars(value: Json) -> Json:
-    if isinstance(value, dict):
-        return {name: _stars(member) for name, member in value.items()}
-    if isinstance(value, list | tuple):
-        return [_stars(member) for member in value]
-    return MASK
-
-
-def _free_text(plain: dict[str, Json]) -> Iterable[Json]:
-    """Return what of a request may hold names that its sender has chosen."""
-    yield plain["request"]
-    yield plain["context"]
-    holders = [plain["subject"], *plain["actors"]]
-    for target in plain["targets"]:
-        holders += (target["action"], target["resource"])
-    # Most have none, and this is on the way of every call.
-    yield from (holder["properties"] for holder in holders if holder["properties"])
-
-
-def _mask_secrets(value: Json) -> None:
-    """Mask everything below a name that is a credential's."""
-    members = value.values() if isinstance(value, dict) else value
-    if isinstance(value, dict):
-        for name in value:
-            if _SECRET_KEY.search(name):
-                value[name] = _stars(value[name])
-    for member in members:
-        if isinstance(member, dict | list | tuple):
-            _mask_secrets(member)
-
-
-def _scrub(text: str) -> str:
-    """Return `text` without tokens, whatever they are named."""
-    if "eyJ" in text:
-        text = _DOTTED.sub(_without_token, text)
-    if "bearer" in text.lower():
-        text = _BEARER.sub(rf"\1 {MASK}", text)
-    if "swk_" in text:
-        text = _OWN_KEY.sub(MASK, text)
-    return text
-
-
-def _without_token(found: re.Match[str]) -> str:
-    """Return a dotted run up to where a compact token begins in it."""
-    text, at = found[0], 0
-    for part in text.split(".")[:-1]:
-        start = part.find("eyJ")
-        if start >= 0 and len(part) - start >= _JWT_HEAD_CHARS:
-            return text[: at + start] + MASK
-        at += len(part) + 1
-    return text
-
-
-def _scrubbed(text: str | None) -> str | None:
-    return None if text is None else _scrub(text)
+def _fact_order(fact: FactRecord) -> tuple[str, tuple[str, ...]]:
+    return fact.function, fact.arguments
 
 
 # --- sizes ---
 
 
-def _within_bounds(record: DecisionRecord) -> DecisionRecord:
+def _within_bounds(
+    record: DecisionRecord, side: tuple[SideObject, ...]
+) -> tuple[DecisionRecord, tuple[SideObject, ...]]:
     """Return `record` cut to the size it may have; what was cut is named in `missing`."""
-    if _surely_fits(record) or _fits(record):
-        return record
-    record = _without(record, "input.text", input_text=None)
+    if _fits(record):
+        return record, side
+    record, side = _with_text_beside(record, side)
     for length in LISTS_CUT_TO:
         if _fits(record):
-            return record
+            return record, side
         record = _shorter_lists(record, length)
     for length in TEXTS_CUT_TO:
         if not _fits(record):
             record = _shorter_texts(record, length)
-    return record
+    return record, side
 
 
 def _surely_fits(record: DecisionRecord) -> bool:
@@ -313,25 +236,41 @@ def _surely_fits(record: DecisionRecord) -> bool:
     The input's text is escaped to at most twice its bytes, and the targets stand in it as well.
     Lists whose texts come from elsewhere are measured.
     """
-    if record.input.text is None or record.facts or record.obligations or record.errors:
+    text = record.input.text
+    if text is None or len(record.facts) > 8 or record.obligations or record.errors:
         return False
-    rules = 512 * (len(record.rules) + sum(len(target.rules) for target in record.targets))
-    factor = 3 if record.input.text.isascii() else 12
-    texts = factor * len(record.input.text) + 12 * len(record.message or "")
-    return texts + rules + 512 * len(record.targets) + 4096 < RECORD_BYTES_MAX
+    rules, targets = len(record.rules), record.targets
+    for target in targets:
+        rules += len(target.rules)
+    told = len(record.message or "")
+    for fact in record.facts:
+        told += len(fact.source) + len(fact.revision)
+        for argument in fact.arguments:
+            told += len(argument)
+    factor = 3 if text.isascii() else 12
+    return factor * len(text) + 12 * told + 512 * (rules + len(targets)) + 8192 < RECORD_BYTES_MAX
 
 
 def _fits(record: DecisionRecord) -> bool:
     return len(encode(record)) <= RECORD_BYTES_MAX
 
 
-def _without(
-    record: DecisionRecord, what: str, *, input_text: str | None, **fields: Json
-) -> DecisionRecord:
-    told = msgspec.structs.replace(
-        record.input, text=input_text, missing=(*record.input.missing, what)
-    )
-    return msgspec.structs.replace(record, input=told, **fields)
+def _with_text_beside(
+    record: DecisionRecord, side: tuple[SideObject, ...]
+) -> tuple[DecisionRecord, tuple[SideObject, ...]]:
+    """Return `record` with the input's text in the side store."""
+    kept = record.input
+    if kept.text is None:
+        return record, side
+    data = kept.text.encode("utf-8", "backslashreplace")
+    if len(data) > OBJECT_BYTES_MAX:
+        told = (*kept.missing, "input.text")
+        kept = msgspec.structs.replace(kept, form="none", text=None, missing=told)
+    else:
+        beside = side_object(data)
+        side = (*side, beside)
+        kept = msgspec.structs.replace(kept, text=None, text_object=beside.digest)
+    return msgspec.structs.replace(record, input=kept), side
 
 
 def _shorter_lists(record: DecisionRecord, length: int) -> DecisionRecord:
@@ -348,7 +287,8 @@ def _shorter_lists(record: DecisionRecord, length: int) -> DecisionRecord:
     for name, members in lists.items():
         if len(members) > length:
             what = f"{name}[{length}:{len(members)}]"
-            record = _without(record, what, input_text=None, **{name: members[:length]})
+            told = msgspec.structs.replace(record.input, missing=(*record.input.missing, what))
+            record = msgspec.structs.replace(record, input=told, **{name: members[:length]})
     return record
 
 
@@ -367,15 +307,3 @@ def _clipped(value: Json, length: int) -> Json:
         # Lists inside of values (labels, arguments) are as unbounded as the texts in them.
         return [_clipped(member, length) for member in value[:length]]
     return value
-
-
-def _canonical(value: Json) -> bytes:
-    """Return one canonical text of any JSON value; floats stay: it is a value, not a record."""
-    try:
-        return json.canonical(value)
-    except (TypeError, ValueError):
-        return dumps(value)
-
-
-def _digest(data: bytes) -> str:
-    return f"sha256:{sha256(data).hexdigest()}"

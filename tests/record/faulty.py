@@ -9,19 +9,6 @@ from typing import Any
 
 from sidecar.record.disk import Disk
 
-CHANGES = (
-    "open",
-    "write",
-    "fdatasync",
-    "fsync",
-    "ftruncate",
-    "fstat",
-    "stat",
-    "rename",
-    "close",
-    "unlink",
-)
-
 
 class FaultyDisk(Disk):
     """Counts the calls that touch the disk and fails those that `fails` names.
@@ -66,6 +53,26 @@ class FaultyDisk(Disk):
     def ftruncate(self, fd: int, size: int) -> None:
         self._call("ftruncate")
         super().ftruncate(fd, size)
+
+    def read(self, fd: int, size: int, offset: int) -> bytes:
+        self._call("read")
+        return super().read(fd, size, offset)
+
+    def chmod(self, fd: int, mode: int) -> None:
+        self._call("chmod")
+        super().chmod(fd, mode)
+
+    def mkdir(self, folder: Path) -> None:
+        self._call("mkdir")
+        super().mkdir(folder)
+
+    def access(self, path: Path) -> bool:
+        self._call("access")
+        return super().access(path)
+
+    def names(self, folder: Path) -> list[str]:
+        self._call("names")
+        return super().names(folder)
 
     def fstat(self, fd: int) -> Any:
         self._call("fstat")

@@ -1,16 +1,17 @@
 """Records, and ledgers that are small enough to be looked at byte by byte."""
 
+import asyncio
 import os
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from sidecar.record.commit import Outside
 from sidecar.record.disk import DISK, Io
+from sidecar.record.keeping.outside import Outside
 from sidecar.record.ledger import Ledger, Settings, ledger_paths
 from sidecar.record.read import Reader
-from sidecar.record.segment import segment_names
+from sidecar.record.segments.segment import segment_names
 from sidecar.record.verify import Report, verify
 from sidecar.terms.record import SCHEMA, AdminRecord
 from sidecar.terms.words import CallId
@@ -32,7 +33,9 @@ class Clock:
 
 
 def outside(io: Io = DISK, clock: Clock | None = None, **bounds: Any) -> Outside:
+    """Return a disk and a clock; full segments stay open to be looked at, unless told."""
     clock = clock or Clock()
+    bounds = {"seals": False, "reserve_bytes": 4096, **bounds}
     return Outside(io, clock.now_us, clock.monotonic_s, os.urandom, **bounds)
 
 
@@ -72,3 +75,15 @@ def records(state: Path) -> list[dict[str, Any]]:
 
 def ids(state: Path) -> list[str]:
     return [record["id"] for record in records(state) if record["id"].startswith("id-")]
+
+
+def pruned(state: Path) -> int:
+    """Return how many records at the beginning are gone."""
+    return int(segments(state)[0].name[:20])
+
+
+async def until_idle(ledger: Ledger) -> None:
+    """Return once full segments are tiled, sealed and pruned."""
+    async with asyncio.timeout(20):
+        while ledger._committer.is_tending:  # noqa: ASYNC110 - another thread does it
+            await asyncio.sleep(0.005)

@@ -11,7 +11,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from sidecar.cli.log import command
+from sidecar.cli.log.people import People
 from sidecar.record.ledger import Ledger, ledger_paths
+from sidecar.record.persons import Persons, persons_paths
 from sidecar.record.read import Reader
 from sidecar.terms.decision import RuleSpoke
 from sidecar.terms.errors import ConfigError, LedgerBroken
@@ -20,7 +22,7 @@ from sidecar.terms.words import CallId, Effect, PolicyName, RuleId
 from tests.record import sample
 from tests.record.sample import admin
 from tests.record.test_recovery import all_segments_gone
-from tests.record.test_write import Paper, recorded, request
+from tests.record.test_write import Paper, decision, kept, recorded, request
 
 
 def run(*arguments: str | Path) -> Result:
@@ -32,9 +34,12 @@ async def state(tmp_path: Path) -> Path:
     """A ledger of one decision to deny, one to allow, and its outcome."""
     state = tmp_path / "state"
     ledger = await sample.written(state, 0)
-    denied = recorded(request({"targets": [{"id": "hr.compensation"}]}), Paper(), message="closed")
+    handles = await ledger.handles(["user:alice"])
+    asked = request({"targets": [{"id": "hr.compensation"}]})
+    denied, _ = kept(asked, Paper(), decision(asked, message="closed"), handles=handles)
     await ledger.write(denied)
-    allowed = recorded(request({"targets": [{"id": "finance.x\x1b[2J\u202e"}]}), Paper())
+    asked = request({"targets": [{"id": "finance.x\x1b[2J\u202e"}]})
+    allowed, _ = kept(asked, Paper(), handles=handles)
     allowed = msgspec.structs.replace(allowed, id=CallId("id-2"), outcome="allow", rules=[])
     await ledger.write(allowed)
     await ledger.write(
@@ -69,12 +74,6 @@ def test_tail_sends_nothing_to_the_terminal_that_it_would_act_upon(state):
         assert "\x1b" not in shown.output
         assert "\u202e" not in shown.output
         assert "finance.x\\u001b[2J\\u202e" in shown.output
-
-
-def test_tail_as_json_is_the_ledgers_bytes(state):
-    shown = run("tail", "--state", state, "--json")
-
-    assert shown.output.encode().splitlines() == list(Reader(state / "ledger").new())
 
 
 @pytest.mark.parametrize(
@@ -168,9 +167,9 @@ def test_verify_of_a_changed_byte_exits_20_and_says_where(state):
     as_json = run("verify", state, "--json")
 
     assert shown.exit_code == as_json.exit_code == 20
-    assert f"{segment.name}:64: record 0: a record is damaged" in shown.stderr
+    assert f"{segment.name}:128: record 0: a record is damaged" in shown.stderr
     problem = orjson.loads(as_json.stdout)["problem"]
-    assert (problem["file"], problem["offset"], problem["seq"]) == (segment.name, 64, 0)
+    assert (problem["file"], problem["offset"], problem["seq"]) == (segment.name, 128, 0)
 
 
 @pytest.mark.parametrize(
@@ -417,7 +416,7 @@ async def test_tail_names_the_rules_that_decided(tmp_path, outcome, reason, rule
 
 async def test_tail_and_show_say_by_which_policy_and_on_whose_word(tmp_path):
     ledger = await sample.written(tmp_path, 0)
-    record = recorded(request({}), Paper())
+    record, _ = kept(request({}), Paper(), handles=await ledger.handles(["user:alice"]))
     proven = msgspec.structs.replace(record, asserted_by=None, verified="scram")
     said = msgspec.structs.replace(record, asserted_by="records-app", id=CallId("id-2"))
     for one in (proven, said):
@@ -444,3 +443,84 @@ def test_show_tells_a_story_of_at_most_a_dozen_lines(state):
     ]  # fmt: skip
     assert len(names) <= 12
     assert "nothing was forwarded" in shown
+
+
+def test_handles_are_kept_when_asked_for(state):
+    told = run("tail", "--state", state, "--handles").output
+
+    assert "alice" not in told
+    assert "user:p_" in told
+
+
+def test_as_json_with_handles_is_the_ledger_to_the_byte(state):
+    folder, _ = ledger_paths(state)
+
+    told = run("tail", "--state", state, "--json", "--handles").output.encode().splitlines()
+
+    assert told == list(Reader(folder).new())
+
+
+def test_a_name_is_joined_inside_of_the_input_as_well(state):
+    shown = orjson.loads(run("show", "id-1", "--state", state, "--json").output)
+
+    asked = orjson.loads(shown["record"]["input"]["text"])
+    assert asked["subject"]["id"] == "alice"
+    assert shown["record"]["subject"]["id"] == "alice"
+
+
+def test_a_name_with_quotes_is_joined_as_json(tmp_path):
+    name = 'a"b\\c\u00e9'
+    Persons.open(*persons_paths(tmp_path)).handle_of(f"user:{name}")
+    (handle,) = Persons.read(*persons_paths(tmp_path)).known.values()
+    record = {"input": {"text": orjson.dumps({"id": handle}).decode()}, "subject": {"id": handle}}
+
+    told = orjson.loads(People(tmp_path).line(orjson.dumps(record)))
+
+    assert told["subject"]["id"] == name
+    assert orjson.loads(told["input"]["text"]) == {"id": name}
+
+
+def test_forgotten_is_a_handle_to_every_reader_and_the_ledger_is_intact(state):
+    assert "alice" in run("tail", "--state", state).output
+
+    gone = run("forget", "user:alice", "--state", state)
+
+    assert (gone.exit_code, run("verify", "--state", state).exit_code) == (0, 0)
+    for verb in (["tail"], ["tail", "--json"], ["show", "id-1"], ["show", "id-1", "--json"]):
+        told = run(*verb, "--state", state).output
+        assert "alice" not in told
+        assert "p_" in told
+    files = [file for file in state.rglob("*") if file.is_file()]
+    assert all(b"alice" not in file.read_bytes() for file in files)
+    assert "person_forgotten" in run("tail", "--state", state, "-n", "3").output
+
+
+def test_who_is_not_known_is_not_forgotten(state):
+    gone = run("forget", "mallory", "--state", state)
+
+    assert gone.exit_code == 1
+    assert "nobody of that name" in gone.output
+
+
+async def test_nobody_is_forgotten_under_a_sidecar_that_runs(state):
+    ledger = Ledger.open(*ledger_paths(state))
+
+    gone = run("forget", "user:alice", "--state", state)
+
+    assert isinstance(gone.exception, LedgerBroken)
+    assert "stop it first" in str(gone.exception)
+    await ledger.close()
+    assert "alice" in run("tail", "--state", state).output
+
+
+def test_a_machine_that_calls_itself_by_a_handle_is_not_that_person(tmp_path):
+    handle = Persons.open(*persons_paths(tmp_path)).handle_of("user:alice")
+    record = {
+        "subject": {"type": "user", "id": handle},
+        "actors": [{"type": "agent", "id": handle}],
+    }
+
+    told = People(tmp_path).record(record)
+
+    assert told["subject"]["id"] == "alice"
+    assert told["actors"][0]["id"] == handle

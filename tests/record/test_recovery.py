@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from sidecar.record.disk import DISK
 from sidecar.record.ledger import Ledger, ledger_paths
-from sidecar.record.segment import HEADER_BYTES
+from sidecar.record.proof import identity
+from sidecar.record.segments.segment import HEADER_BYTES, framed
 from sidecar.record.verify import verify
 from sidecar.terms.errors import ConfigError, LedgerBroken
 from tests.record import sample
@@ -42,12 +44,13 @@ async def signed(tmp_path: Path) -> Path:
 def ends(data: bytes) -> list[int]:
     """Return where each frame of a segment ends."""
     found, at = [HEADER_BYTES], HEADER_BYTES
-    while at < len(data):
-        at += 8 + int.from_bytes(data[at : at + 4], "little")
+    while at < len(data) and not data[at:].startswith(b"DOORWEND"):
+        at += 8 + (int.from_bytes(data[at : at + 4], "little") & 0x7FFF_FFFF)
         found.append(at)
     return found
 
 
+@pytest.mark.timeout(60)
 async def test_every_cut_of_the_last_records_is_a_torn_tail(unsigned, tmp_path):
     (segment,) = sample.segments(unsigned)
     data = segment.read_bytes()
@@ -215,13 +218,11 @@ ATTACKS = [
     (last_cut, "12 records were signed and 11 are there"),
     (last_torn, "12 records were signed and 11 are there"),
     (first_segment_gone, "a segment is missing"),
-    (middle_segment_gone, "a segment is missing"),
+    (middle_segment_gone, "a segment before this one is missing"),
     (last_segment_gone, "records were signed"),
     (all_segments_gone, "12 records were signed and none is there"),
     (folder_gone, "12 records were signed and none is there"),
-    (header_changed, "not the header"),
     (segment_empty, "not the header"),
-    (segments_swapped, "not the header"),
     (checkpoint_gone, "no signed checkpoint"),
     (checkpoint_changed, "not signed by the key"),
     (key_gone, "is absent"),
@@ -244,6 +245,28 @@ async def test_a_ledger_that_is_not_as_it_was_signed_is_refused(signed, attack, 
         Ledger.open(*ledger_paths(signed))
 
 
+@pytest.mark.parametrize("attack", [header_changed, segments_swapped])
+async def test_what_a_start_does_not_read_is_found_by_verification(signed, attack):
+    attack(signed)
+    folder, key_file = ledger_paths(signed)
+    who = identity.load(DISK, key_file)
+
+    report = verify(folder, who.verifier, who.last_signed(DISK))
+
+    assert not report.intact
+    assert "not the header" in str(report.problem)
+
+
+@pytest.mark.parametrize("attack", [header_changed, segments_swapped])
+async def test_a_start_without_snapshots_reads_all(signed, attack):
+    for snapshot in (signed / "ledger").glob("*.snap"):
+        snapshot.unlink()
+    attack(signed)
+
+    with pytest.raises(LedgerBroken, match="not the header"):
+        Ledger.open(*ledger_paths(signed))
+
+
 async def test_an_older_copy_of_the_ledger_is_refused(signed, tmp_path):
     shutil.copytree(signed / "ledger", tmp_path / "copy")
     ledger = await sample.written(signed, 3)
@@ -256,13 +279,11 @@ async def test_an_older_copy_of_the_ledger_is_refused(signed, tmp_path):
 
 
 async def test_a_rewritten_log_of_the_same_length_is_refused(signed):
-    segment = sample.segments(signed)[0]
+    segment = sample.segments(signed)[-1]
     data = segment.read_bytes()
     end = ends(data)[1]
-    record = data[HEADER_BYTES + 8 : end].replace(b'"id-0"', b'"id-X"')
-    from sidecar.record.segment import framed
-
-    segment.write_bytes(data[:HEADER_BYTES] + framed(record) + data[end:])
+    record = data[HEADER_BYTES + 8 : end].replace(b'"id-', b'"iX-')
+    segment.write_bytes(data[:HEADER_BYTES] + framed([record]) + data[end:])
 
     with pytest.raises(LedgerBroken, match="the first 12 records are not those that were signed"):
         Ledger.open(*ledger_paths(signed))

@@ -11,7 +11,8 @@ import pytest
 from sidecar.record.disk import DISK
 from sidecar.record.ledger import ledger_paths
 from sidecar.record.proof import identity
-from sidecar.record.segment import HEADER_BYTES, framed
+from sidecar.record.proof.merkle import Tree, leaf_hashes
+from sidecar.record.segments.segment import HEADER_BYTES, Footer, footer, framed, offsets_digest
 from sidecar.record.verify import Report, verify
 from tests.record import sample
 from tests.record.test_recovery import ends, signed  # noqa: F401 - a fixture
@@ -69,14 +70,22 @@ async def test_no_part_of_the_last_segment_can_be_cut_off(signed, size):  # noqa
         assert not judged(signed).intact
 
 
-async def rewritten(state: Path, change) -> Report:
+async def rewritten(state: Path, change, *, has_new_end: bool) -> Report:
     """Give the frames of the first segment to `change`, and write them with good checksums."""
     segment = sample.segments(state)[0]
     data = segment.read_bytes()
     borders = ends(data)
     records = [data[a + 8 : b] for a, b in itertools.pairwise(borders)]
-    changed = change(records)
-    segment.write_bytes(data[:HEADER_BYTES] + b"".join(map(framed, changed)))
+    changed = b"".join(framed([record]) for record in change(records))
+    end = data[borders[-1] :]
+    if has_new_end:
+        found = change(records)
+        starts = [HEADER_BYTES, *itertools.accumulate((len(r) + 8 for r in found), initial=0)]
+        offsets = [HEADER_BYTES + at for at in starts[1:-1]]
+        tree = Tree()
+        tree.extend(leaf_hashes(found))
+        end = footer(Footer(len(found), len(found), tree.root(), offsets_digest(offsets)))
+    segment.write_bytes(data[:HEADER_BYTES] + changed + end)
     return judged(state)
 
 
@@ -94,8 +103,9 @@ async def rewritten(state: Path, change) -> Report:
         pytest.param(lambda r: [], id="all deleted"),
     ],
 )
-async def test_what_is_rewritten_with_good_checksums_is_found(signed, change):  # noqa: F811
-    report = await rewritten(signed, change)
+@pytest.mark.parametrize("end", ["old", "new"])
+async def test_what_is_rewritten_with_good_checksums_is_found(signed, change, end):  # noqa: F811
+    report = await rewritten(signed, change, has_new_end=end == "new")
 
     assert not report.intact
 

@@ -71,12 +71,20 @@ def is_name(name: str) -> bool:
     return bool(name) and "+" not in name and name.isprintable() and not any(map(str.isspace, name))
 
 
-def sign(checkpoint: Checkpoint, key: Ed25519PrivateKey) -> bytes:
-    """Return `checkpoint` as a note signed with `key` under the origin's name."""
-    text = checkpoint.text()
-    signer = Verifier(checkpoint.origin, key.public_key())
-    signature = b64encode(signer.key_id + key.sign(text.encode())).decode()
-    return f"{text}\n{_DASH} {signer.name} {signature}\n".encode()
+def sign(checkpoint: Checkpoint, *keys: Ed25519PrivateKey) -> bytes:
+    """Return `checkpoint` as a note signed with each key under the origin's name."""
+    return signed_note(checkpoint.text(), checkpoint.origin, *keys)
+
+
+def signed_note(text: str, name: str, *keys: Ed25519PrivateKey) -> bytes:
+    """Return `text`, whose lines are ended, as a note signed with each key under `name`."""
+    assert text.endswith("\n")
+    lines = []
+    for key in keys:
+        signer = Verifier(name, key.public_key())
+        signature = b64encode(signer.key_id + key.sign(text.encode())).decode()
+        lines.append(f"{_DASH} {name} {signature}\n")
+    return f"{text}\n{''.join(lines)}".encode()
 
 
 def opened(note: bytes, trusted: Verifier) -> Checkpoint:
@@ -87,15 +95,26 @@ def opened(note: bytes, trusted: Verifier) -> Checkpoint:
     Raises:
         ValueError: The note is malformed, of another origin, or not signed by `trusted`.
     """
+    text = note_text(note, trusted)
+    if text is None:
+        msg = "the checkpoint is not signed by the key"
+        raise ValueError(msg)
+    return _read(text, trusted.name)
+
+
+def note_text(note: bytes, trusted: Verifier) -> str | None:
+    """Return the text of a note, None when `trusted` has not signed it.
+
+    Raises:
+        ValueError: The note is malformed.
+    """
     text, separator, tail = note.decode().rpartition("\n\n")
     if not separator or not tail.endswith("\n"):
         msg = "the checkpoint is not a signed note"
         raise ValueError(msg)
     text += "\n"
-    if not any(_is_signed(text, line, trusted) for line in tail[:-1].split("\n")):
-        msg = "the checkpoint is not signed by the key"
-        raise ValueError(msg)
-    return _read(text, trusted.name)
+    is_signed = [_is_signed(text, line, trusted) for line in tail[:-1].split("\n")]
+    return text if any(is_signed) else None
 
 
 def _is_signed(text: str, line: str, trusted: Verifier) -> bool:

@@ -7,6 +7,7 @@ say how long it was:
 <state>/keys/ledger.key      Ed25519, PKCS 8, 0600
 <state>/keys/ledger.origin   name/epoch; the epoch is random, so a second life is another log
 <state>/keys/ledger.signed   the last checkpoint signed: a shorter or another ledger is refused
+<state>/keys/ledger.next     while a key is rotated: the one that will follow
 ```
 """
 
@@ -36,11 +37,12 @@ _EPOCH_BYTES: Final = 8
 
 
 class Identity(NamedTuple):
-    """The key of one ledger and the origin it signs for."""
+    """The key of one ledger and the origin it signs for; `following` is about to take its place."""
 
     key: Ed25519PrivateKey
     origin: str
     key_file: Path
+    following: Ed25519PrivateKey | None = None
 
     @property
     def epoch(self) -> str:
@@ -57,14 +59,19 @@ class Identity(NamedTuple):
         """Return what an auditor is handed."""
         return Verifier(self.origin, self.key.public_key())
 
+    def verifier_texts(self) -> set[str]:
+        """Return the verifier keys of both."""
+        keys = [self.key] if self.following is None else [self.key, self.following]
+        return {Verifier(self.origin, key.public_key()).text() for key in keys}
+
     @property
     def signed_file(self) -> Path:
         """Return where the last signed checkpoint stands, beside the key."""
         return _signed_file(self.key_file)
 
-    def sign(self, checkpoint: Checkpoint) -> bytes:
-        """Return `checkpoint` as a signed note."""
-        return sign(checkpoint, self.key)
+    def sign(self, checkpoint: Checkpoint, *also: Ed25519PrivateKey) -> bytes:
+        """Return `checkpoint` as a note signed by this key, and by those that follow it."""
+        return sign(checkpoint, self.key, *also)
 
     def last_signed(self, io: Io) -> Checkpoint | None:
         """Return the last checkpoint that this key has signed, None when there is none.
@@ -123,6 +130,33 @@ def create(io: Io, key_file: Path, name: str, random_bytes: Callable[[int], byte
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     _write_new(io, key_file, pem, random_bytes(_EPOCH_BYTES).hex())
     return Identity(key, origin, key_file)
+
+
+def next_key(io: Io, key_file: Path) -> Ed25519PrivateKey | None:
+    """Return the key that is to follow the one at `key_file`, None when there is none."""
+    following = _next_file(key_file)
+    try:
+        return _key(disk.read_all(io, following, NOTE_BYTES_MAX), following)
+    except FileNotFoundError:
+        return None
+
+
+def make_next(io: Io, key_file: Path) -> Ed25519PrivateKey:
+    """Make the key that is to follow the one at `key_file`, durable, and return it."""
+    key = Ed25519PrivateKey.generate()
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    disk.replace(io, _next_file(key_file), pem)
+    return key
+
+
+def take_next(io: Io, key_file: Path) -> None:
+    """Put the key that follows in the place of the one at `key_file`, which is gone then."""
+    io.rename(_next_file(key_file), key_file)
+    disk.sync_folder(io, key_file.parent)
+
+
+def _next_file(key_file: Path) -> Path:
+    return key_file.with_suffix(".next")
 
 
 def _write_new(io: Io, key_file: Path, pem: bytes, unique: str) -> None:

@@ -1,0 +1,162 @@
+"""What stands beside the log and belongs to it: bundles, persons, inputs.
+
+The log proves itself; these are compared with what it says of them:
+
+| what | is compared |
+|---|---|
+| `bundles/` | each bundle by which something was decided, by its digest |
+| `persons.table` | that it can be opened whole; that subjects who were never forgotten are in it |
+| `inputs/` | each object that a record names, by its digest; absent ones unless some were erased |
+
+A folder that is not at hand (a copy of the ledger alone) is told as not checked, and is no damage.
+"""
+
+import hmac
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import orjson
+
+from sidecar.policy.archive import unpack
+from sidecar.record.disk import Io
+from sidecar.record.inputs.store import Inputs, inputs_path
+from sidecar.record.persons import Persons, persons_paths
+from sidecar.record.proof.checkpoint import Verifier
+from sidecar.record.proof.merkle import Tree
+from sidecar.record.segments.walk import Batch, Damage
+from sidecar.terms.errors import LedgerBroken, PolicyError
+
+BUNDLES = "bundles"
+_POLICY = b',"policy":{'
+_SUBJECT = b',"subject":{"id":"p_'
+_OBJECT = re.compile(rb'_object":"(sha256:[0-9a-f]{64})"')
+_FORGOTTEN = b'"event":"person_forgotten"'
+_FORWARDED = b'"listener_forwarded":true'
+_OUTCOME = b'"kind":"outcome"'
+
+
+class Checked(msgspec.Struct):
+    """What was compared, by how many there were; None for what is not at hand.
+
+    Args:
+        bundles: Bundles by which something was decided.
+        persons: Persons in the table.
+        objects: Side objects that records name and that are there.
+        without_outcome: Decisions of which no outcome is recorded (yet).
+    """
+
+    bundles: int | None = None
+    persons: int | None = None
+    objects: int | None = None
+    without_outcome: int = 0
+
+
+class Beside:
+    """Looks at each batch of records as the log is verified, and then at what they name."""
+
+    def __init__(self, io: Io, state: Path | None) -> None:
+        self._io, self._state = io, state
+        self._policies: dict[bytes, int] = {}
+        self._subjects: dict[bytes, int] = {}
+        self._objects: dict[str, int] = {}
+        self._open: dict[str, None] = {}
+        self._has_forgotten = False
+        self.checked = Checked()
+
+    def take(self, batch: Batch, leaves: Sequence[bytes], tree: Tree) -> None:
+        """Take in what records name. No record is read but those that say something new."""
+        for at, (record, head) in enumerate(zip(batch.records, batch.heads, strict=True)):
+            seq = batch.first_seq + at
+            policy = record.find(_POLICY, head)
+            if policy >= 0:
+                self._decision(record, head, seq, record[policy : record.find(b"}", policy) + 1])
+            elif record.endswith(_OUTCOME, 0, head):
+                self._open.pop(str(orjson.loads(record).get("parent")), None)
+            elif _FORGOTTEN in record:
+                self._has_forgotten = True
+
+    def end(self, size: int, keys: Sequence[Verifier]) -> None:
+        """Compare what stands beside the log with what its records say of it.
+
+        Raises:
+            Damage: Something is not what a record names.
+        """
+        self.checked.without_outcome = len(self._open)
+        if self._state is None:
+            return
+        if (self._state / BUNDLES).is_dir():
+            self.checked.bundles = self._check_bundles(self._state / BUNDLES)
+        if all(path.exists() for path in persons_paths(self._state)):
+            self.checked.persons = self._check_persons(self._state)
+        if inputs_path(self._state).is_dir():
+            self.checked.objects = self._check_objects(inputs_path(self._state))
+
+    def _decision(self, record: bytes, head: int, seq: int, policy: bytes) -> None:
+        if policy not in self._policies:
+            self._policies[policy] = seq
+        subject = record.rfind(_SUBJECT, head)
+        if subject >= 0:
+            begin = subject + len(_SUBJECT) - 2
+            self._subjects.setdefault(record[begin : record.find(b'"', begin)], seq)
+        if record.find(b'_object":"sha256:', 0, head) >= 0:
+            for found in _OBJECT.finditer(record, 0, head):
+                self._objects.setdefault(found[1].decode(), seq)
+        if record.endswith(_FORWARDED, 0, head):
+            self._open[str(orjson.loads(record)["id"])] = None
+
+    def digests(self) -> dict[str, int]:
+        """Return the bundles by which something was decided, each with the first such record."""
+        found: dict[str, int] = {}
+        for text, seq in self._policies.items():
+            try:
+                said = orjson.loads(text.removeprefix(_POLICY[:-1]))
+            except orjson.JSONDecodeError:
+                # A value that only looks like it.
+                continue
+            if isinstance(said, dict) and isinstance(said.get("digest"), str):
+                found.setdefault(said["digest"], seq)
+        return found
+
+    def _check_bundles(self, folder: Path) -> int:
+        found = self.digests()
+        for digest, seq in found.items():
+            name = f"{digest.removeprefix('sha256:')}.tar"
+            file = f"{BUNDLES}/{name}"
+            try:
+                _, manifest = unpack(name, (folder / Path(name).name).read_bytes())
+            except OSError:
+                text = "the bundle by which it was decided is missing"
+                raise Damage(file, None, seq, text) from None
+            except PolicyError as error:
+                text = f"the bundle by which it was decided was changed: {error}"
+                raise Damage(file, None, seq, text) from None
+            if not hmac.compare_digest(manifest.digest.encode(), digest.encode()):
+                raise Damage(file, None, seq, "another bundle than the one by which it was decided")
+        return len(found)
+
+    def _check_persons(self, state: Path) -> int:
+        path, key_path = persons_paths(state)
+        try:
+            table = Persons.read(path, key_path)
+        except LedgerBroken as error:
+            text = f"the table of persons was changed: {error}"
+            raise Damage(path.name, None, None, text) from None
+        if not self._has_forgotten:
+            for handle, seq in self._subjects.items():
+                if table.value_of(handle.decode()) is None:
+                    text = "its subject is not in the table of persons, and nobody was forgotten"
+                    raise Damage(path.name, None, seq, text)
+        return len(table.known)
+
+    def _check_objects(self, folder: Path) -> int:
+        there, count = Inputs(folder, self._io).examined(), 0
+        for digest, seq in self._objects.items():
+            if there.get(digest) is False:
+                raise Damage("inputs", None, seq, f"its side object {digest[:19]}… was changed")
+            count += digest in there
+            if digest not in there and not self._has_forgotten:
+                text = f"its side object {digest[:19]}… is missing, and nobody was forgotten"
+                raise Damage("inputs", None, seq, text)
+        return count

@@ -1,0 +1,45 @@
+"""What a ledger is given: the disk, clocks, randomness, and how it is kept."""
+
+from collections.abc import Callable
+from typing import Literal
+
+import msgspec
+
+from sidecar.record.disk import Io
+from sidecar.record.keeping.upkeep import Retention
+from sidecar.record.limits import (
+    CHECKPOINT_EVERY_S,
+    RESERVE_BYTES,
+    SEGMENT_AGE_S_MAX,
+    SEGMENT_BYTES_MAX,
+)
+
+
+class Outside(msgspec.Struct, frozen=True):
+    """What is not the ledger's own: the disk, clocks, randomness, and the bounds of one ledger.
+
+    Args:
+        io: The disk.
+        now_us: The wall clock.
+        monotonic_s: A clock that nobody sets.
+        random_bytes: Randomness.
+        segment_bytes_max: A segment that is larger is full.
+        segment_age_s_max: One that is older is full as well.
+        checkpoint_every_s: What is newer than the last checkpoint can be cut off unseen.
+        durability: What is promised to those who write, and recorded when the ledger is opened.
+        seals: Whether full segments are compressed.
+        retention: How much is kept.
+        reserve_bytes: What is kept back, to record that the disk is full.
+    """
+
+    io: Io
+    now_us: Callable[[], int]
+    monotonic_s: Callable[[], float]
+    random_bytes: Callable[[int], bytes]
+    segment_bytes_max: int = SEGMENT_BYTES_MAX
+    segment_age_s_max: float = SEGMENT_AGE_S_MAX
+    checkpoint_every_s: float = CHECKPOINT_EVERY_S
+    durability: Literal["strict", "group"] = "strict"
+    seals: bool = True
+    retention: Retention = Retention()
+    reserve_bytes: int = RESERVE_BYTES

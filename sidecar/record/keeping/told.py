@@ -1,0 +1,59 @@
+"""What the ledger records of itself: outages, what it found at its start, what it did."""
+
+from collections.abc import Callable
+from typing import Any, Final, Literal
+
+import msgspec
+
+from sidecar.record.canonical import Halves, split
+from sidecar.record.keeping.history import CLOSED, OPENED, PRUNED, History
+from sidecar.record.limits import GROUP_RECORDS_MAX, GROUP_S_MAX
+from sidecar.terms.ids import rfc3339, uuid7
+from sidecar.terms.record import SCHEMA, AdminRecord, AnyRecord, GapRecord, OpsRecord
+
+News = tuple[str, dict[str, Any]]
+_GAP: Final = "ledger.gap"
+
+
+class Outage(msgspec.Struct):
+    """Since when writes are refused, why at first, and how many were."""
+
+    since: str
+    cause: str
+    refused: int = 0
+
+    def news(self) -> News:
+        """Return what tells of it once it is over."""
+        return "ledger.recovered", msgspec.to_builtins(self)
+
+
+def lives(history: History, durability: Literal["strict", "group"]) -> list[News]:
+    """Return what there is to tell at a start: of the last life, and of this one."""
+    window = history.open_window
+    news: list[News] = [(_GAP, dict(window))] if window is not None else []
+    if durability == "group":
+        said = {"records_max": GROUP_RECORDS_MAX, "before_ms_max": int(GROUP_S_MAX * 1000)}
+        news.append((OPENED, {"durability": durability, "window": said}))
+    elif window is not None:
+        news.append((CLOSED, {}))
+    return news
+
+
+class Teller:
+    """Makes the ledger's own records."""
+
+    def __init__(self, now_us: Callable[[], int], random_bytes: Callable[[int], bytes]) -> None:
+        self._now_us, self._random_bytes = now_us, random_bytes
+
+    def halves(self, event: str, detail: dict[str, Any]) -> Halves:
+        """Return a record that says that `event` has happened."""
+        now_us = self._now_us()
+        id, time = uuid7(now_us // 1000, self._random_bytes(10)), rfc3339(now_us)
+        record: AnyRecord
+        if event == _GAP:
+            record = GapRecord(SCHEMA, id, time, "group", **detail)
+        elif event == PRUNED:
+            record = AdminRecord(SCHEMA, id, time, event, detail)
+        else:
+            record = OpsRecord(SCHEMA, id, time, event, detail)
+        return split(record)

@@ -1,0 +1,386 @@
+"""A worker's side of the recorder: `write(record)` is a future that is done when it is durable.
+
+What is written in one turn of the loop goes as one frame, and one timer watches all deadlines: a
+record costs a future and a place in a list. What was not acknowledged is kept and sent again to a
+recorder that was started anew, under the same ids, so that it is written once.
+
+```
+ write ─▶ gathered ─turn▶ frame ─▶ recorder ─▶ Ack ─▶ futures done
+                           └─ deadline: refused, and new calls are refused at once until it answers
+```
+An outcome is never given up: its writer is told that it is late, the frame is kept and sent until
+it is durable, and while one is late nothing new is permitted. What is lost with this process the
+recorder closes as `unknown`.
+"""
+
+import asyncio
+import logging
+import socket
+import time
+from collections.abc import Collection, Mapping, Sequence
+from typing import Protocol
+
+from sidecar.record.canonical import split
+from sidecar.record.fold import Revocations
+from sidecar.record.inputs.beside import anonymous, persons_named
+from sidecar.record.limits import (
+    DURABLE_TIMEOUT_S,
+    FRAME_RECORDS_MAX,
+    OWED_EVERY_S,
+    RECORD_BYTES_MAX,
+    UNACKED_BYTES_MAX,
+    UNACKED_MAX,
+)
+from sidecar.record.recorder import wire
+from sidecar.record.recorder.handles import KnownHandles
+from sidecar.record.recorder.link import Frame, Link
+from sidecar.record.recorder.wire import (
+    Ack,
+    Item,
+    Revoked,
+    SideItem,
+    Took,
+    Welcome,
+    Write,
+    frame,
+)
+from sidecar.terms.errors import RecordError
+from sidecar.terms.record import AnyRecord, DecisionRecord, OutcomeRecord, SideObject
+
+_log = logging.getLogger("sidecar.recorder")
+
+
+class Meter(Protocol):
+    """Counts what comes of records."""
+
+    def written(self, records: Sequence[AnyRecord], seconds: float) -> None:
+        """Take note of records that are durable, and of how long they took."""
+        ...
+
+    def lost(self, count: int, error: RecordError) -> None:
+        """Take note of records that were refused."""
+        ...
+
+
+class RecorderClient:
+    """The ledger as the path sees it, in a process that does not have it.
+
+    Args:
+        meter: Counts.
+        timeout_s: How long a call waits for its record before it is refused.
+    """
+
+    def __init__(self, meter: Meter, timeout_s: float = DURABLE_TIMEOUT_S) -> None:
+        self.revocations = Revocations()
+        self.size = 0
+        self.verifier = ""
+        self._meter = meter
+        self._timeout_s = timeout_s
+        self._loop = asyncio.get_running_loop()
+        self._link: Link | None = None
+        self._welcomed = asyncio.Event()
+        self._is_closed = False
+        self._is_refusing = False
+        self._is_overdue = False
+        self._number = 0
+        self._decisions = Frame(is_outcome=False)
+        self._outcomes = Frame(is_outcome=True)
+        self._has_gathered = False
+        self._unacked: dict[int, Frame] = {}
+        # Acknowledged, and to be sent again to the next recorder until they are durable.
+        self._is_group = False
+        self._unsynced: dict[int, Frame] = {}
+        self._late: dict[str, None] = {}
+        self._count = 0
+        self._bytes = 0
+        self._open: dict[str, None] = {}
+        self._alarm: asyncio.TimerHandle | None = None
+        self._retry: asyncio.TimerHandle | None = None
+        self._handles = KnownHandles(self._say, self._welcomed, timeout_s)
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    @property
+    def is_refusing(self) -> bool:
+        """Return whether calls are refused because records cannot be made durable."""
+        return self._is_refusing or self._is_overdue or bool(self._late) or not self.is_attached
+
+    @property
+    def is_attached(self) -> bool:
+        """Return whether there is a recorder that has said what is so."""
+        return self._welcomed.is_set()
+
+    @property
+    def waiting(self) -> int:
+        """Return how many records are not acknowledged."""
+        return self._count
+
+    async def attach(self, connected: socket.socket) -> None:
+        """Go on with the recorder at the other end; returns when it has said what is so."""
+        if self._link is not None:
+            self._link.end()
+        self._link = None
+        self._welcomed.clear()
+        await self._loop.create_unix_connection(
+            lambda: Link(self.greet, self.heard, self.lost), sock=connected
+        )
+        await self._welcomed.wait()
+
+    def greet(self, link: Link) -> None:
+        """Say who is there, and everything that no recorder has answered for."""
+        # INVARIANT: in one step, so what is gathered from now on goes behind it, and nothing twice.
+        self._link = link
+        link.say(frame(wire.Hello(tuple(self._open))))
+        for sent in (*self._unsynced.values(), *self._unacked.values()):
+            link.say(self._encoded(sent))
+
+    async def attached(self) -> None:
+        """Return when there is a recorder that has said what is so."""
+        await self._welcomed.wait()
+
+    def write(self, record: AnyRecord, side: tuple[SideObject, ...] = ()) -> asyncio.Future[None]:
+        """Return what is done when `record`, and the objects that it names, are durable.
+
+        It fails with RecordError when they are not.
+
+        Raises:
+            RecordError: At once, where there is no hope.
+        """
+        if found := persons_named(record):
+            return asyncio.ensure_future(self._write_without_names(record, found))
+        halves = split(record)
+        is_outcome = isinstance(record, OutcomeRecord)
+        self._check(record.id, halves.size, is_outcome=is_outcome)
+        future = self._loop.create_future()
+        gathered = self._outcomes if is_outcome else self._decisions
+        opens = isinstance(record, DecisionRecord) and record.listener_forwarded
+        if opens:
+            self._open[record.id] = None
+        closes = record.parent if isinstance(record, OutcomeRecord) else None
+        strict = not (is_outcome or isinstance(record, DecisionRecord))
+        gathered.items.append(Item(record.id, halves.head, halves.tail, opens, closes, strict))
+        gathered.futures.append(future)
+        gathered.records.append(record)
+        size = halves.size
+        if side:
+            gathered.side += [SideItem(one.digest, one.data) for one in side]
+            size += sum(len(one.data) for one in side)
+        gathered.size += size
+        self._count += 1
+        self._bytes += size
+        if not self._has_gathered:
+            self._has_gathered = True
+            self._loop.call_soon(self._flush)
+        elif len(gathered.items) >= FRAME_RECORDS_MAX:
+            self._flush()
+        return future
+
+    async def close(self) -> None:
+        """Wait until all is durable, no longer than a call would, and let go."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self._flush()
+        if self._unacked:
+            self._idle.clear()
+            await asyncio.wait([asyncio.ensure_future(self._idle.wait())], timeout=self._timeout_s)
+        for timer in (self._alarm, self._retry):
+            if timer is not None:
+                timer.cancel()
+        if self._link is not None:
+            self._link.end()
+        for sent in self._unacked.values():
+            sent.tell("the ledger is closed")
+
+    # --- sending ---
+
+    def _check(self, id: str, size: int, *, is_outcome: bool) -> None:
+        why = None
+        if size > RECORD_BYTES_MAX:
+            why = f"a record of {size} bytes; at most {RECORD_BYTES_MAX} are kept"
+        elif self._is_closed:
+            why = "the ledger is closed"
+        elif self._count >= UNACKED_MAX or self._bytes >= UNACKED_BYTES_MAX:
+            why = "too many records are waiting for the recorder"
+        elif is_outcome:
+            why = "the outcome is still on its way" if id in self._late else None
+        elif self._is_overdue:
+            why = "the recorder does not answer"
+        elif self._late:
+            why = "outcomes of earlier calls are not recorded yet"
+        if why is not None:
+            error = RecordError(why)
+            self._meter.lost(1, error)
+            raise error
+
+    def _flush(self) -> None:
+        """Send what this turn of the loop has gathered."""
+        self._has_gathered = False
+        if self._outcomes.items:
+            sent, self._outcomes = self._outcomes, Frame(is_outcome=True)
+            self._send(sent)
+        if self._decisions.items:
+            sent, self._decisions = self._decisions, Frame(is_outcome=False)
+            self._send(sent)
+
+    def _send(self, sent: Frame) -> None:
+        self._number += 1
+        sent.number = self._number
+        sent.began_s = time.monotonic()
+        self._unacked[sent.number] = sent
+        if self._link is not None:
+            self._link.say(self._encoded(sent))
+        if self._alarm is None:
+            self._alarm = self._loop.call_later(self._timeout_s, self._expire)
+
+    def _encoded(self, sent: Frame) -> bytearray:
+        # What was acknowledged is owed, like an outcome.
+        is_owed = sent.is_outcome or sent.number in self._unsynced
+        until_us = 0 if is_owed else int((sent.began_s + self._timeout_s) * 1e6)
+        return frame(Write(sent.number, until_us, sent.items, sent.side))
+
+    # --- what comes of it ---
+
+    def heard(self, said: wire.FromRecorder) -> None:
+        """Take one frame of the recorder."""
+        match said:
+            case Ack(number, error):
+                self._acknowledged(number, error)
+            case wire.Synced(number):
+                for old in [one for one in self._unsynced if one <= number]:
+                    del self._unsynced[old]
+            case Revoked(epoch, parties):
+                self.revocations.replace(parties)
+                self._say(Took(epoch))
+            case wire.State(size, is_refusing):
+                self.size, self._is_refusing = size, is_refusing
+            case Welcome():
+                self._welcome(said)
+            case _:
+                self._heard_of_persons(said)
+
+    def _heard_of_persons(self, said: wire.Forget | wire.Handles | wire.Forgot) -> None:
+        match said:
+            case wire.Forget():
+                self._handles.known.clear()
+                # What was made with them goes first.
+                self._flush()
+                self._say(wire.Dropped())
+            case wire.Handles() | wire.Forgot():
+                self._handles.answered(said)
+
+    def _welcome(self, said: Welcome) -> None:
+        self.size, self.verifier = said.size, said.verifier
+        self._is_refusing, self._is_overdue = said.is_refusing, False
+        self._is_group = said.is_group
+        self.revocations.replace(said.revoked)
+        self._say(Took(said.epoch))
+        self._welcomed.set()
+
+    def lost(self, link: Link) -> None:
+        """Take note that the recorder is gone; what is not acknowledged waits for the next."""
+        if link is self._link:
+            self._link = None
+            self._welcomed.clear()
+            self._handles.lost()
+
+    def _say(self, said: wire.FromWorker) -> None:
+        if self._link is not None:
+            self._link.say(frame(said))
+
+    def _acknowledged(self, number: int, error: str | None) -> None:
+        self._is_overdue = False
+        sent = self._unacked.get(number)
+        if sent is None and error is not None and number in self._unsynced:
+            self._send_again()
+            return
+        if sent is None:
+            # It came too late: its writers were refused.
+            return
+        if error is not None and sent.is_outcome:
+            self._keep(sent, error)
+            return
+        self._drop(sent)
+        if error is None:
+            self.size += len(sent.items)
+            if self._is_group:
+                self._unsynced[number] = sent
+            self._meter.written(sent.records, time.monotonic() - sent.began_s)
+        else:
+            self._refuse(sent, error)
+        for item in sent.items:
+            if item.closes is not None:
+                self._open.pop(item.closes, None)
+                self._late.pop(item.id, None)
+        sent.tell(error)
+
+    def _drop(self, sent: Frame) -> None:
+        del self._unacked[sent.number]
+        self._count -= len(sent.items)
+        self._bytes -= sent.size
+        if not self._unacked:
+            self._idle.set()
+
+    def _refuse(self, sent: Frame, error: str) -> None:
+        for item in sent.items:
+            if item.opens:
+                self._open.pop(item.id, None)
+        self._meter.lost(len(sent.items), RecordError(error))
+
+    def _keep(self, sent: Frame, error: str) -> None:
+        """Tell the writers of outcomes that they are late, and keep them."""
+        if not sent.is_late:
+            sent.is_late = True
+            self._late.update((item.id, None) for item in sent.items)
+            self._meter.lost(len(sent.items), RecordError(error))
+            sent.tell(error)
+        self._send_again()
+
+    def _send_again(self) -> None:
+        if self._retry is None and not self._is_closed:
+            self._retry = self._loop.call_later(OWED_EVERY_S, self._send_late)
+
+    def _send_late(self) -> None:
+        self._retry = None
+        if self._link is None or not self._welcomed.is_set():
+            # The next recorder is sent everything.
+            return
+        for sent in (*self._unsynced.values(), *self._unacked.values()):
+            if sent.is_late or sent.number in self._unsynced:
+                self._link.say(self._encoded(sent))
+
+    def _expire(self) -> None:
+        """Refuse what has waited for too long; one timer for all frames."""
+        self._alarm = None
+        due_s = time.monotonic() - self._timeout_s
+        for sent in tuple(self._unacked.values()):
+            if sent.began_s > due_s:
+                self._alarm = self._loop.call_later(sent.began_s - due_s, self._expire)
+                return
+            if sent.is_late:
+                continue
+            self._is_overdue = True
+            text = "the record was not durable in time"
+            if sent.is_outcome:
+                self._keep(sent, text)
+                continue
+            self._drop(sent)
+            self._refuse(sent, text)
+            sent.tell(text)
+
+    # --- persons ---
+
+    def known_handles(self) -> Mapping[str, str]:
+        """Return the handles that this process has been told, live."""
+        return self._handles.known
+
+    async def handles(self, persons: Collection[str]) -> Mapping[str, str]:
+        """Return the durable handles of `persons`. Raises RecordError."""
+        return await self._handles.of(persons)
+
+    async def forget(self, person: str) -> bool:
+        """Erase a person; return whether there was one. Raises RecordError."""
+        return await self._handles.erase(person)
+
+    async def _write_without_names(self, record: AnyRecord, persons: Collection[str]) -> None:
+        await self.write(anonymous(record, await self.handles(persons)))

@@ -1,0 +1,205 @@
+"""What a worker and the recorder say to each other: a length, then one msgpack array.
+
+```
+worker   ─▶ Hello(open)  Write(number, until, items, side)  Took(epoch)
+            AskHandles   Erase(person)                      Dropped
+recorder ─▶ Welcome(…)   Ack(number, error)  Synced(number) Revoked(epoch, parties)
+            Handles      Forgot      Forget                 State(size, refusing)
+```
+A `Write` carries what a worker has gathered in one turn of its loop, and is acknowledged as a
+whole. Both ends are one descriptor pair that the supervisor made: nobody else can speak here, and
+nothing has a name that could be taken.
+"""
+
+import struct
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from sidecar.record.limits import WIRE_BYTES_MAX
+
+_LENGTH: Final = struct.Struct("<I")
+
+
+class Item(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One record on its way.
+
+    Args:
+        id: The record's own: one that is there already is not written again.
+        head: The record's bytes before its place in the log.
+        tail: Those behind it.
+        opens: Whether an outcome must follow.
+        closes: The decision whose outcome this is.
+        strict: Whether it has to be durable, whatever the ledger promises for others.
+    """
+
+    id: str
+    head: bytes
+    tail: bytes
+    opens: bool = False
+    closes: str | None = None
+    strict: bool = False
+
+
+class SideItem(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """An object that must be durable before the records of its frame."""
+
+    digest: str
+    data: bytes
+
+
+class Hello(msgspec.Struct, frozen=True, array_like=True, tag="hello"):
+    """The first frame of a worker: the decisions whose outcome it still owes."""
+
+    open: tuple[str, ...] = ()
+
+
+class Write(msgspec.Struct, frozen=True, array_like=True, tag="write"):
+    """Records to be made durable, all or none.
+
+    Args:
+        number: Grows by one with each frame of a worker's life, also over connections.
+        until_us: On the machine's monotonic clock: later than this nobody waits any more, and what
+            was not written is not written. 0 for what must be written whenever it can be.
+        items: The records.
+        side: Objects that must be durable before them.
+    """
+
+    number: int
+    until_us: int
+    items: list[Item]
+    side: list[SideItem] = []
+
+
+class Took(msgspec.Struct, frozen=True, array_like=True, tag="took"):
+    """The worker judges by this epoch of the revocations from now on."""
+
+    epoch: int
+
+
+class AskHandles(msgspec.Struct, frozen=True, array_like=True, tag="ask_handles"):
+    """The worker needs handles of persons."""
+
+    number: int
+    persons: list[str]
+
+
+class Erase(msgspec.Struct, frozen=True, array_like=True, tag="erase"):
+    """Erase a person; from the supervisor alone."""
+
+    number: int
+    person: str
+
+
+class Dropped(msgspec.Struct, frozen=True, array_like=True, tag="dropped"):
+    """No handle is remembered any more, and what was made with them has been sent."""
+
+
+class Welcome(msgspec.Struct, frozen=True, array_like=True, tag="welcome"):
+    """The first frame of the recorder: what is so."""
+
+    size: int
+    is_refusing: bool
+    epoch: int
+    revoked: tuple[str, ...]
+    verifier: str
+    is_group: bool = False
+
+
+class Ack(msgspec.Struct, frozen=True, array_like=True, tag="ack"):
+    """What came of a frame: durable, or the text that says why not."""
+
+    number: int
+    error: str | None = None
+
+
+class Synced(msgspec.Struct, frozen=True, array_like=True, tag="synced"):
+    """The frames up to this number, acknowledged before, are durable: none is to be sent again."""
+
+    number: int
+
+
+class Revoked(msgspec.Struct, frozen=True, array_like=True, tag="revoked"):
+    """Who is revoked now; to be answered with `Took`."""
+
+    epoch: int
+    parties: tuple[str, ...]
+
+
+class State(msgspec.Struct, frozen=True, array_like=True, tag="state"):
+    """How the ledger is, whenever it has changed."""
+
+    size: int
+    is_refusing: bool
+
+
+class Handles(msgspec.Struct, frozen=True, array_like=True, tag="handles"):
+    """The handles that were asked for, durable; or why there are none."""
+
+    number: int
+    handles: dict[str, str] = {}
+    error: str | None = None
+
+
+class Forget(msgspec.Struct, frozen=True, array_like=True, tag="forget"):
+    """Remember no handles any more; to be answered with `Dropped`."""
+
+
+class Forgot(msgspec.Struct, frozen=True, array_like=True, tag="forgot"):
+    """Whether there was such a person; or why that could not be done."""
+
+    number: int
+    was_known: bool = False
+    error: str | None = None
+
+
+FromWorker = Hello | Write | Took | AskHandles | Erase | Dropped
+FromRecorder = Welcome | Ack | Synced | Revoked | State | Handles | Forget | Forgot
+
+_encode_into: Final = msgspec.msgpack.Encoder().encode_into
+read_worker: Final[Callable[[bytes], FromWorker]] = msgspec.msgpack.Decoder(FromWorker).decode
+read_recorder: Final[Callable[[bytes], FromRecorder]] = msgspec.msgpack.Decoder(FromRecorder).decode
+
+
+class Garbled(Exception):
+    """The other side does not speak this language: the connection is of no use any more."""
+
+
+def frame(said: FromWorker | FromRecorder) -> bytearray:
+    """Return one frame."""
+    data = bytearray(_LENGTH.size)
+    _encode_into(said, data, _LENGTH.size)
+    _LENGTH.pack_into(data, 0, len(data) - _LENGTH.size)
+    return data
+
+
+class Frames:
+    """Cuts a stream into frames; what has come of one that is not whole is joined once."""
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+        self._have = 0
+        self._need = _LENGTH.size
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Return the bodies that are whole now. Raises Garbled for one that is too long."""
+        self._pieces.append(data)
+        self._have += len(data)
+        if self._have < self._need:
+            return []
+        whole = data if len(self._pieces) == 1 else b"".join(self._pieces)
+        found: list[bytes] = []
+        at, self._need = 0, _LENGTH.size
+        while self._have - at >= _LENGTH.size:
+            (length,) = _LENGTH.unpack_from(whole, at)
+            if length > WIRE_BYTES_MAX:
+                raise Garbled(f"a frame of {length} bytes")
+            if self._have - at - _LENGTH.size < length:
+                self._need = _LENGTH.size + length
+                break
+            at += _LENGTH.size + length
+            found.append(whole[at - length : at])
+        self._pieces = [whole[at:]] if at < self._have else []
+        self._have -= at
+        return found

@@ -1,0 +1,190 @@
+"""Sealed segments: a segment that is full, compressed, read-only, byte for byte the same inside.
+
+It is made aside, synced, read back, and only then takes the place of the open form; a crash leaves
+the one, the other, or both, and readers prefer the open form. Sealing is done in small steps on the
+committer's thread, between batches: nothing runs beside the writer, and no batch waits for long.
+"""
+
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager, suppress
+from hashlib import sha256
+from io import RawIOBase
+from pathlib import Path
+from typing import IO, Final, cast
+
+import zstandard
+
+from sidecar.record import disk
+from sidecar.record.disk import NEW, READ, READ_ONLY, Io
+from sidecar.record.limits import SEAL_STEP_BYTES, SEAL_SYNC_BYTES, WINDOW_BYTES_MAX
+from sidecar.record.segments.segment import SEALED, Reader
+
+# Enough for what a frame says of itself (RFC 8878 §3.1.1.1).
+_FRAME_HEADER_BYTES: Final = 18
+
+
+class NotSealed(Exception):
+    """A sealed segment cannot be read back."""
+
+
+class _Compressed(RawIOBase):
+    """The bytes of a file as zstandard asks for them: one after the other."""
+
+    def __init__(self, io: Io, fd: int) -> None:
+        super().__init__()
+        self._io, self._fd, self._offset = io, fd, 0
+
+    def read(self, size: int = -1) -> bytes:
+        """Return what comes next."""
+        found = self._io.read(self._fd, size, self._offset)
+        self._offset += len(found)
+        return found
+
+
+class _Inside:
+    """What a sealed segment holds, read forwards."""
+
+    def __init__(self, io: Io, fd: int) -> None:
+        decompressor = zstandard.ZstdDecompressor(max_window_size=WINDOW_BYTES_MAX)
+        self._at = 0
+        try:
+            self.size = zstandard.frame_content_size(io.read(fd, _FRAME_HEADER_BYTES, 0))
+            # Whatever stands behind the frame must be one as well, and is thus seen.
+            self._stream = decompressor.stream_reader(
+                cast(IO[bytes], _Compressed(io, fd)), read_across_frames=True, closefd=False
+            )
+        except zstandard.ZstdError as error:
+            raise NotSealed(str(error)) from None
+        if self.size < 0:
+            raise NotSealed("it does not say how long it is")
+
+    def read(self, size: int, offset: int) -> bytes:
+        """Return up to `size` bytes from `offset`, which is never before what was read."""
+        try:
+            while self._at < offset:
+                skipped = self._stream.read(min(offset - self._at, SEAL_STEP_BYTES))
+                if not skipped:
+                    return b""
+                self._at += len(skipped)
+            found = self._stream.read(size)
+            self._at += len(found)
+            if self._at >= self.size and self._stream.read(1):
+                raise NotSealed("it is longer than it says")
+        except zstandard.ZstdError as error:
+            raise NotSealed(str(error)) from None
+        return found
+
+
+@contextmanager
+def opened(io: Io, path: Path) -> Iterator[tuple[Reader, int]]:
+    """Open a segment in either form: how its bytes are read, forwards, and how many there are.
+
+    Raises:
+        NotSealed: It is sealed and cannot be read back.
+    """
+    fd, is_sealed = _open(io, path)
+    try:
+        if is_sealed:
+            inside = _Inside(io, fd)
+            yield inside.read, inside.size
+        else:
+            yield lambda size, offset: io.read(fd, size, offset), io.fstat(fd).st_size
+    finally:
+        disk.let_go(io, fd)
+
+
+def _open(io: Io, path: Path) -> tuple[int, bool]:
+    if path.name.endswith(SEALED):
+        return io.open(path, READ), True
+    try:
+        return io.open(path, READ), False
+    except FileNotFoundError:
+        # It may have been sealed since its name was read.
+        with suppress(FileNotFoundError):
+            return io.open(sealed_path(path), READ), True
+        raise
+
+
+def sealed_path(path: Path) -> Path:
+    """Return where the sealed form of the segment at `path` stands."""
+    return path.with_name(f"{path.name}{SEALED}")
+
+
+def sealing(io: Io, path: Path) -> Iterator[None]:
+    """Seal the full segment at `path`, a step at a time.
+
+    Raises:
+        OSError: The disk did not take it, or did not give it back; the open form still stands.
+    """
+    temporary = sealed_path(path).with_name(f"{path.name}{SEALED}.tmp")
+    try:
+        digest = yield from _compress(io, path, temporary)
+        yield from _read_back(io, temporary, digest)
+        io.rename(temporary, sealed_path(path))
+        disk.sync_folder(io, path.parent)
+    except OSError:
+        with suppress(OSError):
+            io.unlink(temporary)
+        raise
+    yield
+    io.unlink(path)
+    disk.sync_folder(io, path.parent)
+
+
+def _compress(io: Io, path: Path, temporary: Path) -> Generator[None, None, bytes]:
+    """Write the sealed form aside, durable and read-only; return the digest of what is inside."""
+    source = io.open(path, READ)
+    try:
+        fd = io.open(temporary, NEW)
+        try:
+            digest = yield from _copy(io, source, fd)
+            io.chmod(fd, READ_ONLY)
+            io.fsync(fd)
+        finally:
+            disk.let_go(io, fd)
+    finally:
+        disk.let_go(io, source)
+    return digest
+
+
+def _copy(io: Io, source: int, fd: int) -> Generator[None, None, bytes]:
+    digest, unsynced, offset, size = sha256(), 0, 0, io.fstat(source).st_size
+    made = zstandard.ZstdCompressor(write_checksum=True).compressobj(size=size)
+    while offset < size:
+        data = io.read(source, SEAL_STEP_BYTES, offset)
+        if not data:
+            raise OSError(None, "a segment became shorter")
+        offset += len(data)
+        digest.update(data)
+        unsynced += _write(io, fd, made.compress(data))
+        if unsynced >= SEAL_SYNC_BYTES:
+            # A little at a time: what is synced at the end would hold up the next batch.
+            io.fdatasync(fd)
+            unsynced = 0
+        yield
+    _write(io, fd, made.flush())
+    return digest.digest()
+
+
+def _write(io: Io, fd: int, data: bytes) -> int:
+    if data:
+        disk.write_all(io, fd, data)
+    return len(data)
+
+
+def _read_back(io: Io, path: Path, expected: bytes) -> Generator[None, None, None]:
+    """Compare what is inside with what went in."""
+    digest, offset = sha256(), 0
+    fd = io.open(path, READ)
+    try:
+        inside = _Inside(io, fd)
+        while data := inside.read(SEAL_STEP_BYTES, offset):
+            offset += len(data)
+            digest.update(data)
+            yield
+    except NotSealed as error:
+        raise OSError(None, f"a sealed segment cannot be read back: {error}") from None
+    finally:
+        disk.let_go(io, fd)
+    if digest.digest() != expected:
+        raise OSError(None, "a sealed segment does not hold what went in")

@@ -1,0 +1,341 @@
+"""The one writer: accepted and synced, lives that did not end, clocks that are set, full disks."""
+
+import errno
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sidecar.record.canonical import Halves, split
+from sidecar.record.commit import Committer
+from sidecar.record.disk import DISK, Io
+from sidecar.record.fold import Revocations, revoke
+from sidecar.record.ledger import ledger_paths
+from sidecar.record.limits import GROUP_RECORDS_MAX
+from sidecar.record.recovery import identify, lock
+from sidecar.record.verify import verify
+from sidecar.terms.errors import RecordError
+from sidecar.terms.words import CallId
+from tests.record import sample
+from tests.record.faulty import FaultyDisk
+from tests.record.sample import TIME, admin
+
+
+def opened(
+    state: Path, io: Io = DISK, clock: sample.Clock | None = None, **bounds: Any
+) -> Committer:
+    """Return a writer that no thread drives."""
+    folder, key_file = ledger_paths(state)
+    folds = bounds.pop("folds", ())
+    outside = sample.outside(io, clock, **bounds)
+    fd = lock(io, folder)
+    who = identify(io, folder, key_file, "test", os.urandom)
+    return Committer(folder, fd, who, folds, outside)
+
+
+def batch(*numbers: int) -> list[Halves]:
+    return [split(admin(number)) for number in numbers]
+
+
+def events(state: Path) -> list[str]:
+    found = [one for one in sample.records(state) if one["kind"] != "admin"]
+    return [one.get("event", one["kind"]) for one in found]
+
+
+def kill(committer: Committer) -> None:
+    """End without a farewell, as a kill does: what was written is in the hands of the machine."""
+    committer._segment.close()
+    os.close(committer._folder_fd)
+
+
+def is_intact(state: Path) -> bool:
+    from sidecar.record.proof import identity
+
+    folder, key_file = ledger_paths(state)
+    who = identity.load(DISK, key_file)
+    return verify(folder, who.verifier, who.last_signed(DISK)).intact
+
+
+# --- accepted and synced ---
+
+
+def test_what_is_accepted_is_written_and_not_synced(tmp_path):
+    disk = FaultyDisk()
+    committer = opened(tmp_path, disk)
+    committer.commit(batch(0))
+    before = disk.calls.count("fdatasync")
+
+    committer.accept(batch(1, 2))
+
+    assert (committer.size, committer.accepted) == (1, 3)
+    assert disk.calls.count("fdatasync") == before
+    assert sample.ids(tmp_path) == ["id-0", "id-1", "id-2"]
+    committer.close()
+    assert is_intact(tmp_path)
+
+
+def test_what_is_accepted_is_synced_within_the_window(tmp_path):
+    clock = sample.Clock()
+    committer = opened(tmp_path, clock=clock)
+    committer.accept(batch(0))
+    early = committer.due_s()
+    clock.now_s += 0.06
+    late = committer.due_s()
+
+    committer.tend()
+
+    assert 0 < early <= 0.05
+    assert late == 0
+    assert (committer.size, committer.accepted) == (1, 1)
+    committer.close()
+
+
+def test_a_window_that_is_full_is_synced_by_the_next(tmp_path):
+    committer = opened(tmp_path)
+    committer.accept(batch(*range(GROUP_RECORDS_MAX - 1)))
+    before = committer.size
+    committer.accept(batch(5000))
+
+    assert before == 0
+    assert committer.size == committer.accepted == GROUP_RECORDS_MAX
+    committer.close()
+
+
+def test_a_durable_record_makes_durable_what_was_accepted_before(tmp_path):
+    revocations = Revocations()
+    committer = opened(tmp_path, folds=(revocations,))
+    committer.accept([split(revoke("agent:a", "root", id=CallId("id-r"), time=TIME))])
+    before = revocations.is_revoked("agent:a")
+
+    committer.commit(batch(1))
+
+    assert not before
+    assert revocations.is_revoked("agent:a")
+    assert committer.size == 2
+    committer.close()
+
+
+@pytest.mark.parametrize("call", ["fdatasync", "write", "stat"])
+def test_what_was_accepted_is_written_again_after_a_failure(tmp_path, call):
+    disk, clock = FaultyDisk(), sample.Clock()
+    committer = opened(tmp_path, disk, clock)
+    committer.accept(batch(0, 1))
+    disk.fails = lambda _, name: errno.EIO if name == call else 0
+    with pytest.raises(RecordError):
+        committer.commit(batch(2))
+    clock.now_s += 2
+    committer.tend()
+    kept = committer.accepted
+    disk.fails = lambda _, _name: 0
+
+    committer.commit(batch(3))
+    committer.close()
+
+    assert kept == 2
+    assert sample.ids(tmp_path) == ["id-0", "id-1", "id-3"]
+    assert is_intact(tmp_path)
+
+
+def test_what_was_accepted_is_written_again_although_nobody_writes_more(tmp_path):
+    disk, clock = FaultyDisk(), sample.Clock()
+    committer = opened(tmp_path, disk, clock)
+    committer.accept(batch(0, 1))
+    disk.fails = lambda _, name: errno.EIO if name == "fdatasync" else 0
+    clock.now_s += 2
+    committer.tend()
+    was_refusing = committer.is_refusing
+    disk.fails = lambda _, _name: 0
+    clock.now_s += 2
+
+    committer.tend()
+
+    assert was_refusing
+    assert not committer.is_refusing
+    assert committer.size == 2
+    assert committer.has_news
+    committer.commit([])
+    committer.close()
+    assert events(tmp_path) == ["ledger.recovered"]
+
+
+# --- lives ---
+
+
+def test_a_life_that_did_not_end_leaves_a_gap_record(tmp_path):
+    committer = opened(tmp_path, durability="group")
+    committer.commit(batch(0))
+    kill(committer)
+
+    committer = opened(tmp_path, durability="group")
+    committer.commit(batch(1))
+    committer.close()
+
+    assert events(tmp_path) == ["ledger.opened", "gap", "ledger.opened", "ledger.closed"]
+    (gap,) = [one for one in sample.records(tmp_path) if one["kind"] == "gap"]
+    assert (gap["reason"], gap["records_max"], gap["before_ms_max"]) == ("group", 1000, 50)
+
+
+def test_a_life_that_ended_leaves_none(tmp_path):
+    for number in range(3):
+        committer = opened(tmp_path, durability="group")
+        committer.commit(batch(number))
+        committer.close()
+
+    assert events(tmp_path) == ["ledger.opened", "ledger.closed"] * 3
+
+
+def test_a_gap_is_told_once_also_by_a_strict_life(tmp_path):
+    committer = opened(tmp_path, durability="group")
+    committer.commit(batch(0))
+    kill(committer)
+    for number in range(1, 3):
+        committer = opened(tmp_path)
+        committer.commit(batch(number))
+        committer.close()
+
+    assert events(tmp_path) == ["ledger.opened", "gap", "ledger.closed"]
+
+
+def test_a_strict_life_that_is_killed_leaves_no_gap(tmp_path):
+    committer = opened(tmp_path)
+    committer.commit(batch(0))
+    kill(committer)
+    committer = opened(tmp_path)
+    committer.commit(batch(1))
+    committer.close()
+
+    assert events(tmp_path) == []
+
+
+def test_a_life_is_remembered_across_segments(tmp_path):
+    committer = opened(tmp_path, durability="group", segment_bytes_max=400)
+    for number in range(9):
+        committer.commit(batch(number))
+    kill(committer)
+    committer = opened(tmp_path)
+    committer.commit(batch(9))
+    committer.close()
+
+    assert "gap" in events(tmp_path)
+
+
+# --- the clock ---
+
+
+@pytest.mark.parametrize(
+    ("step_s", "told"), [(3600, True), (-3600, True), (0.6, True), (0.4, False), (-0.4, False)]
+)
+def test_a_clock_that_is_set_is_told(tmp_path, step_s, told):
+    clock = sample.Clock()
+    skew = [0]
+    outside = sample.outside(clock=clock)
+    import msgspec
+
+    outside = msgspec.structs.replace(outside, now_us=lambda: clock.now_us() + skew[0])
+    folder, key_file = ledger_paths(tmp_path)
+    fd = lock(DISK, folder)
+    who = identify(DISK, folder, key_file, "test", os.urandom)
+    committer = Committer(folder, fd, who, (), outside)
+    for _ in range(5):
+        clock.now_s += 2
+        committer.tend()
+    before = committer.has_news
+    skew[0] = int(step_s * 1e6)
+    clock.now_s += 2
+    committer.tend()
+    committer.commit(batch(0))
+    committer.close()
+
+    assert not before
+    found = [one for one in sample.records(tmp_path) if one["kind"] == "ops"]
+    assert [one["event"] for one in found] == (["ledger.clock_step"] if told else [])
+    if told:
+        assert abs(found[0]["detail"]["step_ms"] - step_s * 1000) < 2
+
+
+# --- space and permission ---
+
+
+class FullDisk(FaultyDisk):
+    """Has room for so many bytes; what is unlinked or cut gives them back."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+        self.free: float = float("inf")
+
+    def write(self, fd: int, data: bytes) -> int:
+        if self.free < len(data):
+            taken = super().write(fd, data[: int(self.free)]) if self.free else 0
+            self.free -= taken
+            raise OSError(self.number, os.strerror(self.number))
+        self.free -= len(data)
+        return super().write(fd, data)
+
+    def ftruncate(self, fd: int, size: int) -> None:
+        self.free += os.fstat(fd).st_size - size
+        super().ftruncate(fd, size)
+
+    def unlink(self, path: Path) -> None:
+        self.free += path.stat().st_size
+        super().unlink(path)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT], ids=lambda n: errno.errorcode[n])
+def test_a_full_disk_is_told_while_it_is_full(tmp_path, number):
+    disk = FullDisk(number)
+    committer = opened(tmp_path, disk)
+    committer.commit(batch(0))
+    disk.free = 10
+
+    for refused in (1, 2, 3):
+        with pytest.raises(RecordError, match="cannot be made durable"):
+            committer.commit(batch(refused))
+    while_full = events(tmp_path)
+    has_reserve = (tmp_path / "ledger" / "reserve").exists()
+    disk.free = float("inf")
+    committer.commit(batch(4))
+    committer.close()
+
+    assert while_full == ["ledger.disk_full"]
+    assert not has_reserve or (tmp_path / "ledger" / "reserve").stat().st_size
+    assert events(tmp_path) == ["ledger.disk_full", "ledger.recovered"]
+    assert sample.ids(tmp_path) == ["id-0", "id-4"]
+    assert (tmp_path / "ledger" / "reserve").stat().st_size == 4096
+    assert is_intact(tmp_path)
+
+
+def test_a_permission_that_is_taken_away_is_seen_within_a_second(tmp_path):
+    clock = sample.Clock()
+    committer = opened(tmp_path, clock=clock)
+    committer.commit(batch(0))
+    (tmp_path / "ledger").chmod(0o500)
+    clock.now_s += 1
+    committer.tend()
+    was_refusing = committer.is_refusing
+    with pytest.raises(RecordError, match="Permission denied"):
+        committer.commit(batch(1))
+    (tmp_path / "ledger").chmod(0o700)
+    committer.commit(batch(2))
+    committer.close()
+
+    assert was_refusing
+    assert sample.ids(tmp_path) == ["id-0", "id-2"]
+    assert is_intact(tmp_path)
+
+
+def test_a_segment_that_may_not_be_written_is_seen_within_a_second(tmp_path):
+    clock = sample.Clock()
+    committer = opened(tmp_path, clock=clock)
+    committer.commit(batch(0))
+    (segment,) = sample.segments(tmp_path)
+    segment.chmod(0)
+    clock.now_s += 1
+    committer.tend()
+
+    assert committer.is_refusing
+    segment.chmod(0o600)
+    committer.commit(batch(1))
+    committer.close()
+    assert sample.ids(tmp_path) == ["id-0", "id-1"]
