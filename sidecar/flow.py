@@ -1,4 +1,4 @@
-"""THE PATH: parse → know → decide → enforce → record, in one function, `carry`. Read this first.
+"""THE PATH: parse → know → decide → enforce → record, in one function, `travel`. Read it first.
 
 ```
 intercept ─Call▶ parse ─Request▶ know ─facts▶ decide ─Decision▶ enforce ─▶ record ─▶ forward ─▶
@@ -8,32 +8,41 @@ outcome
 Laws that hold here (DESIGN §1): one immutable bundle a call; doubt is a denial with a reason
 code; the record is durable before `carry` returns, whatever it returns; what happened upstream is
 a second record, written by `settle`.
+
+`travel` does no I/O: it yields the facts that it needs and is sent those that could be had. `begin`
+runs it as far as it goes without waiting, which for most calls is to a record on its way to the
+disk; `finish` waits for the rest; `carry` is both.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable
-from typing import Protocol
+import time
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from typing import Protocol, TypeAlias
 
 import msgspec
 
 from sidecar.decide import decide, denial, standing_facts
+from sidecar.facts import asking
+from sidecar.facts.asking import FactSource, Stops
 from sidecar.policy.bundle import Bundle
-from sidecar.record.write import decision_record
+from sidecar.record.inputs import Secrets
+from sidecar.record.persons import persons_of
+from sidecar.record.write import Keeping, applied, decision_record
 from sidecar.terms.answer import Answer, Await, Forward, Refusal, Refuse
 from sidecar.terms.call import Call, Json
-from sidecar.terms.decision import Decision, FactKey, Facts, NeedFacts
-from sidecar.terms.errors import EnforceError, FactUnavailable, ParseError
+from sidecar.terms.decision import Decision, FactKey, Facts, NeedFacts, Obligation
+from sidecar.terms.errors import EnforceError, ParseError
 from sidecar.terms.reasons import Reason, reason
-from sidecar.terms.record import SCHEMA, AnyRecord, OutcomeRecord
+from sidecar.terms.record import SCHEMA, AnyRecord, DecisionRecord, OutcomeRecord, SideObject
 from sidecar.terms.request import Inner, ParseProblem, ParseStatus, Request
+from sidecar.terms.spent import DECIDE, ENFORCE, FACTS, PARSE, RECORD, Spent, Timed, untimed
 from sidecar.terms.words import CallId
 
 # Calls inside calls inside calls: SQL in a tool argument in a batch is three.
 PARTS_DEPTH_MAX = 3
 # A rule may need a fact to know which fact it needs; more rounds than this is a loop.
 FACT_ROUNDS_MAX = 3
-FACTS_DEADLINE_S = 1.0
 
 _log = logging.getLogger("sidecar.flow")
 
@@ -41,16 +50,19 @@ _log = logging.getLogger("sidecar.flow")
 class Ledger(Protocol):
     """Where records become durable."""
 
-    async def write(self, record: AnyRecord) -> None:
-        """Return when `record` is durable. Raises RecordError, and then nothing may be answered."""
+    def write(self, record: AnyRecord, side: tuple[SideObject, ...] = ()) -> Awaitable[None]:
+        """Return what is done when `record` is durable, and the objects it names before it.
+
+        RecordError, raised or awaited, says that it is not; then nothing may be answered.
+        """
         ...
 
+    def known_handles(self) -> Mapping[str, str]:
+        """Return the handles that are at hand, live: `type:id` → handle."""
+        ...
 
-class FactSource(Protocol):
-    """Where facts come from."""
-
-    async def fetch(self, keys: frozenset[FactKey]) -> Facts:
-        """Return the facts that can be had; a key that is left out is a missing fact."""
+    async def handles(self, persons: Collection[str]) -> Mapping[str, str]:
+        """Return the handles of `persons`, durable. Raises RecordError."""
         ...
 
 
@@ -62,6 +74,50 @@ class Path(msgspec.Struct, frozen=True):
     facts: FactSource
     new_id: Callable[[], CallId]
     now: Callable[[], str]
+    # Where the seconds of each call went (`terms.spent.STAGES`).
+    timed: Timed = untimed
+    clock_s: Callable[[], float] = time.perf_counter
+    # Those of the state folder, where there is one.
+    secrets: Secrets = msgspec.field(default_factory=Secrets.passing)
+
+
+class Carried(msgspec.Struct, frozen=True):
+    """One call at the end of the path: everything that its record and its answer are made of.
+
+    Args:
+        said: What the PDP said.
+        decision: What it came to after enforcement.
+        payload: What is forwarded where it is permitted.
+    """
+
+    call: Call
+    bundle: Bundle
+    request: Request
+    said: Decision
+    decision: Decision
+    payload: dict[str, Json]
+    facts: Facts
+    spent: Spent
+
+
+Travel: TypeAlias = Stops[Carried]
+
+
+class Begun(msgspec.Struct, frozen=True):
+    """A call that waits for its record alone: `answer` holds once `written` is done."""
+
+    call: Call
+    answer: Answer
+    written: "asyncio.Future[None]"
+
+
+class Waits(msgspec.Struct, frozen=True):
+    """A call that waits for facts."""
+
+    call: Call
+    path: Path
+    travel: Travel
+    wanted: frozenset[FactKey]
 
 
 async def carry(call: Call, path: Path) -> Answer:
@@ -70,22 +126,78 @@ async def carry(call: Call, path: Path) -> Answer:
     Raises:
         RecordError: The decision could not be recorded; answer 503 or the protocol's equivalent.
     """
-    bundle = path.bundle()
-    request = _unread(call, bundle, reason("internal"), "not read")
+    return await finish(begin(call, path))
+
+
+def begin(call: Call, path: Path) -> Begun | Waits:
+    """Carry one call as far as it goes without waiting."""
+    spent = Spent(path.clock_s)
+    travelling = travel(call, path.bundle(), path.facts.at_hand, spent)
+    wanted = asking.next_stop(travelling, None)
+    if isinstance(wanted, Carried):
+        return _recorded(wanted, path)
+    return Waits(call, path, travelling, wanted)
+
+
+async def finish(begun: Begun | Waits) -> Answer:
+    """Return the answer to a call that was begun; its record is durable. Raises RecordError."""
+    if isinstance(begun, Waits):
+        stop: frozenset[FactKey] | Carried = begun.wanted
+        while not isinstance(stop, Carried):
+            stop = await asking.after_facts(begun.travel, begun.path.facts, stop)
+        begun = _recorded(stop, begun.path)
+    await begun.written
+    return begun.answer
+
+
+def travel(call: Call, bundle: Bundle, at_hand: asking.AtHand, spent: Spent) -> Travel:
+    """Take one call down the path, up to what is recorded of it."""
+    request: Request | None = None
     facts: Facts = {}
     payload = call.payload
     try:
         request = understand(call, bundle)
-        said, facts = await judge(request, bundle, path.facts)
+        spent.lap(PARSE)
+        said, facts = yield from judging(request, bundle, at_hand, spent)
         decision, payload = enforce(call, request, said, bundle)
     except Exception:  # noqa: BLE001 - the one edge of the package, see below
         # INVARIANT: the one place where our own mistakes end; they end as a recorded denial.
         _log.exception("call %s failed inside the sidecar", call.id)
+        request = request or _unread(call, bundle, reason("internal"), "not read")
         said = decision = denial(request, bundle, reason("internal"), "the sidecar failed")
-    record = decision_record(call, request, said, decision, facts, bundle)
-    # Why before the answer: a crash between the two must lose the answer, never the record.
-    await path.ledger.write(record)
-    return _answer(call, request, decision, payload, bundle)
+    spent.lap(ENFORCE)
+    return Carried(call, bundle, request, said, decision, payload, facts, spent)
+
+
+def _recorded(carried: Carried, path: Path) -> Begun:
+    """Send the record on its way. Why before the answer: a crash loses the answer, never it."""
+    persons, known = persons_of(carried.request), path.ledger.known_handles()
+    for person in persons:
+        if person not in known:
+            written = asyncio.ensure_future(_named(carried, path, persons))
+            break
+    else:
+        record, side = _record(carried, path, known)
+        written = asyncio.ensure_future(path.ledger.write(record, side))
+    carried.spent.lap(RECORD)
+    path.timed(carried.spent.took_s)
+    return Begun(carried.call, _answer(carried), written)
+
+
+async def _named(carried: Carried, path: Path, persons: list[str]) -> None:
+    """Record a call of somebody who was not seen before; the handle is durable first."""
+    known = await path.ledger.handles(persons)
+    record, side = _record(carried, path, known)
+    await path.ledger.write(record, side)
+
+
+def _record(
+    carried: Carried, path: Path, handles: Mapping[str, str]
+) -> tuple[DecisionRecord, tuple[SideObject, ...]]:
+    return decision_record(
+        carried.call, carried.request, carried.said, carried.decision, carried.facts,
+        Keeping(carried.bundle, handles, path.secrets),
+    )  # fmt: skip
 
 
 def understand(call: Call, bundle: Bundle) -> Request:
@@ -106,10 +218,12 @@ def understand(call: Call, bundle: Bundle) -> Request:
         return _unread(call, bundle, reason("targets.none"), "the call names no target")
     if parsed.inner and call.depth >= PARTS_DEPTH_MAX:
         return _unread(call, bundle, reason("parts.depth"), "calls inside calls nested too deeply")
-    parts = tuple(
-        msgspec.structs.replace(understand(_inner_call(call, inner), bundle), at=inner.at)
-        for inner in parsed.inner
-    )
+    parts: tuple[Request, ...] = ()
+    if parsed.inner:
+        parts = tuple(
+            msgspec.structs.replace(understand(_inner_call(call, inner), bundle), at=inner.at)
+            for inner in parsed.inner
+        )
     return Request(
         id=call.id,
         time=call.time,
@@ -123,15 +237,29 @@ def understand(call: Call, bundle: Bundle) -> Request:
         targets=parsed.targets,
         context=_context(call),
         request={call.protocol: parsed.native},
-        parse=_joined(parsed.parse, parts),
+        parse=_joined(parsed.parse, parts) if parts else parsed.parse,
         combine=parsed.combine,
         parts=parts,
         parent=call.parent,
     )
 
 
-async def judge(request: Request, bundle: Bundle, source: FactSource) -> tuple[Decision, Facts]:
+async def judge(request: Request, bundle: Bundle, source: asking.Fetches) -> tuple[Decision, Facts]:
     """Return the PDP's decision and the facts it was made from."""
+    judged = judging(request, bundle, asking.nothing_at_hand, Spent(time.perf_counter))
+    stop = asking.next_stop(judged, None)
+    while isinstance(stop, frozenset):
+        stop = await asking.after_facts(judged, source, stop)
+    return stop
+
+
+def judging(
+    request: Request, bundle: Bundle, at_hand: asking.AtHand, spent: Spent
+) -> Stops[tuple[Decision, Facts]]:
+    """Return the PDP's decision and the facts it was made from; yield those that are not at hand.
+
+    What is sent back may leave some of them out.
+    """
     if request.parse.status == "failed":
         problem = request.parse.error
         assert problem is not None
@@ -139,9 +267,13 @@ async def judge(request: Request, bundle: Bundle, source: FactSource) -> tuple[D
     facts: Facts = {}
     wanted = standing_facts(request)
     for _ in range(FACT_ROUNDS_MAX + 1):
-        facts.update(await _fetch(source, wanted))
+        facts.update(at_hand(wanted))
+        if missing := wanted.difference(facts):
+            facts.update((yield missing))
+        spent.lap(FACTS)
         try:
             said = decide(request, bundle, facts)
+            spent.lap(DECIDE)
         except ParseError as error:
             return denial(request, bundle, error.reason, str(error)), facts
         if not isinstance(said, NeedFacts):
@@ -185,19 +317,25 @@ def outcome_record(forward: Forward, path: Path, **fields: Json) -> OutcomeRecor
         parent=forward.decision.id,
         time=path.now(),
         result=fields.pop("result", result),
-        applied=forward.decision.obligations,
+        applied=_applied(forward, path),
         **fields,
     )
 
 
-def _answer(
-    call: Call, request: Request, decision: Decision, payload: dict[str, Json], bundle: Bundle
-) -> Answer:
+def _applied(forward: Forward, path: Path) -> tuple[Obligation, ...]:
+    obligations = forward.decision.obligations
+    if not obligations:
+        return ()
+    return applied(forward.request, obligations, path.ledger.known_handles())
+
+
+def _answer(carried: Carried) -> Answer:
+    call, decision, bundle = carried.call, carried.decision, carried.bundle
     if decision.permitted:
-        result = bundle.domains[call.protocol].result(request, decision)
-        return Forward(call, request, decision, payload, result)
+        result = bundle.domains[call.protocol].result(carried.request, decision)
+        return Forward(call, carried.request, decision, carried.payload, result)
     refusal = _refusal(call, decision, bundle)
-    if decision.outcome in ("step_up", "defer"):
+    if decision.outcome in {"step_up", "defer"}:
         return Await(decision, refusal, decision.approval)
     return Refuse(decision, refusal)
 
@@ -207,15 +345,6 @@ def _refusal(call: Call, decision: Decision, bundle: Bundle) -> Refusal:
     if domain is None:
         return Refusal(403, {"title": "Forbidden", "reason": decision.reason, "id": decision.id})
     return domain.refuse(call, decision)
-
-
-async def _fetch(source: FactSource, wanted: frozenset[FactKey]) -> Facts:
-    try:
-        async with asyncio.timeout(FACTS_DEADLINE_S):
-            return await source.fetch(wanted)
-    except (TimeoutError, FactUnavailable):
-        # Nothing in hand: the PDP asks again, and the last round ends as `fact.missing`.
-        return {}
 
 
 def _inner_call(call: Call, inner: Inner) -> Call:

@@ -15,13 +15,21 @@ import msgspec
 
 from sidecar.cli import VERBS, root
 from sidecar.domains import found
-from sidecar.policy.documents import API_VERSION, BundleDoc, Metadata, PolicySpec, RuleDoc
+from sidecar.policy.documents import (
+    API_VERSION,
+    AttributesSpec,
+    BundleDoc,
+    Metadata,
+    PolicySpec,
+    RuleDoc,
+)
 from sidecar.review.suite import SuiteSpec
 from sidecar.runtime.config import ConfigDoc
 from sidecar.terms.decision import Decision
 from sidecar.terms.reasons import REASONS
 from sidecar.terms.record import AnyRecord
 from sidecar.terms.request import Request
+from tests.policy.language import error_texts
 from tests.words import page_of
 
 ROOT = Path(__file__).parent.parent
@@ -100,7 +108,7 @@ def document(title: str, kind: str, spec: Any) -> Callable[[], bytes]:
 class PolicyShape(PolicySpec, frozen=True, kw_only=True):
     """A policy's spec with its rules in their shape; the loader reads them one by one."""
 
-    rules: list[RuleDoc]  # type: ignore[assignment]
+    rules: list[RuleDoc]
 
 
 def reasons() -> bytes:
@@ -138,11 +146,13 @@ MADE: dict[str, Callable[[], bytes]] = {
     "schemas/config.schema.json": of_type("sidecar.yaml", ConfigDoc),
     "schemas/bundle.schema.json": of_type("bundle.yaml", BundleDoc),
     "schemas/decision.schema.json": decision,
+    "schemas/attributes.schema.json": document("Attributes", "Attributes", AttributesSpec),
     "schemas/policy.schema.json": document("A policy", "Policy", PolicyShape),
     "schemas/test.schema.json": document("Tests of policies", "Test", SuiteSpec),
     "schemas/reasons.schema.json": reasons,
     "schemas/record.schema.json": of_type("A record of the ledger", AnyRecord),
     "schemas/request.schema.json": of_type("A request, as parsed from a call", Request),
+    "tests/golden/errors.txt": error_texts.golden,
     "tests/golden/help/sidecar.txt": help_of(None),
     **{f"tests/golden/help/{verb}.txt": help_of(verb) for verb in VERBS},
 }

@@ -1,6 +1,7 @@
 """The laws of the path: recorded before answered, one snapshot, doubt is a denial."""
 
 from collections.abc import Mapping
+from itertools import count
 from typing import Any
 
 import pytest
@@ -9,21 +10,23 @@ from sidecar import flow
 from sidecar.policy.bundle import Bundle
 from sidecar.terms.answer import Await, Forward, Refuse
 from sidecar.terms.call import Json
-from sidecar.terms.decision import Facts
+from sidecar.terms.decision import Fact, FactKey, Facts
 from sidecar.terms.errors import RecordError
 from sidecar.terms.record import AnyRecord, DecisionRecord, OutcomeRecord
+from sidecar.terms.spent import STAGES
 from sidecar.terms.words import CallId
 from tests import toy
+from tests.namebook import Namebook
 
 
-class Paper:
+class Paper(Namebook):
     """A ledger that remembers, and can be told to fail."""
 
     def __init__(self) -> None:
         self.records: list[AnyRecord] = []
         self.full = False
 
-    async def write(self, record: AnyRecord) -> None:
+    async def write(self, record: AnyRecord, side: object = ()) -> None:
         if self.full:
             raise RecordError("no space is left")
         self.records.append(record)
@@ -126,17 +129,25 @@ async def test_without_obligations_the_identical_payload_is_forwarded() -> None:
     assert answer.payload is call.payload
 
 
-class Breaks:
+class BreaksLater(toy.Knows):
     """A fact source with a mistake of ours in it."""
 
     async def fetch(self, keys: object) -> Facts:
         raise ZeroDivisionError
 
 
-async def test_our_own_mistake_ends_as_a_recorded_denial() -> None:
+class BreaksAtOnce(toy.Knows):
+    """Another."""
+
+    def at_hand(self, keys: object) -> Facts:
+        raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("source", [BreaksLater(), BreaksAtOnce()])
+async def test_our_own_mistake_ends_as_a_recorded_denial(source: toy.Knows) -> None:
     paper = Paper()
 
-    answer = await flow.carry(toy.call(CALL), path(paper, toy.bundle(ALLOW), Breaks()))
+    answer = await flow.carry(toy.call(CALL), path(paper, toy.bundle(ALLOW), source))
 
     assert isinstance(answer, Refuse)
     assert answer.decision.reason == "internal"
@@ -194,3 +205,37 @@ async def test_the_facts_that_were_used_are_in_the_record() -> None:
     assert isinstance(record, DecisionRecord)
     functions: list[Json] = [fact.function for fact in record.facts]
     assert sorted(functions) == ["entity", "revoked"]
+
+
+async def test_a_call_whose_facts_are_at_hand_waits_for_its_record_alone() -> None:
+    class AtHand(toy.Knows):
+        def at_hand(self, keys: frozenset[FactKey]) -> Facts:
+            return {key: Fact(value=False, source="toy", revision="1") for key in keys}
+
+    paper, knows = Paper(), AtHand()
+
+    begun = flow.begin(toy.call(CALL), path(paper, toy.bundle(ALLOW), knows))
+
+    assert isinstance(begun, flow.Begun)
+    assert not begun.written.done()
+    assert isinstance(await flow.finish(begun), Forward)
+    assert (len(paper.records), knows.asked) == (1, [])
+
+
+async def test_where_the_time_went_is_told_once_a_call_and_stage_by_stage() -> None:
+    told: list[list[float]] = []
+    ticks = count()
+    road = flow.Path(
+        bundle=lambda: toy.bundle(ALLOW),
+        ledger=Paper(),
+        facts=toy.Knows(),
+        new_id=lambda: CallId("new"),
+        now=lambda: "2026-01-01T12:00:01.000000Z",
+        timed=told.append,
+        clock_s=lambda: float(next(ticks)),
+    )
+
+    await flow.carry(toy.call(CALL), road)
+
+    # Each stage was looked at once, a tick after the one before.
+    assert told == [[1.0] * len(STAGES)]

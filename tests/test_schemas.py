@@ -10,7 +10,8 @@ from jsonschema import Draft202012Validator
 
 from sidecar import flow
 from sidecar.record.canonical import encode
-from sidecar.record.write import decision_record
+from sidecar.record.inputs import Secrets
+from sidecar.record.write import Keeping, decision_record
 from sidecar.syntax.yaml12 import load_documents
 from sidecar.terms.decision import decision_json
 from tests import toy
@@ -28,7 +29,7 @@ def schema(name: str) -> Draft202012Validator:
     return Draft202012Validator(json.loads((ROOT / "schemas" / f"{name}.schema.json").read_text()))
 
 
-@pytest.mark.parametrize("kind", ["Policy", "Test", "Bundle"])
+@pytest.mark.parametrize("kind", ["Policy", "Test", "Bundle", "Attributes"])
 def test_the_shipped_bundle_is_of_the_schemas(kind: str) -> None:
     validator = schema(kind.lower())
     files = [file for file in ROOT.glob("policies/**/*.yaml") if "catalog" not in file.parts]
@@ -49,8 +50,9 @@ async def test_what_is_decided_and_recorded_is_of_the_schemas(labels: list[str])
     said, facts = await flow.judge(request, bundle, toy.Knows())
     decision, _ = flow.enforce(call, request, said, bundle)
     answered: Any = orjson.loads(orjson.dumps(decision_json(decision)))
+    keeping = Keeping(bundle, {}, Secrets.passing())
     record = orjson.loads(
-        bytes(encode(decision_record(call, request, said, decision, facts, bundle)))
+        bytes(encode(decision_record(call, request, said, decision, facts, keeping)[0]))
     )
 
     assert [e.message for e in schema("decision").iter_errors(answered)] == []

@@ -11,7 +11,15 @@ from sidecar.syntax.yaml12 import dump
 from sidecar.terms.answer import Refusal, ResultFilter
 from sidecar.terms.call import Call, Json, Party
 from sidecar.terms.decision import Decision, Fact, FactKey, Facts
-from sidecar.terms.domain import Catalogue, CatalogueFile, Domain, Needs, ObligationType, Vocabulary
+from sidecar.terms.domain import (
+    Catalogue,
+    CatalogueFile,
+    Domain,
+    Needs,
+    ObligationType,
+    Vocabulary,
+    Word,
+)
 from sidecar.terms.errors import EnforceError, ParseError
 from sidecar.terms.reasons import reason
 from sidecar.terms.request import Action, Inner, Parsed, ParseStatus, Request, Resource, Target
@@ -28,6 +36,15 @@ OBLIGATIONS = (
 )
 
 
+def words(protocol: str) -> tuple[Word, ...]:
+    """Return what the toy says of a protocol: anything, so that rows may write what they need."""
+    properties = (f"{root}.properties" for root in ("action", "resource"))
+    return (
+        Word(f"request.{protocol}", "dyn", "as written"),
+        *(Word(path, "map(string, dyn)", "as written") for path in properties),
+    )
+
+
 class EmptyCatalogue:
     """Nothing is known."""
 
@@ -41,7 +58,7 @@ class Toy:
         self.name = name
         self.protocols = protocols
         self.vocabulary = Vocabulary(
-            dict.fromkeys(protocols, ()),
+            {protocol: words(protocol) for protocol in protocols},
             dict.fromkeys(protocols, ("call", "list")),
             OBLIGATIONS if name == "data" else (),
         )
@@ -176,6 +193,9 @@ class Knows:
         self.entities = dict(entities or {})
         self.revoked = set(revoked)
         self.asked: list[frozenset[FactKey]] = []
+
+    def at_hand(self, keys: frozenset[FactKey]) -> Facts:
+        return {}
 
     async def fetch(self, keys: frozenset[FactKey]) -> Facts:
         self.asked.append(keys)

@@ -18,8 +18,20 @@ def words_of(name: str) -> list[Word]:
 
 def table_of(name: str) -> str:
     """Return the table as it stands in the README."""
-    lines = (f"| `{word.path}` | {word.type} | {word.doc} |\n" for word in words_of(name))
-    return HEAD + "".join(lines)
+    protocols = found()[name].vocabulary.words.values()
+    return HEAD + "".join(line for words in protocols for line in _lines(words))
+
+
+def _lines(words: tuple[Word, ...]) -> list[str]:
+    """Return the lines of a protocol's words; a phase stands where not all words are of it."""
+    is_one = len({word.phases for word in words}) == 1
+    return [f"| `{word.path}` | {word.type} | {_meaning(word, is_one)} |\n" for word in words]
+
+
+def _meaning(word: Word, is_one: bool) -> str:
+    if is_one or not word.phases:
+        return word.doc
+    return f"{word.doc} (phase {' or '.join(f'`{phase}`' for phase in word.phases)})"
 
 
 def page_of(name: str) -> bytes:

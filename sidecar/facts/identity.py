@@ -149,6 +149,12 @@ class Caller(msgspec.Struct, frozen=True):
 
     workload: Workload
     verified: str
+    # Who calls when the workload speaks for itself; asked with every call.
+    own: Identity = msgspec.UNSET  # type: ignore[assignment]  # set below, always
+
+    def __post_init__(self) -> None:
+        """Work out who it is by itself, once."""
+        msgspec.structs.force_setattr(self, "own", own_identity(self.workload, self.verified))
 
 
 class Workloads:
@@ -241,8 +247,9 @@ def asserted_identity(
     Raises:
         AssertionRefused: The caller may not speak for one of them.
     """
-    workload = caller.workload
-    own = own_identity(workload, caller.verified)
+    workload, own = caller.workload, caller.own
+    if subject is None and actors is None:
+        return own
     stated = _subject(workload, own.subject, subject)
     chain = _chain(workload, own.actors, actors)
     if stated == own.subject and chain == own.actors:

@@ -11,3 +11,5 @@ PARTY_ID_CHARS_MAX: Final = 1024
 ACTORS_MAX: Final = 8
 # The entities file is read whole and stays in memory in every worker.
 ENTITIES_BYTES_MAX: Final = 4 * 1024 * 1024
+# A fact that takes longer is not had: its caller waits, and a rule that needs it denies.
+FACTS_DEADLINE_S: Final = 1.0

@@ -25,6 +25,10 @@ Table = dict[str, dict[str, dict[str, Json]]]
 class Provider(Protocol):
     """Answers for one fact function."""
 
+    def at_hand(self, arguments: tuple[str, ...]) -> Fact | None:
+        """Return the fact if it can be had without waiting."""
+        ...
+
     async def fetch(self, arguments: tuple[str, ...]) -> Fact | None:
         """Return the fact; None, or FactUnavailable, when this provider cannot say."""
         ...
@@ -48,6 +52,16 @@ class Sources:
 
     def __init__(self, providers: Mapping[str, Provider]) -> None:
         self._providers = dict(providers)
+
+    def at_hand(self, keys: frozenset[FactKey]) -> Facts:
+        """Return the facts that can be had without waiting."""
+        found: Facts = {}
+        for key in keys:
+            provider = self._providers.get(key.function)
+            fact = provider.at_hand(key.arguments) if provider is not None else None
+            if fact is not None:
+                found[key] = fact
+        return found
 
     async def fetch(self, keys: frozenset[FactKey]) -> Facts:
         """Return the facts that can be had; a key that is left out is a missing fact."""
@@ -74,12 +88,23 @@ class Revocations:
 
     def __init__(self, view: RevocationView) -> None:
         self._view = view
+        # Of the last epoch that was asked about: nearly every answer is the one or the other.
+        self._epoch: int | None = None
+        self._facts: dict[bool, Fact] = {}
 
-    async def fetch(self, arguments: tuple[str, ...]) -> Fact | None:
+    def at_hand(self, arguments: tuple[str, ...]) -> Fact | None:
         """Return true or false; the list is whole, so there is no third answer."""
         (party,) = arguments
         epoch = self._view.epoch
-        return Fact(self._view.is_revoked(party), source="ledger", revision=f"epoch-{epoch}")
+        if epoch != self._epoch:
+            revision = f"epoch-{epoch}"
+            self._facts = {value: Fact(value, "ledger", revision) for value in (False, True)}
+            self._epoch = epoch
+        return self._facts[self._view.is_revoked(party)]
+
+    async def fetch(self, arguments: tuple[str, ...]) -> Fact | None:
+        """Return the same."""
+        return self.at_hand(arguments)
 
 
 class Entities:
@@ -119,13 +144,17 @@ class Entities:
         self._table, self._source, self._revision = table, f"entities:{name}", revision
         self._since_ms = self._now_ms()
 
-    async def fetch(self, arguments: tuple[str, ...]) -> Fact | None:
+    def at_hand(self, arguments: tuple[str, ...]) -> Fact | None:
         """Return the entity's properties, null when there is none of this type and id."""
         if self._revision is None:
             return None
         kind, name = arguments
         value = self._table.get(kind, {}).get(name)
         return Fact(value, self._source, self._revision, self._now_ms() - self._since_ms)
+
+    async def fetch(self, arguments: tuple[str, ...]) -> Fact | None:
+        """Return the same."""
+        return self.at_hand(arguments)
 
 
 def entities_table(name: str, data: bytes) -> Table:

@@ -7,6 +7,9 @@ asked about has no outcome record: what the app then did is not ours to know.
 
 A batch is read whole before any of it is decided, so a request is either refused or decided, never
 half of each; AuthZEN's evaluations answer each entry by itself, as its specification has it.
+
+One call whose facts are at hand has no task: it is judged where it was read, its answer is made
+while its record is on the way to the disk, and given by a callback of the record.
 """
 
 import asyncio
@@ -15,32 +18,34 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, Protocol, TypeAlias
 
 import msgspec
-from aiohttp import web
-from aiohttp.web_request import BaseRequest
 
 from sidecar import flow
 from sidecar.facts.identity import AssertionRefused, Caller, Workloads
 from sidecar.intercept import authzen, limits
 from sidecar.intercept.ask_edge import (
-    Connection,
-    Crowded,
-    Refused,
-    Reply,
+    check_json,
     check_place,
     error_text,
     identify,
     json_reply,
-    peer_ip,
     problem,
     read_json,
-    response,
+    request_id_of,
 )
 from sidecar.intercept.envelope import Envelope, Seen, asked_call, decided, read_envelope
+from sidecar.intercept.hot.answers import Reply
+from sidecar.intercept.hot.head import Head
+from sidecar.intercept.hot.seam import Answer, Held, Peer, Refused
+from sidecar.intercept.hot.server import Server
+from sidecar.intercept.hot.shared import Bounds
 from sidecar.terms.call import Call, Json
 from sidecar.terms.decision import Decision
 from sidecar.terms.errors import EnvelopeError, RecordError
 
 _METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+_LATER: Final = {"Retry-After": "1"}
+# Decided, perhaps, but not on the record: so it is not said.
+_LOST: Final = Refused(503, RecordError.code, "the decision cannot be recorded", _LATER)
 
 
 class AskSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -51,6 +56,7 @@ class AskSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     body_bytes_max: int = limits.ASK_BODY_BYTES_MAX
     body_s_max: float = limits.ASK_BODY_S_MAX
     connections_max: int = limits.ASK_CONNECTIONS_MAX
+    peer_connections_max: int = limits.ASK_PEER_CONNECTIONS_MAX
     in_flight_max: int = limits.ASK_IN_FLIGHT_MAX
     idle_s_max: float = limits.ASK_IDLE_S_MAX
 
@@ -84,13 +90,14 @@ class Health(Protocol):
 
 
 class _Asked(msgspec.Struct, frozen=True):
-    """One authenticated request."""
+    """Who asks, and from where."""
 
-    request: BaseRequest
     caller: Caller
+    peer: Peer
 
 
-_Handler: TypeAlias = Callable[[_Asked], Awaitable[Reply]]
+_Handler: TypeAlias = Callable[[_Asked, bytes], Answer]
+_Shape: TypeAlias = Callable[[Decision], Json]
 
 
 class _Route(msgspec.Struct, frozen=True):
@@ -99,6 +106,7 @@ class _Route(msgspec.Struct, frozen=True):
     method: str
     handler: _Handler
     refusal: Callable[[Refused], Reply] = problem
+    reads: bool = False
 
 
 class AskListener:
@@ -117,172 +125,215 @@ class AskListener:
         self._workloads = workloads
         self._counters = counters
         self._health = health
-        self._in_flight = 0
-        self._server: web.Server | None = None
-        self._listening: list[asyncio.Server] = []
+        self._server = Server(self, _bounds(settings))
         self._base = settings.public_url.rstrip("/") if settings.public_url else None
         self._routes: Mapping[str, _Route] = self._routed()
+        self._nowhere = _Route("", self._search)
 
     def _routed(self) -> dict[str, _Route]:
         routes = {
-            "/v1/decide": _Route("POST", self._decide),
+            "/v1/decide": _Route("POST", self._decide, reads=True),
             "/v1/status": _Route("GET", self._status),
             "/metrics": _Route("GET", self._metrics),
-            authzen.EVALUATION_PATH: _Route("POST", self._evaluation, error_text),
-            authzen.EVALUATIONS_PATH: _Route("POST", self._evaluations, error_text),
+            authzen.EVALUATION_PATH: _Route("POST", self._evaluation, error_text, reads=True),
+            authzen.EVALUATIONS_PATH: _Route("POST", self._evaluations, error_text, reads=True),
         }
         search = _Route("POST", self._search, error_text)
         return {**routes, **dict.fromkeys(authzen.SEARCH_PATHS, search)}
 
     async def serve(self, sockets: Sequence[socket.socket]) -> None:
         """Start to serve on bound sockets and return."""
-        loop = asyncio.get_running_loop()
-        self._server = web.Server(self._answer)
         for one in sockets:
-            if one.family == socket.AF_UNIX:
-                listening = await loop.create_unix_server(self._connection, sock=one)
-            else:
-                listening = await loop.create_server(self._connection, sock=one)
+            if one.family != socket.AF_UNIX:
                 self._base = self._base or _base_of(one)
-            self._listening.append(listening)
+        await self._server.serve(sockets)
 
     async def drain(self, timeout_s: float) -> None:
         """Take no more connections, end what was begun, close the rest after `timeout_s`."""
-        for listening in self._listening:
-            listening.close()
-        if self._server is not None:
-            self._server.pre_shutdown()
-            await self._server.shutdown(timeout_s)
-        self._listening.clear()
+        await self._server.drain(timeout_s)
 
-    def _connection(self) -> asyncio.Protocol:
-        assert self._server is not None
-        if len(self._server.connections) >= self._settings.connections_max:
-            return Crowded()
-        loop, idle_s_max = asyncio.get_running_loop(), self._settings.idle_s_max
-        return Connection(self._server, loop, self._refused, idle_s_max)
+    # --- requests, by their heads ---
 
-    def _refused(self, request: BaseRequest, code: str) -> None:
-        self._counters.refused(self._settings.name, code, _source(request))
-
-    async def _answer(self, request: BaseRequest) -> web.StreamResponse:
-        return response(await self._reply(request), request)
-
-    async def _reply(self, request: BaseRequest) -> Reply:
-        target = request.raw_path.partition("?")[0]
-        route = self._routes.get(target)
-        refusal = route.refusal if route is not None else problem
+    def admit(self, head: Head, peer: Peer) -> "_Admitted":
+        """Return the request, or what is answered without its body."""
+        target = head.target.partition("?")[0]
+        route = self._routes.get(target, self._nowhere)
+        admitted = _Admitted(head, request_id_of(head), self, route)
         try:
-            reply = self._open(request, target)
-            if reply is None:
-                reply = await self._closed(request, route)
+            at_once = self._open(head, peer, target)
+            caller = self._identified(head, peer, route) if at_once is None else None
         except Refused as refused:
-            self._refused(request, refused.code)
-            return refusal(refused)
-        return reply
+            at_once, caller = admitted.refuse(refused, peer), None
+        return msgspec.structs.replace(admitted, at_once=at_once, caller=caller)
 
-    def _open(self, request: BaseRequest, target: str) -> Reply | None:
+    def refuse(self, refused: Refused, peer: Peer) -> Reply:
+        """Return the refusal of what is no request, and count it."""
+        self.count_refused(refused.code, peer)
+        return problem(refused)
+
+    def count_refused(self, code: str, peer: Peer) -> None:
+        """Count a request that is refused before there is a Call."""
+        self._counters.refused(self._settings.name, code, peer.source)
+
+    def _open(self, head: Head, peer: Peer, target: str) -> Reply | None:
         """Return the answer to a request that needs no credential, None when it does."""
         if target == "/healthz":
             return Reply(200)
         if target == "/readyz":
             return Reply(200 if self._health.is_ready() else 503)
-        check_place(request, self._settings.public_url)
-        if target == authzen.DISCOVERY_PATH and request.method in ("GET", "HEAD"):
+        check_place(head, peer, self._settings.public_url)
+        if target == authzen.DISCOVERY_PATH and head.method in {"GET", "HEAD"}:
             return json_reply(authzen.discovery(self._base or "http://localhost"))
         return None
 
-    async def _closed(self, request: BaseRequest, route: _Route | None) -> Reply:
-        """Return the answer to a request that needs a credential."""
+    def _identified(self, head: Head, peer: Peer, route: _Route) -> Caller:
+        """Return who sends a request that needs a credential."""
         # Before anything else: who is nobody learns not even which paths there are.
-        caller = identify(request, self._workloads)
-        if route is None:
+        caller = identify(head, peer, self._workloads)
+        if route is self._nowhere:
             raise Refused(404, "path", "nothing is served at this path")
-        if request.method != route.method:
+        if head.method != route.method:
             allow = {"Allow": route.method}
             raise Refused(405, "method", f"this path takes {route.method}", allow)
-        if self._in_flight >= self._settings.in_flight_max:
-            raise Refused(429, "busy", "too many requests at a time", {"Retry-After": "1"})
-        self._in_flight += 1
-        try:
-            return await route.handler(_Asked(request, caller))
-        except AssertionRefused as error:
-            raise Refused(403, error.code, str(error)) from None
-        except EnvelopeError as error:
-            raise Refused(400, error.code, str(error)) from None
-        except RecordError:
-            # Decided, perhaps, but not on the record: so it is not said.
-            text = "the decision cannot be recorded"
-            raise Refused(503, RecordError.code, text, {"Retry-After": "1"}) from None
-        finally:
-            self._in_flight -= 1
+        if route.reads:
+            check_json(head)
+        return caller
 
-    async def _decide(self, asked: _Asked) -> Reply:
-        body = await self._body(asked)
-        if not (isinstance(body, dict) and "calls" in body):
-            return json_reply(decided(await self._judge(asked, _read(body))))
-        calls = [self._call(asked, envelope) for envelope in _read_calls(body)]
-        decisions = await authzen.every(self._carry(call) for call in calls)
+    # --- answers ---
+
+    def _decide(self, asked: _Asked, body: bytes) -> Answer:
+        value = self._json(body)
+        if not (isinstance(value, dict) and "calls" in value):
+            return self._one(self._call(asked, _read(value)), decided)
+        return self._batch([self._call(asked, envelope) for envelope in _read_calls(value)])
+
+    async def _batch(self, calls: Sequence[Call]) -> Reply:
+        begun = []
+        for number, call in enumerate(calls, 1):
+            begun.append(self._begun(call))
+            if number % authzen.RUN == 0:
+                await asyncio.sleep(0)
+        decisions = await authzen.every(begun)
         return json_reply({"decisions": [decided(decision) for decision in decisions]})
 
-    async def _evaluation(self, asked: _Asked) -> Reply:
-        envelope = authzen.read_evaluation(await self._body(asked))
-        return json_reply(await authzen.evaluate(envelope, self._judge_of(asked)))
+    def _evaluation(self, asked: _Asked, body: bytes) -> Answer:
+        envelope = authzen.read_evaluation(self._json(body))
+        return self._one(self._call(asked, envelope), authzen.evaluation_json)
 
-    async def _evaluations(self, asked: _Asked) -> Reply:
-        read = authzen.read_evaluations(await self._body(asked))
-        judge = self._judge_of(asked)
+    def _evaluations(self, asked: _Asked, body: bytes) -> Answer:
+        read = authzen.read_evaluations(self._json(body))
         if isinstance(read, Envelope):
-            return json_reply(await authzen.evaluate(read, judge))
-        return json_reply(await authzen.evaluate_all(read, self._counted(judge, asked)))
+            return self._one(self._call(asked, read), authzen.evaluation_json)
+        return self._all(asked, read)
 
-    def _counted(self, judge: authzen.Judge, asked: _Asked) -> authzen.Judge:
-        """Return `judge`, an entry that it refuses counted: its batch is answered all the same."""
-
-        async def judged(envelope: Envelope) -> Decision:
+    async def _all(self, asked: _Asked, batch: authzen.Batch) -> Reply:
+        def judge(envelope: Envelope) -> Awaitable[Decision]:
             try:
-                return await judge(envelope)
+                return self._begun(self._call(asked, envelope))
             except AssertionRefused as error:
-                self._refused(asked.request, error.code)
+                # Its batch is answered all the same.
+                self.count_refused(error.code, asked.peer)
                 raise
 
-        return judged
+        return json_reply(await authzen.evaluate_all(batch, judge))
 
-    async def _search(self, asked: _Asked) -> Reply:
+    def _search(self, asked: _Asked, body: bytes) -> Answer:
         raise Refused(501, "search", "search is not offered yet")
 
-    async def _status(self, asked: _Asked) -> Reply:
+    async def _status(self, asked: _Asked, body: bytes) -> Reply:
         return json_reply(await self._health.status())
 
-    async def _metrics(self, asked: _Asked) -> Reply:
+    async def _metrics(self, asked: _Asked, body: bytes) -> Reply:
         return Reply(200, await self._health.metrics(), _METRICS_TYPE)
 
-    async def _body(self, asked: _Asked) -> Json:
-        settings = self._settings
-        return await read_json(asked.request, settings.body_bytes_max, settings.body_s_max)
-
-    def _judge_of(self, asked: _Asked) -> authzen.Judge:
-        async def judge(envelope: Envelope) -> Decision:
-            return await self._judge(asked, envelope)
-
-        return judge
-
-    async def _judge(self, asked: _Asked, envelope: Envelope) -> Decision:
-        return await self._carry(self._call(asked, envelope))
+    def _json(self, body: bytes) -> Json:
+        return read_json(body, self._settings.body_bytes_max)
 
     def _call(self, asked: _Asked, envelope: Envelope) -> Call:
         seen = Seen(
             id=self._path.new_id(),
             time=self._path.now(),
             listener=self._settings.name,
-            ip=peer_ip(asked.request),
+            ip=asked.peer.ip,
         )
         return asked_call(envelope, asked.caller, seen)
 
-    async def _carry(self, call: Call) -> Decision:
-        answer = await flow.carry(call, self._path)
-        self._counters.decided(self._settings.name, call.protocol, answer.decision)
-        return answer.decision
+    def _one(self, call: Call, shape: _Shape) -> Answer:
+        """Return the answer to one call, which waits for its record alone where it can."""
+        begun = flow.begin(call, self._path)
+        if isinstance(begun, flow.Waits):
+            return self._one_later(begun, shape)
+        decision = begun.answer.decision
+        # Made while the record is on its way; not said before it is there.
+        reply = json_reply(shape(decision))
+        return Held(begun.written, reply, lambda: self._count(call.protocol, decision))
+
+    async def _one_later(self, waits: flow.Waits, shape: _Shape) -> Reply:
+        return json_reply(shape(await self._finished(waits)))
+
+    def _begun(self, call: Call) -> Awaitable[Decision]:
+        """Begin to carry `call`, and return what its decision is awaited by."""
+        begun = flow.begin(call, self._path)
+        finished = self._finished(begun)
+        # Who waits for a fact waits beside the others; who waits for the disk is in its queue.
+        return asyncio.ensure_future(finished) if isinstance(begun, flow.Waits) else finished
+
+    async def _finished(self, begun: flow.Begun | flow.Waits) -> Decision:
+        decision = (await flow.finish(begun)).decision
+        self._count(begun.call.protocol, decision)
+        return decision
+
+    def _count(self, protocol: str, decision: Decision) -> None:
+        self._counters.decided(self._settings.name, protocol, decision)
+
+
+class _Admitted(msgspec.Struct, frozen=True):
+    """One request whose head was read; `caller` sends it, unless it is answered at once."""
+
+    head: Head
+    request_id: str | None
+    listener: AskListener
+    route: _Route
+    caller: Caller | None = None
+    at_once: Reply | None = None
+
+    def answer(self, body: bytes, peer: Peer) -> Answer:
+        """Return the answer to the request with this body."""
+        assert self.caller is not None
+        try:
+            return self.route.handler(_Asked(self.caller, peer), body)
+        except (Refused, EnvelopeError, RecordError) as error:
+            return self.refuse(_refused(error), peer)
+
+    def failed(self, error: BaseException, peer: Peer) -> Reply | None:
+        """Return the refusal that `error` comes to, None when it is a mistake of ours."""
+        if isinstance(error, Refused | EnvelopeError | RecordError):
+            return self.refuse(_refused(error), peer)
+        return None
+
+    def refuse(self, refused: Refused, peer: Peer) -> Reply:
+        """Return a refusal in the words of what was asked, and count it."""
+        self.listener.count_refused(refused.code, peer)
+        return self.route.refusal(refused)
+
+
+def _refused(error: Refused | EnvelopeError | RecordError) -> Refused:
+    if isinstance(error, Refused):
+        return error
+    if isinstance(error, AssertionRefused):
+        return Refused(403, error.code, str(error))
+    return _LOST if isinstance(error, RecordError) else Refused(400, error.code, str(error))
+
+
+def _bounds(settings: AskSettings) -> Bounds:
+    return Bounds(
+        connections_max=settings.connections_max,
+        peer_connections_max=settings.peer_connections_max,
+        in_flight_max=settings.in_flight_max,
+        body_bytes_max=settings.body_bytes_max,
+        body_s_max=settings.body_s_max,
+        idle_s_max=settings.idle_s_max,
+    )
 
 
 def _read(body: Json) -> Envelope:
@@ -311,7 +362,3 @@ def _base_of(one: socket.socket) -> str:
     """Return the URL of a TCP socket; with a `public_url` it is not asked for."""
     host, port = one.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-def _source(request: BaseRequest) -> str:
-    return "tcp" if peer_ip(request) else "unix"

@@ -14,7 +14,7 @@ Source: https://openid.net/specs/authorization-api-1_0.html §6 to §9.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Final, Literal, TypeAlias, TypeVar, get_args
 
 import msgspec
@@ -24,11 +24,14 @@ from sidecar.intercept.limits import ASK_BODY_BYTES_MAX, EVALUATIONS_MAX
 from sidecar.syntax import json
 from sidecar.terms.call import Json
 from sidecar.terms.decision import Decision, decided_by, decision_json
-from sidecar.terms.errors import EnvelopeError
+from sidecar.terms.errors import EnvelopeError, RecordError
 
 T = TypeVar("T")
+# Others are served between two runs of so many calls of one batch.
+RUN: Final = 16
 Semantic = Literal["execute_all", "deny_on_first_deny", "permit_on_first_permit"]
-# Carries one envelope of the caller down the path. Raises AssertionRefused, RecordError.
+# Begins to carry one envelope of the caller down the path. Raises AssertionRefused; what is awaited
+# raises RecordError.
 Judge: TypeAlias = Callable[[Envelope], Awaitable[Decision]]
 
 EVALUATION_PATH: Final = "/access/v1/evaluation"
@@ -140,11 +143,6 @@ def _semantic(options: Json) -> Semantic:
         raise EnvelopeError(f"`options.evaluations_semantic` is none of {known}") from None
 
 
-async def evaluate(envelope: Envelope, judge: Judge) -> dict[str, Json]:
-    """Return the answer to one evaluation. Raises AssertionRefused, RecordError."""
-    return evaluation_json(await judge(envelope))
-
-
 async def evaluate_all(batch: Batch, judge: Judge) -> dict[str, Json]:
     """Return the answers to a batch, in its order; a short circuit gives fewer.
 
@@ -152,40 +150,58 @@ async def evaluate_all(batch: Batch, judge: Judge) -> dict[str, Json]:
         RecordError: One of them could not be recorded; then none is answered.
     """
     if batch.semantic == "execute_all":
-        # Why together: their records share one durable wait.
-        answers = await every(_evaluate_entry(entry, judge) for entry in batch.entries)
-        return {"evaluations": answers}
+        return {"evaluations": await _evaluate_each(batch.entries, judge)}
     last = batch.semantic == "permit_on_first_permit"
     answers = []
     for entry in batch.entries:
-        answers.append(await _evaluate_entry(entry, judge))
+        answers += await _evaluate_each((entry,), judge)
         if answers[-1]["decision"] is last:
             break
     return {"evaluations": answers}
 
 
-async def every(answers: Iterable[Coroutine[None, None, T]]) -> list[T]:
-    """Return what all of `answers` come to, in order; the first failure once all have ended.
+async def _evaluate_each(entries: Sequence[Json], judge: Judge) -> list[dict[str, Json]]:
+    """Return the answers to `entries`, all begun before one is waited for.
 
-    Why not earlier: what was begun is recorded whether or not it is answered, and nothing is left
-    running behind a caller that has its refusal.
+    Why together: their records share one durable wait.
     """
-    ended = await asyncio.gather(*answers, return_exceptions=True)
-    found: list[T] = []
-    for one in ended:
-        if isinstance(one, BaseException):
-            raise one
-        found.append(one)
-    return found
+    begun: list[Awaitable[Decision] | dict[str, Json]] = []
+    for number, entry in enumerate(entries, 1):
+        begun.append(_begin(entry, judge))
+        if number % RUN == 0:
+            await asyncio.sleep(0)
+    decisions = iter(await every(one for one in begun if not isinstance(one, dict)))
+    return [one if isinstance(one, dict) else evaluation_json(next(decisions)) for one in begun]
 
 
-async def _evaluate_entry(entry: Json, judge: Judge) -> dict[str, Json]:
+def _begin(entry: Json, judge: Judge) -> Awaitable[Decision] | dict[str, Json]:
     try:
-        return await evaluate(read_evaluation(entry), judge)
+        return judge(read_evaluation(entry))
     except AssertionRefused as error:
         return _unread(403, error)
     except EnvelopeError as error:
         return _unread(400, error)
+
+
+async def every(answers: Iterable[Awaitable[T]]) -> list[T]:
+    """Return what all of `answers` come to, in order; the first failure once all have ended.
+
+    Why not earlier: what was begun is recorded whether or not it is answered, and nothing is left
+    running behind a caller that has its refusal.
+
+    Args:
+        answers: All of them under way.
+    """
+    found: list[T] = []
+    failed: RecordError | None = None
+    for one in answers:
+        try:
+            found.append(await one)
+        except RecordError as error:
+            failed = failed or error
+    if failed is not None:
+        raise failed
+    return found
 
 
 def _unread(status: int, error: EnvelopeError) -> dict[str, Json]:

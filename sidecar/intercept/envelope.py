@@ -81,8 +81,8 @@ def read_envelope(body: Json, *, trusted: bool) -> Envelope:
     """
     if not isinstance(body, dict):
         raise EnvelopeError("an envelope is a JSON object")
-    unknown = sorted(set(body) - _KEYS)
-    if unknown:
+    if not body.keys() <= _KEYS:
+        unknown = sorted(body.keys() - _KEYS)
         raise EnvelopeError(f"unknown key `{_shown(unknown[0])}`; an envelope has {_listed(_KEYS)}")
     for required in ("protocol", "call"):
         if required not in body:
@@ -107,7 +107,8 @@ def asked_call(envelope: Envelope, caller: Caller, seen: Seen) -> Call:
     """
     identity = asserted_identity(caller, envelope.subject, envelope.actors)
     may = caller.workload.may_assert
-    said = {name: value for name, value in _claims(envelope).items() if may.key(name)}
+    claims = _claims(envelope)
+    said = {name: value for name, value in claims.items() if may.key(name)} if claims else {}
     return _call(envelope, identity, seen, said)
 
 
@@ -162,8 +163,8 @@ def decided(decision: Decision) -> dict[str, Json]:
 def read_party(value: Json, at: str) -> Party:
     """Return the party at `at`: `type`, `id` and nothing else but `properties`."""
     stated = _object(value, at)
-    unknown = sorted(set(stated) - _PARTY_KEYS)
-    if unknown:
+    if not stated.keys() <= _PARTY_KEYS:
+        unknown = sorted(stated.keys() - _PARTY_KEYS)
         raise EnvelopeError(f"unknown key `{at}.{_shown(unknown[0])}`")
     return lenient_party(stated, at)
 

@@ -268,6 +268,7 @@ class HttpProxy:
             payload=payload,
             identity=identity,
             context={"ip": request.remote} if request.remote else {},
+            is_enforced=True,
         )
 
     async def _forward(self, request: web.BaseRequest, forward: Forward) -> web.StreamResponse:

@@ -11,12 +11,10 @@ EVALUATIONS_MAX: Final = 500
 ASK_BODY_BYTES_MAX: Final = 8 * 1024 * 1024
 # A caller on this machine has sent its body long before; a slow one holds memory.
 ASK_BODY_S_MAX: Final = 10.0
-# Each is a task and a place in a group commit; more wait at the caller's, who is told so (429).
+# Each holds a body and a place in a group commit; more wait at the caller's, who is told so (429).
 ASK_IN_FLIGHT_MAX: Final = 512
 ASK_CONNECTIONS_MAX: Final = 1024
+# Of one address or one Unix user: nobody alone keeps the others out.
+ASK_PEER_CONNECTIONS_MAX: Final = 768
 # Longer than the keep-alive of common clients would only hold descriptors.
 ASK_IDLE_S_MAX: Final = 75.0
-# What is still sent after a refusal is read away this long, so that the refusal is seen.
-ASK_LINGER_S: Final = 0.5
-ASK_HEADERS_MAX: Final = 64
-REQUEST_ID_CHARS_MAX: Final = 256

@@ -4,6 +4,7 @@ The path is `flow`'s own functions, so a dry run says what the sidecar would; on
 nobody is revoked (source `dry_run`), and entities are those of the configuration, if there is one.
 """
 
+import asyncio
 import os
 import time
 from collections.abc import Mapping
@@ -11,21 +12,27 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from sidecar import flow
-from sidecar.decide import explain, left_out
-from sidecar.decide.evaluate import Finding
+from sidecar.decide import explain
+from sidecar.decide.told import target_json, target_lines
+from sidecar.decide.view import View
 from sidecar.domains import by_protocol
+from sidecar.facts.asking import Fetches
 from sidecar.facts.sources import Entities, Provider, Sources
 from sidecar.intercept.envelope import Seen, operator_call, read_envelope
+from sidecar.policy.bench import Bench
 from sidecar.policy.bundle import BUNDLE_FILE, Bundle, compile_bundle
+from sidecar.policy.cel import ROOTS
+from sidecar.policy.rules import Rule
 from sidecar.runtime.bundles import load_bundle, read_source
 from sidecar.runtime.config import DEFAULT_FILE, Config, load_config
 from sidecar.runtime.reload import load_entities
 from sidecar.syntax import json
 from sidecar.terms.call import Call, Json
-from sidecar.terms.decision import Decision, Fact, Facts
-from sidecar.terms.errors import ConfigError, EnvelopeError, ParseError
+from sidecar.terms.decision import Decision, Fact, FactKey, Facts
+from sidecar.terms.errors import ConfigError, EnvelopeError, ParseError, TrialError
 from sidecar.terms.ids import rfc3339, uuid7
 from sidecar.terms.request import Request
+from sidecar.terms.words import PHASES
 
 _NO_BUNDLE: Final = (
     "no bundle: say which with `-b DIR`, or run where a sidecar.yaml is "
@@ -46,9 +53,13 @@ _EMPTY_BUNDLE: Final = b'{name: none, version: "0"}\n'
 class NobodyIsRevoked:
     """`revoked` at a dry run, where there is no ledger to say otherwise."""
 
-    async def fetch(self, arguments: tuple[str, ...]) -> Fact | None:
+    def at_hand(self, arguments: tuple[str, ...]) -> Fact | None:
         """Return false."""
         return Fact(value=False, source="dry_run", revision="none")
+
+    async def fetch(self, arguments: tuple[str, ...]) -> Fact | None:
+        """Return the same."""
+        return self.at_hand(arguments)
 
 
 class Tried(NamedTuple):
@@ -123,7 +134,7 @@ def dry_call(data: bytes | str) -> Call:
     return operator_call(envelope, seen)
 
 
-async def tried(call: Call, bundle: Bundle, facts: flow.FactSource) -> Tried:
+async def tried(call: Call, bundle: Bundle, facts: Fetches) -> Tried:
     """Return what would be decided on `call`, obligations carried out, nothing recorded."""
     request = flow.understand(call, bundle)
     said, used = await flow.judge(request, bundle, facts)
@@ -138,33 +149,69 @@ def explained(found: Tried, bundle: Bundle) -> list[dict[str, Json]]:
     """
     if found.request.parse.status == "failed":
         return []
-    return [
-        {
-            "action": judged.target.action.name,
-            "class": judged.target.action.cls,
-            "resource": judged.target.resource.key,
-            "labels": list(judged.target.resource.labels),
-            "outcome": judged.outcome,
-            "rules": [_said(finding) for finding in judged.findings],
-            "not_matched": [
-                {"rule": rule.key, "effect": rule.effect, "by": by, "at": rule.where}
-                for rule, by in left_out(judged, bundle)
-            ],
-        }
-        for judged in explain(found.request, bundle, found.facts)
-    ]
+    targets = explain(found.request, bundle, found.facts)
+    return [target_json(judged, bundle, found.facts) for judged in targets]
 
 
-def _said(finding: Finding) -> dict[str, Json]:
-    rule = finding.rule
-    said: dict[str, Json] = {"rule": rule.key, "effect": rule.effect, "said": finding.said}
-    if rule.when is not None:
-        said["when"] = rule.when.source
-    if finding.variables:
-        said["variables"] = finding.variables
-    if finding.error is not None:
-        said["error"] = finding.error
-    return {**said, "at": rule.where}
+def explained_lines(found: Tried, bundle: Bundle) -> list[str]:
+    """Return the same for a person: which clause was false or erred, and with what value."""
+    if found.request.parse.status == "failed":
+        return []
+    targets = explain(found.request, bundle, found.facts)
+    return [line for judged in targets for line in target_lines(judged, bundle, found.facts)]
+
+
+def bench_of(call: bytes | None, bundle: Path | None, rule: str | None) -> Bench:
+    """Return a bench on which the roots have the values of a call, and the types of a bundle.
+
+    Args:
+        call: An envelope; what it names first is `resource` and `action`.
+        bundle: As stated; without it that of ./sidecar.yaml, or none.
+        rule: `policy/rule` whose variables are names too.
+
+    Raises:
+        EnvelopeError: The call cannot be read, or has no target.
+        ConfigError: There is no such rule.
+    """
+    config = configured(None, bundle)
+    reading = reading_bundle(bundle, config)
+    roots = reading.vocabulary
+    sources = dry_facts(config)
+
+    def fetch(keys: frozenset[FactKey]) -> Facts:
+        return asyncio.run(sources.fetch(keys))
+
+    bench = Bench(roots.seen(roots.calls((), frozenset(PHASES))), fetch)
+    if call is not None:
+        _give_roots(bench, call, reading)
+    if rule is not None:
+        _give_variables(bench, _rule(reading, rule))
+    return bench
+
+
+def _give_roots(bench: Bench, call: bytes, bundle: Bundle) -> None:
+    request = flow.understand(dry_call(call), bundle)
+    if request.parse.error is not None:
+        raise EnvelopeError(f"the call cannot be read: {request.parse.error.text}")
+    view = View(request, request, bundle)
+    for name, value in view.of(ROOTS, request.targets[0]).items():
+        bench.give(name, value)
+
+
+def _give_variables(bench: Bench, rule: Rule) -> None:
+    """Let a rule's variables stand for their values; one that errs stands for nothing."""
+    for name, expression in rule.variables:
+        try:
+            bench.names[f"variables.{name}"] = bench.value(expression.source)
+        except TrialError:
+            continue
+
+
+def _rule(bundle: Bundle, key: str) -> Rule:
+    for rule in bundle.rules:
+        if rule.key == key:
+            return rule
+    raise ConfigError(f"`{key}` is no rule of this bundle")
 
 
 def _now_ms() -> int:

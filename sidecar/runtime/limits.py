@@ -15,22 +15,35 @@ POLL_S: Final = 1.0
 STABLE_READS_MAX: Final = 5
 # Calls under way at SIGTERM have this long to end.
 DRAIN_S: Final = 10.0
-# A worker that has lost its supervisor drains quickly and is gone, whatever hangs.
+# A worker that has lost its supervisor drains quickly and is gone, whatever hangs; the recorder
+# stays a little longer, for what the workers still write.
 ORPHAN_DRAIN_S: Final = 1.0
 ORPHAN_EXIT_S: Final = 3.0
+RECORDER_ORPHAN_EXIT_S: Final = 3.5
 # A sidecar that starts while the last one's orphan leaves waits longer than that takes.
-LEDGER_WAIT_S: Final = 4.0
+LEDGER_WAIT_S: Final = 4.5
 LEDGER_LOOK_S: Final = 0.05
 # A worker loads every domain and compiles the bundle before it is ready.
 START_S: Final = 60.0
-# Back-off between restarts doubles up to this; a worker that dies more often than that in a window
-# has a cause which a restart does not cure.
-RESTART_DELAY_S_MIN: Final = 0.1
+# A process that dies is started again soon; one that dies more often than this in the window has a
+# cause that a restart does not cure, and its delay doubles up to the longest.
+RESTART_DELAY_S_MIN: Final = 0.05
 RESTART_DELAY_S_MAX: Final = 5.0
-RESTARTS_MAX: Final = 10
+RESTARTS_FREE: Final = 30
 RESTART_WINDOW_S: Final = 60.0
-# A line between supervisor and worker is a word and a few addresses.
-LINE_BYTES_MAX: Final = 64 * 1024
+# What supervisor and worker say to each other is small, but for the text of all metrics.
+CONTROL_BYTES_MAX: Final = 16 * 1024 * 1024
+# More workers than this is a mistake of who wrote it.
+WORKERS_MAX: Final = 64
+# A bundle loads in seconds; a worker that has not done so by then is ended and started anew.
+LOAD_S_MAX: Final = 30.0
+# Who scrapes waits for no process longer than this: its last numbers stand for it.
+SCRAPE_S_MAX: Final = 1.0
+# A question of the operator is a line; to erase sealed inputs of a long log takes a while.
+ADMIN_LINE_BYTES_MAX: Final = 4096
+ADMIN_S_MAX: Final = 60.0
+# How often the recorder looks whether its disk is well again, and tells the workers.
+STATE_EVERY_S: Final = 0.25
 # Versions that get a label of their own in the metrics; later ones are counted as `other`.
 VERSION_LABELS_MAX: Final = 16
 # What is refused before there is a call is told this often: a line and a record of each kind.

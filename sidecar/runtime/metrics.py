@@ -1,9 +1,10 @@
-"""What is counted: one registry, a ledger that counts what it writes, and what listeners count.
+"""What is counted: numbers of one process, their sum over all, and Prometheus' text of it.
 
-Decisions are counted where all of them pass, at the ledger: no listener can forget to. A call takes
-its bundle once, at its start, and its decision record is written at its end, so the time between
-is the decision's (`begun` notes the first in the call's own context). Labels come from closed lists
-or are bounded: a caller must not be able to fill the memory with label values.
+Counting is a dictionary and a list of buckets, for it is on the way of every call; names and help
+stand in `runtime/names.py`. Each process answers with a snapshot of what it has counted since it
+was started, the supervisor adds those of processes that are gone, so no counter ever goes back.
+Labels come from closed lists or are bounded: a caller must not be able to fill the memory with
+label values.
 
 What is refused before there is a call leaves no decision, so it is told a second later: one line of
 the log and one record for each listener, source and code, however many there were (`Refusals`).
@@ -12,141 +13,210 @@ the log and one record for each listener, source and code, however many there we
 import asyncio
 import logging
 import time
+from bisect import bisect_left
 from collections import Counter as Tally
-from collections.abc import Awaitable, Callable
-from contextvars import ContextVar
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+import msgspec
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
 
-from sidecar.flow import Ledger
 from sidecar.policy.bundle import Bundle
+from sidecar.runtime import names
 from sidecar.runtime.limits import OUTAGES_TOLD_EVERY_S, REFUSALS_TOLD_EVERY_S, VERSION_LABELS_MAX
+from sidecar.runtime.names import NAMES, SECONDS
 from sidecar.terms.call import Json
 from sidecar.terms.decision import Decision
 from sidecar.terms.errors import RecordError
 from sidecar.terms.record import AnyRecord, DecisionRecord
+from sidecar.terms.spent import STAGES
 from sidecar.terms.words import DOMAINS, OUTCOMES, PROTOCOLS
 
 _log = logging.getLogger("sidecar.ledger")
 _OTHER: Final = "other"
 # Who cannot be recorded was decided: the ledger tells of its own outages.
 _NOT_TOLD: Final = frozenset((RecordError.code,))
-_SECONDS: Final = (
-    0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5,
-)  # fmt: skip
-
-_begun: ContextVar[float] = ContextVar("when the call under way began")
+Labels = tuple[str, ...]
 
 
-def begun() -> None:
-    """Note that a call begins here, in this task."""
-    _begun.set(time.perf_counter())
+class Spread(msgspec.Struct, array_like=True):
+    """A histogram: how many fell into each bucket, the last without an end, and their sum."""
+
+    buckets: list[int]
+    total: float = 0.0
+
+
+class Snapshot(msgspec.Struct):
+    """What one process has counted: (name, labels) → value."""
+
+    values: list[tuple[str, Labels, float]] = []
+    spreads: list[tuple[str, Labels, Spread]] = []
+
+
+class Counts:
+    """Numbers that can be added."""
+
+    def __init__(self) -> None:
+        self.values: dict[tuple[str, Labels], float] = {}
+        self.spreads: dict[tuple[str, Labels], Spread] = {}
+
+    def add(self, name: str, labels: Labels = (), value: float = 1) -> None:
+        """Add to a counter."""
+        key = (name, labels)
+        self.values[key] = self.values.get(key, 0) + value
+
+    def put(self, name: str, labels: Labels, value: float) -> None:
+        """Set a gauge."""
+        self.values[name, labels] = value
+
+    def clear(self, name: str) -> None:
+        """Forget every label of a gauge."""
+        for key in [key for key in self.values if key[0] == name]:
+            del self.values[key]
+
+    def observe(self, name: str, labels: Labels, seconds: float, count: int = 1) -> None:
+        """Count a duration `count` times."""
+        spread = self.spread(name, labels)
+        spread.buckets[bisect_left(SECONDS, seconds)] += count
+        spread.total += seconds * count
+
+    def spread(self, name: str, labels: Labels) -> Spread:
+        """Return a histogram, to be counted in directly."""
+        found = self.spreads.get((name, labels))
+        if found is None:
+            found = self.spreads[name, labels] = Spread([0] * (len(SECONDS) + 1))
+        return found
+
+    def snapshot(self) -> Snapshot:
+        """Return what was counted so far."""
+        return Snapshot(
+            [(name, labels, value) for (name, labels), value in self.values.items()],
+            [(name, labels, spread) for (name, labels), spread in self.spreads.items()],
+        )
+
+    def take(self, counted: Snapshot, *, is_over: bool = False) -> None:
+        """Add what another process has counted; of one that is over only what can only grow."""
+        for name, labels, value in counted.values:
+            if not (is_over and NAMES[name].kind == "gauge"):
+                self.add(name, labels, value)
+        for name, labels, spread in counted.spreads:
+            mine = self.spreads.setdefault((name, labels), Spread([0] * (len(SECONDS) + 1)))
+            mine.buckets = [a + b for a, b in zip(mine.buckets, spread.buckets, strict=True)]
+            mine.total += spread.total
+
+
+class _Shown(Collector):
+    """Numbers as Prometheus' library wants them."""
+
+    def __init__(self, counts: Counts) -> None:
+        self._counts = counts
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield every name, those that nothing was counted for as well."""
+        for name, meaning in NAMES.items():
+            if meaning.kind == "histogram":
+                yield self._histogram(name, meaning.help, meaning.labels)
+                continue
+            family: CounterMetricFamily | GaugeMetricFamily
+            make = CounterMetricFamily if meaning.kind == "counter" else GaugeMetricFamily
+            family = make(name, meaning.help, labels=meaning.labels)
+            found = {key: value for key, value in self._counts.values.items() if key[0] == name}
+            if not found and not meaning.labels:
+                family.add_metric((), 0)
+            for (_, labels), value in sorted(found.items()):
+                family.add_metric(labels, value)
+            yield family
+
+    def _histogram(self, name: str, help_: str, labelled: Labels) -> Metric:
+        family = HistogramMetricFamily(name, help_, labels=labelled)
+        for (its, labels), spread in sorted(self._counts.spreads.items(), key=lambda one: one[0]):
+            if its != name:
+                continue
+            below, buckets = 0, []
+            for edge, count in zip((*SECONDS, float("inf")), spread.buckets, strict=True):
+                below += count
+                buckets.append(("+Inf" if edge == float("inf") else str(edge), float(below)))
+            family.add_metric(labels, buckets, spread.total)
+        return family
+
+
+def shown(counts: Counts) -> bytes:
+    """Return Prometheus' text."""
+    registry = CollectorRegistry()
+    registry.register(_Shown(counts))
+    return generate_latest(registry)
 
 
 class Metrics:
-    """Every number of one worker; the names stand in this room's README."""
+    """The numbers of one process, by what happens in it."""
 
-    def __init__(self) -> None:
-        self.registry = registry = CollectorRegistry()
-        self._versions: set[str] = set()
-        self._decisions = Counter(
-            "sidecar_decisions",
-            "Decisions that became durable.",
-            ("domain", "outcome", "bundle_version"),
-            registry=registry,
-        )
-        self._seconds = Histogram(
-            "sidecar_decision_seconds",
-            "From the start of a call to its durable record.",
-            ("domain",),
-            buckets=_SECONDS,
-            registry=registry,
-        )
-        self._answers = Counter(
-            "sidecar_answers",
-            "Decisions answered, by listener.",
-            ("listener", "protocol", "outcome"),
-            registry=registry,
-        )
-        self._refused = Counter(
-            "sidecar_refused_requests",
-            "Requests refused before there was a call, the unauthenticated among them.",
-            ("listener", "code", "source"),
-            registry=registry,
-        )
-        self._records = Counter(
-            "sidecar_ledger_records", "Records that became durable.", ("kind",), registry=registry
-        )
-        self._lost = Counter(
-            "sidecar_ledger_refusals",
-            "Records that could not be made durable: the call was refused.",
-            registry=registry,
-        )
-        self._write_seconds = Histogram(
-            "sidecar_ledger_write_seconds",
-            "From handing over a record to its being durable.",
-            buckets=_SECONDS,
-            registry=registry,
-        )
-        self._reloads = Counter(
-            "sidecar_bundle_reloads",
-            "Reloads, by result: ok, refused.",
-            ("result",),
-            registry=registry,
-        )
+    def __init__(self, now_s: Callable[[], float] = time.monotonic) -> None:
+        self.counts = Counts()
         self.refusals = Tally[tuple[str, str, str]]()
-        self._active = Gauge(
-            "sidecar_bundle_active", "1 for the bundle in force.", ("name", "version", "digest"),
-            registry=registry,
-        )  # fmt: skip
-        self._activated = Gauge(
-            "sidecar_bundle_activated_timestamp_seconds",
-            "When the bundle in force was activated.",
-            registry=registry,
-        )
         for result in ("ok", "refused"):
-            self._reloads.labels(result)
+            # A counter that appears with its first event hides that event from who looks at rates.
+            self.counts.add(names.RELOADS, (result,), 0)
+        self._stages = [
+            self.counts.spread(names.STAGE_SECONDS, (stage,)) for stage in (*STAGES, "total")
+        ]
+        self._versions: set[str] = set()
+        self._outage = _Outage(now_s)
 
     def refused(self, listener: str, code: str, source: str) -> None:
         """Count a request that was refused before there was a Call."""
-        self._refused.labels(listener, code, source).inc()
+        self.counts.add(names.REFUSED, (listener, code, source))
         if code not in _NOT_TOLD:
             self.refusals[listener, source, code] += 1
 
     def decided(self, listener: str, protocol: str, decision: Decision) -> None:
         """Count a decision that a listener answered."""
-        self._answers.labels(listener, _among(protocol, PROTOCOLS), decision.outcome).inc()
+        self.counts.add(names.ANSWERS, (listener, _among(protocol, PROTOCOLS), decision.outcome))
 
-    def activated(self, bundle: Bundle) -> None:
-        """Show `bundle` as the one in force."""
-        self._active.clear()
-        self._active.labels(bundle.name, bundle.version, bundle.digest).set(1)
-        self._activated.set_to_current_time()
+    def spent(self, took_s: Sequence[float]) -> None:
+        """Count how long the stages of one call took, in the order of STAGES, and their sum."""
+        total_s = 0.0
+        # By hand: this is on the way of every call.
+        for spread, seconds in zip(self._stages, took_s, strict=False):
+            spread.buckets[bisect_left(SECONDS, seconds)] += 1
+            spread.total += seconds
+            total_s += seconds
+        whole = self._stages[-1]
+        whole.buckets[bisect_left(SECONDS, total_s)] += 1
+        whole.total += total_s
+
+    def activated(self, bundle: Bundle, at_s: float) -> None:
+        """Show `bundle` as the one in force since `at_s`, seconds since the Unix epoch."""
+        self.counts.clear(names.BUNDLE_ACTIVE)
+        self.counts.put(names.BUNDLE_ACTIVE, (bundle.name, bundle.version, bundle.digest), 1)
+        self.counts.put(names.BUNDLE_ACTIVATED, (), at_s)
 
     def reloaded(self, *, ok: bool) -> None:
         """Count a reload."""
-        self._reloads.labels("ok" if ok else "refused").inc()
+        self.counts.add(names.RELOADS, ("ok" if ok else "refused",))
 
-    def recorded(self, record: AnyRecord, seconds: float) -> None:
-        """Count a durable record, and the decision that it is."""
-        self._records.labels(str(record.__struct_config__.tag)).inc()
-        self._write_seconds.observe(seconds)
-        if isinstance(record, DecisionRecord):
-            domain = _among(record.domain, DOMAINS)
-            outcome = _among(record.outcome, OUTCOMES)
-            self._decisions.labels(domain, outcome, self._version(record.policy.version)).inc()
-            started = _begun.get(None)
-            if started is not None:
-                self._seconds.labels(domain).observe(time.perf_counter() - started)
+    def written(self, records: Sequence[AnyRecord], seconds: float) -> None:
+        """Count durable records, and the decisions among them."""
+        counts = self.counts
+        counts.observe(names.DURABLE_SECONDS, (), seconds, len(records))
+        for record in records:
+            if isinstance(record, DecisionRecord):
+                domain = _among(record.domain, DOMAINS)
+                outcome = _among(record.outcome, OUTCOMES)
+                version = self._version(record.policy.version)
+                counts.add(names.DECISIONS, (domain, outcome, version))
+        self._outage.ends()
 
-    def lost(self) -> None:
-        """Count a record that did not become durable."""
-        self._lost.inc()
-
-    def text(self) -> bytes:
-        """Return everything in Prometheus' text format."""
-        return generate_latest(self.registry)
+    def lost(self, count: int, error: RecordError) -> None:
+        """Count records that did not become durable."""
+        self.counts.add(names.LOST, (), count)
+        self._outage.goes_on(count, error)
 
     def _version(self, version: str) -> str:
         """Return `version`, or `other` when a worker has seen too many of them."""
@@ -154,6 +224,33 @@ class Metrics:
             self._versions.add(version)
             return version
         return _OTHER
+
+
+class _Outage:
+    """That the ledger refuses, and that it no longer does, is one line of the log each."""
+
+    def __init__(self, now_s: Callable[[], float]) -> None:
+        self._now_s = now_s
+        self._lost = 0
+        self._told_s: float | None = None
+        self._is_told = False
+
+    def goes_on(self, count: int, error: RecordError) -> None:
+        """Say once that an outage begins; a disk that comes and goes does not fill the log."""
+        is_new, now_s = not self._lost, self._now_s()
+        self._lost += count
+        if is_new and (self._told_s is None or now_s - self._told_s >= OUTAGES_TOLD_EVERY_S):
+            self._told_s, self._is_told = now_s, True
+            _log.error("calls are refused, their records are not durable: %s", error)
+
+    def ends(self) -> None:
+        """Say that it is over."""
+        if not self._lost:
+            return
+        lost, self._lost = self._lost, 0
+        if self._is_told:
+            self._is_told = False
+            _log.warning("records are durable again; %d were refused", lost)
 
 
 class Refusals:
@@ -203,48 +300,6 @@ class Refusals:
             return False
         del self._owed[key]
         return True
-
-
-class MeteredLedger:
-    """The ledger, counted; that it refuses, and that it no longer does, is one line of the log."""
-
-    def __init__(
-        self, ledger: Ledger, metrics: Metrics, now_s: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._ledger = ledger
-        self._metrics = metrics
-        self._now_s = now_s
-        self._lost = 0
-        self._told_s: float | None = None
-        self._is_told = False
-
-    async def write(self, record: AnyRecord) -> None:
-        """Return when `record` is durable. Raises RecordError."""
-        started = time.perf_counter()
-        try:
-            await self._ledger.write(record)
-        except RecordError as error:
-            self._metrics.lost()
-            self._tell_lost(error)
-            raise
-        self._metrics.recorded(record, time.perf_counter() - started)
-        if self._lost:
-            self._tell_well()
-
-    def _tell_lost(self, error: RecordError) -> None:
-        """Say once that an outage begins; a disk that comes and goes does not fill the log."""
-        self._lost += 1
-        now_s = self._now_s()
-        is_new = self._lost == 1
-        if is_new and (self._told_s is None or now_s - self._told_s >= OUTAGES_TOLD_EVERY_S):
-            self._told_s, self._is_told = now_s, True
-            _log.error("calls are refused, their records are not durable: %s", error)
-
-    def _tell_well(self) -> None:
-        lost, self._lost = self._lost, 0
-        if self._is_told:
-            self._is_told = False
-            _log.warning("records are durable again; %d were refused", lost)
 
 
 def _among(word: str, words: tuple[str, ...]) -> str:

@@ -1,15 +1,16 @@
 """The bundle in force: one reference that calls read once, swapped whole or not at all.
 
-A reload is read, compiled, kept and recorded beside the running bundle; only then is the reference
-swapped, on the event loop, between two calls. Whatever fails on the way leaves the last good bundle
-in force, says why with its position, counts it and records it. The same bytes are not activated
-twice.
+The supervisor reads, compiles and keeps a bundle beside the running one; every worker loads what
+was kept and says so; then it is recorded, and only then does each worker swap its reference, on its
+loop, between two calls. Whatever fails on the way leaves the last good bundle in force, says why
+with its position, counts it and records it. The same bytes are not activated twice.
 """
 
 import asyncio
 import hashlib
 import hmac
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final, Protocol, TypeVar
@@ -20,8 +21,9 @@ from sidecar.facts.sources import Entities, Table, entities_table
 from sidecar.policy.bundle import Bundle
 from sidecar.runtime.bundles import Snapshot, Store, keep_bytes, load_bundle, snapshot
 from sidecar.runtime.limits import POLL_S
-from sidecar.runtime.metrics import Metrics, begun
+from sidecar.runtime.metrics import Metrics
 from sidecar.terms.call import Json
+from sidecar.terms.decision import BundleStamp
 from sidecar.terms.errors import ConfigError, PolicyError, RecordError, SidecarError
 
 _log = logging.getLogger("sidecar.reload")
@@ -34,7 +36,7 @@ _Made = TypeVar("_Made")
 
 
 class Current:
-    """The one reference to the bundle in force."""
+    """The one reference to the bundle in force in a worker."""
 
     __slots__ = ("_bundle",)
 
@@ -43,12 +45,6 @@ class Current:
 
     def __call__(self) -> Bundle:
         """Return the snapshot that a call is judged by; called once, at its beginning."""
-        begun()
-        return self._bundle
-
-    @property
-    def bundle(self) -> Bundle:
-        """Return the bundle in force, for those that judge nothing by it."""
         return self._bundle
 
     def swap(self, bundle: Bundle) -> None:
@@ -56,8 +52,20 @@ class Current:
         self._bundle = bundle
 
 
+class Everywhere(Protocol):
+    """All that judge by the bundle."""
+
+    async def prepare(self, bundle: Bundle) -> None:
+        """Return when `bundle` is ready wherever calls are judged."""
+        ...
+
+    async def swap(self, bundle: Bundle) -> None:
+        """Return when every call that begins is judged by `bundle`."""
+        ...
+
+
 class Reloader:
-    """Puts bundles in force; the only one who swaps the reference."""
+    """Puts bundles in force; the only one who does."""
 
     def __init__(self, path: Path, store: Store, metrics: Metrics, note: Note) -> None:
         self._path = path
@@ -65,33 +73,27 @@ class Reloader:
         self._metrics = metrics
         self._note = note
         self._lock = asyncio.Lock()
+        self._stamp: BundleStamp | None = None
 
-    async def first(self, last_good: str | None = None) -> Current:
-        """Return the reference with its first bundle in force.
-
-        Args:
-            last_good: Digest of the bundle that a worker before this one had in force: what it was
-                replaced by on the disk may be broken, and the service goes on.
+    async def first(self) -> Bundle:
+        """Return the first bundle, kept and on the record.
 
         Raises:
-            PolicyError: The bundle does not load, and there is no last good one.
+            PolicyError: It does not load.
         """
         try:
             bundle = await asyncio.to_thread(load_bundle, self._path, by_protocol())
-            await self._activate(bundle)
+            await asyncio.to_thread(self._store.keep, bundle)
         except PolicyError as error:
             await self._record_refusal(error)
-            if last_good is None:
-                raise
-            _log.error("bundle refused, the last good one goes on:\n%s", error)
-            bundle = await asyncio.to_thread(self._store.load, last_good)
-            await self._activate(bundle)
-        return Current(bundle)
+            raise
+        await self._activate(bundle)
+        return bundle
 
-    async def reload(self, current: Current) -> bool:
+    async def reload(self, everywhere: Everywhere) -> bool:
         """Put what stands on the disk in force; return whether that is what is in force now."""
         async with self._lock:
-            found = await _attempt(self._replace(current))
+            found = await _attempt(self._replace(everywhere))
             if not isinstance(found, BaseException):
                 self._metrics.reloaded(ok=True)
                 return True
@@ -99,24 +101,28 @@ class Reloader:
             await self._refused(found)
             return False
 
-    async def _replace(self, current: Current) -> None:
+    async def _replace(self, everywhere: Everywhere) -> None:
         bundle = await asyncio.to_thread(load_bundle, self._path, by_protocol())
-        if bundle.stamp == current.bundle.stamp:
+        if bundle.stamp == self._stamp:
             _log.info("bundle unchanged: %s %s", bundle.name, bundle.version)
             return
-        await self._activate(bundle)
-        current.swap(bundle)
-
-    async def _activate(self, bundle: Bundle) -> None:
-        """Keep and record `bundle`; after this it may be put in force."""
         await asyncio.to_thread(self._store.keep, bundle)
+        # Why before the record: a bundle that is on the record as active has to be active soon.
+        await everywhere.prepare(bundle)
+        await self._activate(bundle, everywhere)
+
+    async def _activate(self, bundle: Bundle, everywhere: Everywhere | None = None) -> None:
+        """Record `bundle`, then put it in force: no decision names a version before the record."""
         stamp: dict[str, Json] = {
             "bundle": bundle.name,
             "version": bundle.version,
             "digest": bundle.digest,
         }
         await self._note("bundle_activated", stamp)
-        self._metrics.activated(bundle)
+        if everywhere is not None:
+            await everywhere.swap(bundle)
+        self._stamp = bundle.stamp
+        self._metrics.activated(bundle, time.time())
         _log.info("bundle active: %s %s %s", bundle.name, bundle.version, bundle.digest)
 
     async def _refused(self, error: BaseException) -> None:
@@ -156,18 +162,22 @@ class FactFile(Protocol):
 
 
 class EntitiesFile:
-    """The entities file and its table; a file that cannot be read leaves the last good table.
+    """The entities file; one that cannot be read leaves what was.
 
-    A table is in force once its bytes are kept and that is on the record: the revision that a
+    Entities are in force once their bytes are kept and that is on the record: the revision that a
     decision's record gives of a fact can be looked up in `<kept>/<digest>.yaml`.
     """
 
-    def __init__(self, path: Path, table: Entities, kept: Path, note: Note) -> None:
+    def __init__(
+        self, path: Path, kept: Path, note: Note, put: Callable[[str], Awaitable[None]]
+    ) -> None:
+        """Take where it stands, where its bytes are kept, and who puts a digest in force."""
         self._path = path
-        self._table = table
         self._kept = kept
         self._note = note
+        self._put = put
         self._lock = asyncio.Lock()
+        self.digest: str | None = None
 
     @property
     def path(self) -> Path:
@@ -195,16 +205,17 @@ class EntitiesFile:
                 _log.error("entities kept as they were", exc_info=found)
 
     async def _replace(self) -> None:
-        data, digest, table = await asyncio.to_thread(_entities, self._path)
-        if hmac.compare_digest(digest, self._table.revision or ""):
+        data, digest, _ = await asyncio.to_thread(_entities, self._path)
+        if hmac.compare_digest(digest, self.digest or ""):
             return
         await asyncio.to_thread(self._keep, data, digest)
         await self._note("entities_activated", {"file": self._path.name, "digest": digest})
-        self._table.put(self._path.name, table, digest)
+        await self._put(digest)
+        self.digest = digest
         _log.info("entities active: %s %s", self._path.name, digest)
 
     def _keep(self, data: bytes, digest: str) -> None:
-        file = self._kept / f"{digest.removeprefix('sha256:')}.yaml"
+        file = kept_file(self._kept, digest)
         try:
             keep_bytes(file, data)
         except OSError as error:
@@ -215,6 +226,20 @@ class EntitiesFile:
             await self._note("entities_refused", {"first": _first_of(error, "entities")})
         except RecordError as lost:
             _log.error("the refusal of entities could not be recorded: %s", lost)
+
+
+def kept_file(kept: Path, digest: str) -> Path:
+    """Return where the entities of this digest are kept."""
+    return kept / f"{digest.removeprefix('sha256:')}.yaml"
+
+
+def take_entities(kept: Path, digest: str, name: str, table: Entities) -> None:
+    """Answer from the kept entities of `digest`. Raises ConfigError."""
+    file = kept_file(kept, digest)
+    _, found, read = _entities(file)
+    if not hmac.compare_digest(found, digest):
+        raise ConfigError(f"{file}: holds other entities than its name says")
+    table.put(name, read, digest)
 
 
 def load_entities(path: Path, table: Entities) -> None:

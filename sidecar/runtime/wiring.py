@@ -1,10 +1,7 @@
-"""The composition root: a configuration → ledger, facts, bundle, path, listeners of one worker."""
+"""The composition root: a configuration → facts, path and listeners of one worker."""
 
 import base64
-import os
 import socket
-import time
-from collections.abc import Callable
 from typing import Final, Protocol
 from urllib.parse import unquote, urlsplit
 
@@ -17,9 +14,6 @@ from sidecar.intercept.ask import AskListener, AskSettings, Health
 from sidecar.intercept.http_proxy import HttpProxy, HttpProxySettings
 from sidecar.intercept.postgres.listener import PostgresListener
 from sidecar.intercept.postgres.settings import PostgresSettings
-from sidecar.policy.bundle import Bundle
-from sidecar.record.ledger import Ledger, Settings, ledger_paths
-from sidecar.record.verify import is_locked
 from sidecar.runtime.config import (
     AskDoc,
     Config,
@@ -30,11 +24,8 @@ from sidecar.runtime.config import (
     UpstreamDoc,
     read_secret,
 )
-from sidecar.runtime.limits import LEDGER_LOOK_S, LEDGER_WAIT_S
 from sidecar.runtime.metrics import Metrics
 from sidecar.terms.errors import ConfigError
-from sidecar.terms.ids import rfc3339, uuid7
-from sidecar.terms.words import CallId
 
 _POSTGRES_PORT: Final = 5432
 
@@ -49,43 +40,6 @@ class Serving(Protocol):
     async def drain(self, timeout_s: float) -> None:
         """Take no more, end what was begun, close the rest after `timeout_s`."""
         ...
-
-
-class Ids:
-    """Call ids and record times; a clock that steps back does not reorder ids."""
-
-    def __init__(self) -> None:
-        self._last_ms = 0
-
-    def new(self) -> CallId:
-        """Return the next id."""
-        self._last_ms = max(self._last_ms, now_ms())
-        return uuid7(self._last_ms, os.urandom(10))
-
-
-def now() -> str:
-    """Return the time as records carry it."""
-    return rfc3339(time.time_ns() // 1_000)
-
-
-def now_ms() -> int:
-    """Return milliseconds since the Unix epoch."""
-    return time.time_ns() // 1_000_000
-
-
-def open_ledger(config: Config) -> Ledger:
-    """Return the ledger below the state folder, proven to be whole; blocks.
-
-    Who starts right after a sidecar was killed finds its worker about to leave, and waits for it.
-
-    Raises:
-        LedgerBroken: It is not intact, or another process goes on writing it.
-    """
-    folder, key_file = ledger_paths(config.state)
-    until_s = time.monotonic() + LEDGER_WAIT_S
-    while folder.is_dir() and is_locked(folder) and time.monotonic() < until_s:
-        time.sleep(LEDGER_LOOK_S)
-    return Ledger.open(folder, key_file, Settings(name=config.doc.ledger.name))
 
 
 def sources(revocations: RevocationView, entities: Entities | None) -> Sources:
@@ -105,11 +59,6 @@ class Parts(msgspec.Struct, frozen=True):
     metrics: Metrics
     health: Health
     public_url: str | None
-
-
-def path_of(bundle: Callable[[], Bundle], ledger: flow.Ledger, facts: flow.FactSource) -> flow.Path:
-    """Return the path with this machine's clock and randomness."""
-    return flow.Path(bundle=bundle, ledger=ledger, facts=facts, new_id=Ids().new, now=now)
 
 
 def listener_of(listener: Listener, config: Config, parts: Parts) -> Serving:
@@ -132,6 +81,7 @@ def listener_of(listener: Listener, config: Config, parts: Parts) -> Serving:
                 parts.path,
                 parts.workloads,
                 parts.revocations,
+                counters=parts.metrics,
             )
 
 

@@ -51,6 +51,8 @@ class Call(msgspec.Struct, frozen=True):
         context: Owned keys (`time`, `ip`, `session`, `approval`), asserted ones; `claimed` apart.
         parent: Id of the call that this one was found in.
         depth: 0 for what came over the wire, +1 for each call inside a call.
+        is_enforced: Whether its listener forwards it, so that an outcome follows what is permitted;
+            a decision that somebody else enforces has none.
     """
 
     id: CallId
@@ -63,3 +65,4 @@ class Call(msgspec.Struct, frozen=True):
     context: dict[str, Json] = {}
     parent: CallId | None = None
     depth: int = 0
+    is_enforced: bool = False

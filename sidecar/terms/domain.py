@@ -26,12 +26,14 @@ class Word(msgspec.Struct, frozen=True):
         type: CEL type as text: `string`, `int`, `bool`, `list(string)`, `map(string, dyn)`, `dyn`.
         doc: One line for the domain's README.
         sensitive: Values below it are masked in records (literals, prompts, bodies, tokens).
+        phases: In which a call may have it; empty is every phase of its protocol.
     """
 
     path: str
     type: str
     doc: str
     sensitive: bool = False
+    phases: tuple[str, ...] = ()
 
 
 class ObligationType(msgspec.Struct, frozen=True):

@@ -1,6 +1,7 @@
 """UUIDv7 identifiers and RFC 3339 times; clock and randomness are arguments."""
 
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from sidecar.terms.words import CallId
 
@@ -15,17 +16,27 @@ def uuid7(unix_ms: int, random_80: bytes) -> CallId:
     Source: RFC 9562 §5.7.
     """
     assert len(random_80) == 10
-    tail = int.from_bytes(random_80, "big")
-    value = (unix_ms & ((1 << 48) - 1)) << 80
-    value |= 0x7 << 76
-    value |= ((tail >> 62) & 0xFFF) << 64
-    value |= 0x2 << 62
-    value |= tail & ((1 << 62) - 1)
-    digits = f"{value:032x}"
-    return CallId("-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:])))
+    # Six bits of the first byte are not used; two of the third stand before the variant.
+    first, second, third, fourth = random_80[:4]
+    return CallId(
+        f"{_millisecond(unix_ms)}{(first & 3) << 10 | second << 2 | third >> 6:03x}"
+        f"-{0x8000 | (third & 0x3F) << 8 | fourth:04x}-{random_80[4:].hex()}"
+    )
+
+
+@lru_cache(maxsize=4)
+def _millisecond(unix_ms: int) -> str:
+    """Return the part of an id that many calls share, up to its version."""
+    return f"{unix_ms >> 16 & 0xFFFFFFFF:08x}-{unix_ms & 0xFFFF:04x}-7"
 
 
 def rfc3339(unix_us: int) -> str:
     """Return UTC time with exactly six decimals, as every record carries it (RFC 3339 §5.6)."""
-    moment = datetime.fromtimestamp(unix_us // 1_000_000, tz=UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{unix_us % 1_000_000:06d}Z"
+    seconds, rest_us = divmod(unix_us, 1_000_000)
+    return f"{_second(seconds)}.{rest_us:06d}Z"
+
+
+@lru_cache(maxsize=4)
+def _second(unix_s: int) -> str:
+    """Return a second as text; many calls share one."""
+    return f"{datetime.fromtimestamp(unix_s, tz=UTC):%Y-%m-%dT%H:%M:%S}"

@@ -1,7 +1,8 @@
 """The shapes of records: what a decision and an outcome leave behind (DESIGN §4).
 
-They are plain dicts once made (`record.write`), canonical by construction: ASCII keys, no floats,
-integers below 2^53, RFC 3339 times with six decimals.
+Canonical by construction: ASCII keys, no floats, integers below 2^53, RFC 3339 times with six
+decimals. A person stands in them as a handle, `p_` and 22 letters or digits (`record.persons`).
+The schema is added to and never changed: every record that was ever written can be read for ever.
 """
 
 from typing import Literal, NewType
@@ -13,19 +14,35 @@ from sidecar.terms.decision import BundleStamp, Obligation, RuleError, RuleSpoke
 from sidecar.terms.words import CallId
 
 RecordBytes = NewType("RecordBytes", bytes)
+Handle = NewType("Handle", str)
 
 SCHEMA = "sidecar.record/1"
 
 
-class PartyRecord(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A subject or actor as recorded: type, id, and how it was verified."""
+class SideObject(msgspec.Struct, frozen=True):
+    """Bytes that a record names by digest and that are made durable before it.
+
+    Args:
+        digest: `sha256:<64 hex>` of `data`.
+        data: As it stands in the side store.
+    """
+
+    digest: str
+    data: bytes
+
+
+class PartyRecord(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """A subject or actor as recorded; a person's `id` is a handle."""
 
     type: str
     id: str
 
 
-class FactRecord(msgspec.Struct, frozen=True):
-    """A fact that was used: which, from where, at which revision, how old; the value by digest."""
+class FactRecord(msgspec.Struct, frozen=True, gc=False):
+    """A fact that was used: which, from where, at which revision, how old; the value by digest.
+
+    The digest is HMAC-SHA-256 under the ledger's digest key, for a fact may be guessed.
+    """
 
     function: str
     arguments: tuple[str, ...]
@@ -35,16 +52,31 @@ class FactRecord(msgspec.Struct, frozen=True):
     digest: str
 
 
-class InputRecord(msgspec.Struct, frozen=True):
-    """The Request as one JSON text: its digest, and the masked form itself."""
+class InputRecord(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """The Request as one JSON text, persons as handles, sensitive values as `***`.
+
+    Args:
+        digest: `hmac-sha256:<64 hex>` under the ledger's digest key, so that guesses cannot be
+            tried without it; over the masked text (before tokens are taken out) and, where values
+            were hidden, a line feed and the canonical list of them in the order hidden. Empty
+            where there is no such text.
+        form: `masked`: the text says all that rules may have read. `sealed`: what rules may have
+            read and masking hides stands in `sealed_object`. `none`: there is no text.
+        missing: What is not kept, in no form.
+        text: The masked text itself.
+        text_object: Digest of the side object that holds it, where it is too large to stand here.
+        sealed_object: Digest of the side object that holds the sealed form.
+    """
 
     digest: str
-    form: Literal["masked", "none"]
-    missing: tuple[str, ...] = ()
+    form: Literal["masked", "sealed", "none"]
+    missing: tuple[str, ...]
     text: str | None = None
+    text_object: str | None = None
+    sealed_object: str | None = None
 
 
-class TargetRecord(msgspec.Struct, frozen=True, omit_defaults=True):
+class TargetRecord(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One target as recorded: what, done how, what came of it; properties are in `input`."""
 
     action: str
@@ -60,7 +92,11 @@ class TargetRecord(msgspec.Struct, frozen=True, omit_defaults=True):
 class DecisionRecord(
     msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind", tag="decision"
 ):
-    """Durable before the effect; `effect` is the PDP's, `outcome` what came after enforce."""
+    """Durable before the effect; `effect` is the PDP's, `outcome` what came after enforce.
+
+    `listener_forwarded`: the sidecar itself forwarded it, so an outcome record follows; where
+    none could be written the recorder writes one that says `unknown`.
+    """
 
     schema: str
     id: CallId
@@ -85,6 +121,7 @@ class DecisionRecord(
     errors: list[RuleError]
     input: InputRecord
     asserted_by: str | None = None
+    listener_forwarded: bool = False
     message: str | None = None
     parent: CallId | None = None
     timings_us: dict[str, int] = {}
@@ -129,4 +166,39 @@ class OpsRecord(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind
     detail: dict[str, Json] = {}
 
 
-AnyRecord = DecisionRecord | OutcomeRecord | AdminRecord | OpsRecord
+class ApprovalRecord(
+    msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind", tag="approval"
+):
+    """What a human said to a step_up: bound to exactly what was asked, linked by `parent`."""
+
+    schema: str
+    id: CallId
+    parent: CallId
+    time: str
+    event: Literal["asked", "approved", "denied", "expired", "spent"]
+    binding: str
+    approver: PartyRecord | None = None
+    method: str | None = None
+    rules: tuple[str, ...] = ()
+    detail: dict[str, Json] = {}
+
+
+class GapRecord(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind", tag="gap"):
+    """Records may be missing here: at most so many, of at most so long before `time`.
+
+    Args:
+        reason: Why: `group` (the window of unsynced records was lost), `outage`, …
+        records_max: No more than these are missing; absent when that cannot be said.
+        before_ms_max: All of them are of this long before the last record that stands before.
+    """
+
+    schema: str
+    id: CallId
+    time: str
+    reason: str
+    records_max: int | None = None
+    before_ms_max: int | None = None
+    detail: dict[str, Json] = {}
+
+
+AnyRecord = DecisionRecord | OutcomeRecord | AdminRecord | OpsRecord | ApprovalRecord | GapRecord

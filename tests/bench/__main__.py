@@ -9,11 +9,11 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import ask, inprocess, ledger, postgres
+from tests.bench import ask, engine, inprocess, ledger, loading, postgres, recorder
 from tests.bench.report import machine
 from tests.e2e.harness import ROOT
 
-PARTS = ("ask", "postgres", "inprocess", "ledger")
+PARTS = ("engine", "ask", "postgres", "inprocess", "loading", "ledger", "recorder")
 
 
 def main() -> None:
@@ -26,10 +26,13 @@ def main() -> None:
         parser.error(f"unknown: {', '.join(sorted(unknown))}")
     quick: bool = asked.quick
     measures: dict[str, Callable[[Path], None]] = {
+        "engine": lambda _: engine.measure(5 if quick else 15),
         "ask": lambda folder: ask.measure(folder, 1.5 if quick else 5, quick=quick),
         "postgres": lambda folder: postgres.measure(folder, 8 if quick else 24),
         "inprocess": lambda _: inprocess.measure(1.5 if quick else 6),
+        "loading": lambda _: loading.measure(),
         "ledger": lambda folder: ledger.measure(folder, 2 if quick else 6),
+        "recorder": lambda folder: recorder.measure(folder, 1.5 if quick else 5),
     }
     # In the tree, not where temporary files are: that may be memory, where a sync costs nothing.
     with tempfile.TemporaryDirectory(prefix=".bench-", dir=ROOT) as name:

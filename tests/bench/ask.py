@@ -1,186 +1,198 @@
-"""Decisions a second of `/v1/decide`, beside bare answers of the same library in the same run.
+"""Decisions a second of `/v1/decide`, beside others that answer the same, in one run.
 
-Every decision is authenticated, judged by ten rules that match, and durable before it is answered.
+Every decision is authenticated, judged by ten rules that match, and recorded before it is answered:
+`strict` when it is on the disk, `group` when the recorder has it. The servers of the first table
+have one core, all their processes together, and the load has the other; CPU is that of all
+processes of a server. In the second table servers and load share what there is.
 """
 
 import asyncio
-import json
-import re
-import shutil
-import socket
+import os
 import subprocess
 import sys
-import tempfile
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, AsyncExitStack, ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
-from tests.bench.load import Job, Seen, generated
-from tests.bench.report import cpu_s, table
+import orjson
+
+from sidecar.syntax.yaml12 import dump, load_documents
+from tests.bench import peers
+from tests.bench.load import Seen
+from tests.bench.peers import Absent
+from tests.bench.report import cpu_s, say, table
 from tests.bench.rules import CALL, SQL_CALL, bundle_of
-from tests.e2e.harness import EVALUATION, ROOT, Sidecar, Site, living
+from tests.bench.wrk import Ask, loaded
+from tests.e2e.harness import EVALUATION, ROOT, Site, living
 
 CONNECTIONS = 64
 RULES = 10
-NGINX = """\
-daemon off; worker_processes 1; pid {0}/pid; error_log stderr crit;
-events {{ worker_connections 1024; }}
-http {{
-  access_log off; keepalive_requests 1000000000; client_body_temp_path {0};
-  proxy_temp_path {0}; fastcgi_temp_path {0}; uwsgi_temp_path {0}; scgi_temp_path {0};
-  server {{ listen 127.0.0.1:{1}; location / {{ return 200 '{{"decision":true}}'; }} }}
-}}
-"""
-HEADS = ("", "a second", "ratio", "server CPU us", "CPU ratio", "p50 us", "p99 us")
+HEADS = ("", "a second", "of nginx", "CPU us each", "CPU of nginx", "p50 us", "p99 us")
+STRICT, GROUP, NGINX = "sidecar, strict", "sidecar, group", "nginx `return 200`"
+CERBOS, OPA = "Cerbos, audit to a file", "OPA, decision log"
+ONE, TWO = "strict, one worker", "strict, two workers"
+# Of whose rate a row is to have how much at least.
+GOALS = (
+    (STRICT, NGINX, 0.20),
+    (GROUP, NGINX, 0.28),
+    (STRICT, CERBOS, 12.0),
+    (STRICT, OPA, 6.0),
+    (TWO, ONE, 1.2),
+)
+P99_US_MAX = 6000.0
+JSON = {"Content-Type": "application/json"}
+CORES = frozenset(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ())
+# With one core alone, or where nobody can choose, nobody is bound to any.
+SERVED = frozenset({min(CORES)}) if len(CORES) > 1 else frozenset[int]()
+LOADED = CORES - SERVED if SERVED else frozenset[int]()
+Row = Seen | str
+Peer = Callable[[Path], AbstractContextManager[tuple[Ask, int]]]
 
 
 def measure(folder: Path, seconds: float, *, quick: bool) -> None:
-    """Print the table."""
-    rows: list[tuple[str, Seen | None]] = [
-        ("bare answer, same library", _bare(seconds)),
-        ("nginx `return 200`", _nginx(folder, seconds)),
-    ]
-    site = Site.made(folder)
-    for name, text in bundle_of(RULES, RULES).items():
-        site.put(name, text)
-    asked: dict[str, tuple[str, object]] = {"/v1/decide, http call": ("/v1/decide", CALL)}
+    """Print the tables, and how far they are from the goals."""
+    found: dict[str, Row] = {}
+    others: dict[str, Peer] = {
+        NGINX: peers.nginx,
+        "bare answer of aiohttp": _bare,
+        CERBOS: partial(peers.cerbos, rules=RULES),
+        OPA: partial(peers.opa, rules=RULES),
+    }
+    for number, (name, peer) in enumerate(others.items()):
+        found[name] = _peer(peer, _made(folder / f"peer{number}"), seconds)
+    asks: dict[str, tuple[str, object]] = {"": ("/v1/decide", CALL)}
     if not quick:
-        asked["/v1/decide, sql call"] = ("/v1/decide", SQL_CALL)
-        asked["AuthZEN evaluation"] = ("/access/v1/evaluation", EVALUATION)
-    rows += asyncio.run(_sidecar(site, asked, seconds))
-    first = rows[0][1]
-    assert first is not None
-    title = f"ask: {CONNECTIONS} connections, {RULES} matching rules, durable records"
-    table(title, HEADS, [_row(name, seen, first) for name, seen in rows])
+        asks[", AuthZEN"] = ("/access/v1/evaluation", EVALUATION)
+        asks[", sql call"] = ("/v1/decide", SQL_CALL)
+    found |= _sidecar(folder / "s", STRICT, asks, seconds)
+    found |= _sidecar(folder / "g", GROUP, {"": asks[""]}, seconds, durability="group")
+    _show(f"ask: {CONNECTIONS} connections, {RULES} matching rules, one core", found, found[NGINX])
+    if not SERVED:
+        return
+    shared = _sidecar(folder / "1", ONE, {"": asks[""]}, seconds, is_pinned=False)
+    shared |= _sidecar(folder / "2", TWO, {"": asks[""]}, seconds, is_pinned=False, workers=2)
+    _show("ask: workers and load on the same cores", shared, found[NGINX])
+    _judge(found | shared)
 
 
-def _row(name: str, seen: Seen | None, bare: Seen) -> Sequence[str]:
-    if seen is None:
-        return (name, "skipped: not on the PATH")
-    cpu = ("-", "-")
-    if seen.cpu_s is not None and bare.cpu_s:
-        each, least = seen.cpu_s / seen.answers, bare.cpu_s / bare.answers
-        cpu = (f"{each * 1e6:.0f}", f"{each / least:.2f}")
-    ratio = seen.rate / bare.rate
-    return (
-        name,
-        f"{seen.rate:.0f}",
-        f"{ratio:.2f}",
-        *cpu,
-        f"{seen.p50_us:.0f}",
-        f"{seen.p99_us:.0f}",
-    )
+def _show(title: str, rows: dict[str, Row], nginx: Row) -> None:
+    table(title, HEADS, [_row(name, seen, nginx) for name, seen in rows.items()])
 
 
-def _request(path: str, body: object, key: str = "swk_nobody") -> bytes:
-    data = json.dumps(body).encode()
-    head = (
-        f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
-        f"Sidecar-Authorization: Bearer {key}\r\nContent-Length: {len(data)}\r\n\r\n"
-    )
-    return head.encode() + data
+def _row(name: str, seen: Row, nginx: Row) -> Sequence[str]:
+    if isinstance(seen, str):
+        return (name, f"skipped: {seen}")
+    each = None if seen.cpu_s is None else seen.cpu_s / seen.answers * 1e6
+    rate, cpu = "-", "-"
+    if isinstance(nginx, Seen):
+        rate = f"{seen.rate / nginx.rate:.2f}"
+        if each is not None and nginx.cpu_s:
+            cpu = f"{nginx.cpu_s / nginx.answers * 1e6 / each:.2f}"
+    told = "-" if each is None else f"{each:.1f}"
+    return (name, f"{seen.rate:.0f}", rate, told, cpu, f"{seen.p50_us:.0f}", f"{seen.p99_us:.0f}")
 
 
-def _sent(port: int, request: bytes, seconds: float, cpu: Callable[[], float | None]) -> Seen:
-    job = Job("127.0.0.1", port, request, CONNECTIONS, seconds / 3, seconds)
-    return generated(job, cpu)
+def _judge(found: dict[str, Row]) -> None:
+    """Say which goals are met; a peer that is not there says nothing."""
+    for name, beside, goal in GOALS:
+        ours, theirs = found[name], found[beside]
+        if isinstance(ours, Seen) and isinstance(theirs, Seen):
+            ratio = ours.rate / theirs.rate
+            _verdict(f"{name} / {beside}: {ratio:.2f}, goal {goal:g}", met=ratio >= goal)
+    for name in (STRICT, GROUP):
+        ours = found[name]
+        if isinstance(ours, Seen):
+            text = f"{name}: p99 {ours.p99_us / 1e3:.1f} ms, goal {P99_US_MAX / 1e3:g}"
+            _verdict(text, met=ours.p99_us <= P99_US_MAX)
 
 
-async def _sidecar(
-    site: Site, asked: dict[str, tuple[str, object]], seconds: float
-) -> list[tuple[str, Seen | None]]:
-    found: list[tuple[str, Seen | None]]
-    async with site.running() as sidecar:
-        found = [
-            (name, await asyncio.to_thread(_asked, sidecar, path, body, seconds))
-            for name, (path, body) in asked.items()
-        ]
-        again = await asyncio.to_thread(
-            _wrk, sidecar.port("ask"), "/v1/decide", CALL, site.key, seconds
-        )
+def _verdict(text: str, *, met: bool) -> None:
+    say(f"  {'met  ' if met else 'MISSED'} {text}")
+
+
+# --- who is measured ---
+
+
+def _peer(peer: Peer, folder: Path, seconds: float) -> Row:
+    with ExitStack() as stack:
+        try:
+            with _on(SERVED):
+                ask, group = stack.enter_context(peer(folder))
+        except Absent as reason:
+            return str(reason)
+        return _loaded(ask, seconds, group, LOADED)
+
+
+def _sidecar(
+    folder: Path,
+    name: str,
+    asks: dict[str, tuple[str, object]],
+    seconds: float,
+    *,
+    is_pinned: bool = True,
+    durability: str = "strict",
+    workers: int = 1,
+) -> dict[str, Row]:
+    site = Site.made(_made(folder))
+    for file, text in bundle_of(RULES, RULES).items():
+        site.put(file, text)
+    (config,) = load_documents(site.config.name, site.config.read_bytes())
+    told = {**config.value, "workers": workers, "ledger": {"durability": durability}}
+    site.config.write_text(dump(told))
+    return asyncio.run(_asked(site, name, asks, seconds, is_pinned=is_pinned))
+
+
+async def _asked(
+    site: Site, name: str, asks: dict[str, tuple[str, object]], seconds: float, *, is_pinned: bool
+) -> dict[str, Row]:
+    found: dict[str, Row] = {}
+    async with AsyncExitStack() as stack:
+        with _on(SERVED if is_pinned else CORES):
+            sidecar = await stack.enter_async_context(site.running())
+        load = LOADED if is_pinned else CORES
+        for more, (path, body) in asks.items():
+            head = {**JSON, "Sidecar-Authorization": f"Bearer {site.key}"}
+            ask = Ask(sidecar.port("ask"), path, head, orjson.dumps(body))
+            found[name + more] = await asyncio.to_thread(
+                _loaded, ask, seconds, sidecar.supervisor, load
+            )
         assert await sidecar.stop() == 0
-    return [*found, ("/v1/decide, asked by wrk", again)]
-
-
-def _asked(sidecar: Sidecar, path: str, body: object, seconds: float) -> Seen:
-    def cpu() -> float | None:
-        # The worker and the supervisor above it.
-        return cpu_s(living(sidecar.supervisor))
-
-    request = _request(path, body, sidecar.site.key)
-    return _sent(sidecar.port("ask"), request, seconds, cpu)
-
-
-def _bare(seconds: float) -> Seen:
-    command = [sys.executable, "-m", "tests.bench.bare"]
-    pipe = subprocess.PIPE
-    with subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe) as server:
-        assert server.stdin is not None
-        assert server.stdout is not None
-        port = int(server.stdout.readline())
-        request = _request("/v1/decide", CALL)
-        seen = _sent(port, request, seconds, lambda: cpu_s([server.pid]))
-        server.stdin.close()
-    return seen
-
-
-def _nginx(folder: Path, seconds: float) -> Seen | None:
-    found = shutil.which("nginx")
-    if found is None:
-        return None
-    with _nginx_running(found, folder) as (port, group):
-        return _sent(port, _request("/", CALL), seconds, lambda: cpu_s(living(group)))
-
-
-def _wrk(port: int, path: str, body: object, key: str, seconds: float) -> Seen | None:
-    """Return what wrk sees of the same, which is no news of the server but of our own load."""
-    found = shutil.which("wrk")
-    if found is None:
-        return None
-    with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
-        head = {"Content-Type": "application/json", "Sidecar-Authorization": f"Bearer {key}"}
-        script.write('wrk.method = "POST"\n')
-        script.write(f"wrk.body = {json.dumps(json.dumps(body))}\n")
-        script.writelines(f'wrk.headers["{name}"] = "{value}"\n' for name, value in head.items())
-        script.flush()
-        command = [found, "-t1", f"-c{CONNECTIONS}", f"-d{round(seconds)}s", "--latency", "-s"]
-        command += [script.name, f"http://127.0.0.1:{port}{path}"]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-    rate = _figure(r"Requests/sec:\s*([0-9.]+)()", done.stdout)
-    middle, most = (_figure(rf"\s{share}%\s+([0-9.]+)(us|ms|s)", done.stdout) for share in (50, 99))
-    return Seen(round(rate), 1, middle, most)
-
-
-def _figure(pattern: str, text: str) -> float:
-    """Return a figure of wrk's, a time in us."""
-    found = re.search(pattern, text)
-    if found is None:
-        raise RuntimeError(f"wrk: {text}")
-    return float(found[1]) * {"": 1, "us": 1, "ms": 1e3, "s": 1e6}[found[2]]
+    return found
 
 
 @contextmanager
-def _nginx_running(program: str, folder: Path) -> Iterator[tuple[int, int]]:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    config = folder / "nginx.conf"
-    config.write_text(NGINX.format(folder, port))
-    command = [program, "-p", str(folder), "-c", str(config)]
-    with subprocess.Popen(command, start_new_session=True) as server:
-        try:
-            _wait_for(port)
-            yield port, server.pid
-        finally:
-            server.terminate()
+def _bare(_folder: Path) -> Iterator[tuple[Ask, int]]:
+    """Serve nothing with the library whose raw protocol is not used."""
+    command, pipe = [sys.executable, "-m", "tests.bench.bare"], subprocess.PIPE
+    server = subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, start_new_session=True)
+    with server:
+        assert server.stdin is not None
+        assert server.stdout is not None
+        port = int(server.stdout.readline())
+        yield Ask(port, "/v1/decide", JSON, orjson.dumps(CALL)), server.pid
+        server.stdin.close()
 
 
-def _wait_for(port: int) -> None:
-    for _ in range(200):
-        try:
-            socket.create_connection(("127.0.0.1", port)).close()
-        except ConnectionRefusedError:
-            threading.Event().wait(0.02)
-        else:
-            return
-    raise RuntimeError("nginx does not answer")
+def _loaded(ask: Ask, seconds: float, group: int, cores: frozenset[int]) -> Seen:
+    with _on(cores):
+        return loaded(ask, CONNECTIONS, seconds, lambda: cpu_s(living(group)))
+
+
+@contextmanager
+def _on(cores: frozenset[int]) -> Iterator[None]:
+    """Start what is started here on these cores, where the system lets us choose."""
+    if not cores:
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(mode=0o700)
+    return folder

@@ -1,4 +1,4 @@
-"""What a decision costs without a server: `decide` by the number of rules, parsing by protocol."""
+"""What it costs to understand one call of each protocol, without a server."""
 
 import json
 from itertools import count
@@ -6,19 +6,14 @@ from itertools import count
 import msgspec
 
 from sidecar import flow
-from sidecar.decide import decide, standing_facts
 from sidecar.domains import by_protocol
-from sidecar.policy.bundle import Bundle, compile_bundle
+from sidecar.policy.bundle import Bundle
 from sidecar.runtime.bundles import load_bundle
 from sidecar.runtime.dryrun import dry_call
 from sidecar.terms.call import Call, Json
-from sidecar.terms.decision import Decision, Fact
 from tests.bench.report import each_us, table
-from tests.bench.rules import CALL, KINDS, bundle_of
 from tests.e2e.harness import EVALUATION, ROOT
 
-MATCHING = 10
-SIZES = (10, 100, 1000)
 S3 = {
     "Authorization": "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20260101/eu-west-1/s3/aws4_request, "
     "SignedHeaders=host;x-amz-date, Signature=0000"
@@ -76,39 +71,12 @@ CALLS: tuple[tuple[str, str, dict[str, Json]], ...] = (
 
 
 def measure(seconds: float) -> None:
-    """Print both tables, each in about `seconds`."""
-    _by_rules(seconds / (len(SIZES) * len(KINDS)))
+    """Print the table in about `seconds`."""
     _by_protocol(seconds / len(CALLS))
 
 
 def call_of(protocol: str, call: dict[str, Json]) -> Call:
     return dry_call(json.dumps({"protocol": protocol, "call": call}).encode())
-
-
-def _by_rules(seconds: float) -> None:
-    rows = [
-        (f"{size} rules, {MATCHING} match", *(f"{one:.1f}" for one in _decided(size, seconds)))
-        for size in SIZES
-    ]
-    table("decide, in process, us a decision", ("", *(f"rest {kind}" for kind in KINDS)), rows)
-
-
-def _decided(size: int, seconds: float) -> list[float]:
-    found = []
-    for kind in KINDS:
-        files = bundle_of(size, MATCHING, kind)
-        bundle = compile_bundle({k: v.encode() for k, v in files.items()}, by_protocol())
-        found.append(_decide_us(bundle, call_of("http", CALL["call"]), seconds))
-    return found
-
-
-def _decide_us(bundle: Bundle, call: Call, seconds: float) -> float:
-    request = flow.understand(call, bundle)
-    facts = dict.fromkeys(standing_facts(request), Fact(False, "bench", "1"))
-    decision = decide(request, bundle, facts)
-    assert isinstance(decision, Decision)
-    assert decision.permitted, decision
-    return each_us(lambda: decide(request, bundle, facts), seconds)
 
 
 def _by_protocol(seconds: float) -> None:

@@ -22,23 +22,16 @@ spec:
 """
 # A rule that matches and is silent costs its evaluation; it reads what such rules read.
 _MATCHES = "    - {{id: closed-{0}, effect: deny, when: \"'label-{0}' in resource.labels\"}}\n"
-# A rule that does not match is told by `match` alone: of another protocol, or of another resource.
-_OTHERS = {
-    "of another protocol": (
-        "    - {{id: other-{0}, effect: deny, match: {{protocols: [k8s]}}, "
-        "when: \"'label-{0}' in resource.labels\"}}\n"
-    ),
-    "of another resource": (
-        "    - {{id: other-{0}, effect: deny, match: {{resources: ['*:/other-{0}/*']}}, "
-        "when: \"'label-{0}' in resource.labels\"}}\n"
-    ),
-}
-KINDS = tuple(_OTHERS)
+# A rule that does not match is told by `match` alone; `engine` measures other ways.
+_OTHERS = (
+    "    - {{id: other-{0}, effect: deny, match: {{protocols: [k8s]}}, "
+    "when: \"'label-{0}' in resource.labels\"}}\n"
+)
 
 
-def bundle_of(rules: int, matching: int, others: str = KINDS[0]) -> dict[str, str]:
+def bundle_of(rules: int, matching: int) -> dict[str, str]:
     """Return the files of a bundle in which `matching` of `rules` are evaluated for a call."""
     text = _HEAD
     text += "".join(_MATCHES.format(number) for number in range(1, matching))
-    text += "".join(_OTHERS[others].format(number) for number in range(matching, rules))
+    text += "".join(_OTHERS.format(number) for number in range(matching, rules))
     return {**BUNDLE, "policies/trial.yaml": text}

@@ -111,4 +111,4 @@ def test_its_readme_shows_its_words_as_they_are(name):
 
     assert page_of(name) == shown, "run `make golden` and read the diff"
     for word in words_of(name):
-        assert f"| `{word.path}` | {word.type} | {word.doc} |" in shown.decode()
+        assert f"| `{word.path}` | {word.type} | {word.doc}" in shown.decode()

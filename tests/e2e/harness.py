@@ -152,9 +152,9 @@ class Site:
         return (self.folder / "log").read_text("utf-8", "replace")
 
     @contextlib.asynccontextmanager
-    async def running(self) -> AsyncIterator["Sidecar"]:
+    async def running(self, *options: str) -> AsyncIterator["Sidecar"]:
         """Serve until the block ends; whatever is alive then is killed."""
-        sidecar = Sidecar(self)
+        sidecar = Sidecar(self, *options)
         try:
             await sidecar.ready()
             yield sidecar
@@ -163,14 +163,15 @@ class Site:
 
 
 class Sidecar:
-    """One life of a site: a supervisor, its worker, and the clients that talk to them."""
+    """One life of a site: a supervisor, recorder and workers, and the clients that talk to them."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, *options: str) -> None:
         self.site = site
         self.addresses: dict[str, list[str]] = {}
-        self.worker = 0
+        self.workers: list[int] = []
+        self.recorder = 0
         self._clients: list[Client] = []
-        command = site.command("run", "-c", str(site.config))
+        command = site.command("run", "-c", str(site.config), *options)
         with (site.folder / "log").open("ab") as log:
             # A session of its own is a process group of its own: all that come from it are known.
             self._process = subprocess.Popen(
@@ -179,13 +180,14 @@ class Sidecar:
         self.supervisor = self._process.pid
 
     async def ready(self) -> None:
-        """Return when a worker serves: after the start, and after each restart of one."""
+        """Return when all serve: after the start, and after each restart of a process."""
         assert self._process.stdout is not None
         async with asyncio.timeout(START_S_MAX):
             line = await asyncio.to_thread(self._process.stdout.readline)
         assert line.startswith(b"ready "), f"the sidecar did not start:\n{self.site.log()}"
         told = orjson.loads(line.removeprefix(b"ready "))
-        self.addresses, self.worker = told["listeners"], told["worker"]
+        self.addresses, self.workers = told["listeners"], told["workers"]
+        self.recorder = told["recorder"]
         assert told["pid"] == self.supervisor
 
     async def client(self, listener: str = "ask", nth: int = 0) -> "Client":

@@ -5,18 +5,19 @@ and once the disk is well the same process goes on by itself, with a ledger that
 outage.
 """
 
-import asyncio
 import os
+import signal
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
 from examples.postgres_local import LocalPostgres
+from sidecar.record.limits import DURABLE_TIMEOUT_S
 from tests.e2e.disks import FAULTS
 from tests.e2e.harness import (
     DELETE,
@@ -30,35 +31,10 @@ from tests.e2e.harness import (
     short_folder,
     until,
 )
+from tests.e2e.upstreams import Api, erp_role, site_with_doors
 
-PASSWORD = "erp-secret"
 # How long a fault may stay unnoticed: a checkpoint is due each second, and needs the disk.
 NOTICED_S_MAX = 5
-
-
-class Api:
-    """An upstream that counts what reaches it."""
-
-    def __init__(self) -> None:
-        self.seen: list[str] = []
-        self.port = 0
-
-    @asynccontextmanager
-    async def serving(self) -> AsyncIterator["Api"]:
-        server = await asyncio.start_server(self._answer, "127.0.0.1", 0)
-        self.port = server.sockets[0].getsockname()[1]
-        try:
-            yield self
-        finally:
-            server.close()
-
-    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while line := await reader.readline():
-            self.seen.append(line.decode().split(" ")[1])
-            while (await reader.readline()).strip():
-                pass
-            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
-        writer.close()
 
 
 @dataclass
@@ -169,34 +145,13 @@ async def noticed(door: Doors) -> None:
     await eventually(is_refused, NOTICED_S_MAX)
 
 
-def site_with_doors(folder: Path, database: LocalPostgres, api: Api) -> Site:
-    secret = folder / "erp.password"
-    secret.write_text(PASSWORD)
-    secret.chmod(0o600)
-    credential = {"user": "erp", "password": {"file": "erp.password"}}
-    url = f"postgres://127.0.0.1:{database.port}/postgres"
-    erp = {"name": "erp", "protocol": "postgres", "bind": "127.0.0.1:0"}
-    front = {"name": "api", "protocol": "http", "bind": "127.0.0.1:0"}
-    return Site.made(
-        folder,
-        [
-            {**front, "upstream": {"url": f"http://127.0.0.1:{api.port}"}},
-            {**erp, "upstream": {"url": url, "credential": credential}},
-        ],
-    )
-
-
 def events(site: Site, name: str) -> list[dict[str, Any]]:
     return [one["detail"] for one in site.records() if one.get("event") == name]
 
 
 @pytest.fixture(scope="module")
 def erp(database: LocalPostgres) -> LocalPostgres:
-    database.psql(
-        f"CREATE ROLE erp LOGIN PASSWORD '{PASSWORD}'; CREATE TABLE notes(note text);"
-        "GRANT ALL ON notes TO erp"
-    )
-    return database
+    return erp_role(database)
 
 
 @pytest.fixture
@@ -279,3 +234,55 @@ async def test_nothing_is_answered_any_more_when_records_were_cut_off(site, byte
     assert segment.name in verified.err or "checkpoint" in verified.err
     restarted = await site.sidecar("run", "-c", str(site.config))
     assert restarted.code == 20
+
+
+@pytest.mark.e2e
+@pytest.mark.torture
+@pytest.mark.timeout(60)
+async def test_nothing_passes_while_the_recorder_is_stopped(site_of_doors, erp, api):
+    site = site_of_doors
+    async with doors(site, erp, api) as door:
+        await door.permit("stopped-before")
+        os.kill(door.sidecar.recorder, signal.SIGSTOP)
+        began_s = time.monotonic()
+        assert (await door.ask.decide(READ)).status == 503
+        refused_s = time.monotonic() - began_s
+        await door.refuse("stopped-refused")
+        began_s = time.monotonic()
+        for _ in range(50):
+            assert (await door.ask.ask("GET", "/healthz")).status == 200
+        lag_s = (time.monotonic() - began_s) / 50
+        await door.refuse("stopped-refused-still")
+        os.kill(door.sidecar.recorder, signal.SIGCONT)
+
+        async def is_ready() -> bool:
+            return (await door.ask.ask("GET", "/readyz")).status == 200
+
+        await eventually(is_ready, NOTICED_S_MAX)
+        await door.permit("stopped-after")
+        assert await door.sidecar.stop() == 0
+
+    # The deadline, and what a busy machine adds.
+    assert refused_s < DURABLE_TIMEOUT_S + 1.5
+    assert lag_s < 0.1
+    assert set(door.answered) <= {one["id"] for one in site.records()}
+    await site.verified()
+
+
+@pytest.mark.e2e
+@pytest.mark.torture
+@pytest.mark.timeout(60)
+async def test_a_recorder_that_dies_is_waited_for_and_no_call_fails(site_of_doors, erp, api):
+    site = site_of_doors
+    async with doors(site, erp, api) as door:
+        for turn in range(3):
+            await door.permit(f"died-{turn}-before")
+            await door.sidecar.kill(door.sidecar.recorder)
+            # The call waits for the next one; nobody has to ask again.
+            assert (await door.ask.decide(READ)).status == 200
+            await door.sidecar.ready()
+            await door.permit(f"died-{turn}-after")
+        assert await door.sidecar.stop() == 0
+
+    assert set(door.answered) <= {one["id"] for one in site.records()}
+    await site.verified()

@@ -37,6 +37,9 @@ class Revoked:
 class Down:
     """A provider that cannot answer."""
 
+    def at_hand(self, arguments):
+        return None
+
     async def fetch(self, arguments):
         raise FactUnavailable("down")
 
@@ -75,6 +78,15 @@ async def test_without_an_entities_file_the_fact_is_missing_and_not_null():
 
 async def test_a_fact_without_a_provider_is_left_out():
     assert await Sources({}).fetch(frozenset({entity("user", "alice")})) == {}
+
+
+def test_what_is_at_hand_is_the_same_without_waiting():
+    known = Sources({"entity": loaded(), "related": Down()})
+    bob, unknown = entity("user", "bob"), FactKey("related", ("x",))
+
+    found = known.at_hand(frozenset({bob, unknown, FactKey("nobody", ())}))
+
+    assert list(found) == [bob]
 
 
 async def test_one_provider_that_is_down_leaves_the_others_facts():

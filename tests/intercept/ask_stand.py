@@ -20,6 +20,7 @@ from sidecar.intercept.ask import AskListener, AskSettings
 from sidecar.policy.bundle import compile_bundle
 from sidecar.terms.errors import RecordError
 from sidecar.terms.ids import rfc3339, uuid7
+from tests.namebook import Namebook
 
 KEYS = {"self": "swk_self", "gateway": "swk_gateway", "bot": "swk_bot"}
 GATEWAY_MAY = {"subjects": ["user"], "actors": ["agent:*"], "context": ["purpose"]}
@@ -54,7 +55,7 @@ spec:
 """  # noqa: E501 - a policy reads best as it is written
 
 
-class PaperLedger:
+class PaperLedger(Namebook):
     """Keeps records in memory; fails while `is_full`, waits while `gate` is not set."""
 
     def __init__(self):
@@ -64,7 +65,7 @@ class PaperLedger:
         self.gate.set()
         self.reached = asyncio.Event()
 
-    async def write(self, record):
+    async def write(self, record, side=()):
         self.reached.set()
         await self.gate.wait()
         if self.is_full:

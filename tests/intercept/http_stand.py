@@ -16,6 +16,7 @@ from sidecar.terms.decision import Fact
 from sidecar.terms.errors import RecordError
 from sidecar.terms.ids import rfc3339, uuid7
 from sidecar.terms.record import DecisionRecord
+from tests.namebook import Namebook
 
 KEY = "swk_test"
 ALICE = Identity(Party("user", "alice"), (Party("agent", "bot"),))
@@ -51,7 +52,7 @@ READS_BODY = """\
 """
 
 
-class PaperLedger:
+class PaperLedger(Namebook):
     """Keeps records in memory and says when each came; fails while `is_full`."""
 
     def __init__(self, events):
@@ -60,7 +61,7 @@ class PaperLedger:
         self.is_full = False
         self.refuses_outcomes = False
 
-    async def write(self, record):
+    async def write(self, record, side=()):
         is_decision = isinstance(record, DecisionRecord)
         if self.is_full or (self.refuses_outcomes and not is_decision):
             raise RecordError("no space left")
@@ -70,6 +71,9 @@ class PaperLedger:
 
 class Nobody:
     """Facts: nobody is revoked."""
+
+    def at_hand(self, keys):
+        return {}
 
     async def fetch(self, keys):
         return {key: Fact(False, "paper", "1") for key in keys if key.function == "revoked"}

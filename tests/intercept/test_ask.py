@@ -119,11 +119,8 @@ async def test_the_record_names_who_spoke_for_whom(stand):
     await stand.decide(body)
 
     (record,) = stand.ledger.records
-    assert (record.subject.type, record.subject.id, record.asserted_by) == (
-        "user",
-        "bob",
-        "gateway",
-    )
+    bob = stand.ledger.known_handles()["user:bob"]
+    assert (record.subject.type, record.subject.id, record.asserted_by) == ("user", bob, "gateway")
     assert [actor.id for actor in record.actors] == ["helper"]
 
 
@@ -131,7 +128,8 @@ async def test_an_agent_that_names_nobody_is_recorded_apart_from_its_user(stand)
     await stand.decide(CALL, key="bot")
 
     (record,) = stand.ledger.records
-    assert (record.subject.id, [actor.id for actor in record.actors]) == ("alice", ["bot"])
+    alice = stand.ledger.known_handles()["user:alice"]
+    assert (record.subject.id, [actor.id for actor in record.actors]) == (alice, ["bot"])
     assert record.asserted_by is None
 
 
@@ -400,7 +398,8 @@ async def test_a_peer_of_the_unix_socket_is_known_by_its_user(local):
 
     (record,) = local.ledger.records
     assert answer.status == 200
-    assert (record.verified, record.asserted_by, record.subject.id) == ("peer", "me", "bob")
+    bob = local.ledger.known_handles()["user:bob"]
+    assert (record.verified, record.asserted_by, record.subject.id) == ("peer", "me", bob)
 
 
 async def test_a_wrong_key_on_the_unix_socket_is_not_made_good_by_the_user(local):
@@ -414,7 +413,8 @@ async def test_a_key_on_the_unix_socket_names_its_own_workload(local):
     await local.decide(CALL, key="bot", unix=True)
 
     (record,) = local.ledger.records
-    assert (record.verified, record.subject.id) == ("key", "alice")
+    alice = local.ledger.known_handles()["user:alice"]
+    assert (record.verified, record.subject.id) == ("key", alice)
 
 
 async def test_a_user_that_no_workload_lists_is_nobody(tmp_path):

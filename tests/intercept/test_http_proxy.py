@@ -35,7 +35,8 @@ async def test_a_permitted_call_is_recorded_forwarded_and_settled_in_this_order(
     assert stand.upstream.seen[0][:2] == ("GET", "/users/7?q=a%20b")
     decision, outcome = stand.ledger.records
     assert [target.resource for target in decision.targets] == ["route:/users/{id}"]
-    assert (decision.subject.id, decision.actors[0].id) == ("alice", "bot")
+    alice = stand.ledger.known_handles()["user:alice"]
+    assert (decision.subject.id, decision.actors[0].id) == (alice, "bot")
     assert outcome.parent == decision.id
     assert (outcome.result, outcome.upstream_status, outcome.bytes) == ("forwarded", "200", 5)
     assert outcome.digest == f"sha256:{hashlib.sha256(b'hello').hexdigest()}"

@@ -49,7 +49,7 @@ def test_every_problem_of_meaning_is_told_at_once():
     text = b"""
 bundle: ./policies
 public_url: nowhere
-ledger: {durability: group}
+workers: 0
 listeners: [{name: "a b", protocol: ask, bind: ["0.0.0.0:1", "x"]}]
 """
 

@@ -2,24 +2,14 @@
 
 import asyncio
 
-import pytest
-
+from sidecar.runtime import names
 from sidecar.runtime.limits import OUTAGES_TOLD_EVERY_S, VERSION_LABELS_MAX
-from sidecar.runtime.metrics import MeteredLedger, Metrics, Refusals
+from sidecar.runtime.metrics import Counts, Metrics, Refusals, shown
 from sidecar.terms.decision import BundleStamp, Decision
 from sidecar.terms.errors import RecordError
 from sidecar.terms.reasons import reason
 from sidecar.terms.record import SCHEMA, AdminRecord, DecisionRecord, InputRecord, PartyRecord
 from sidecar.terms.words import CallId, PolicyVersion
-
-
-class Paper:
-    def __init__(self, *, is_full: bool = False) -> None:
-        self.is_full = is_full
-
-    async def write(self, record) -> None:
-        if self.is_full:
-            raise RecordError("no paper")
 
 
 def stamp(version: str) -> BundleStamp:
@@ -49,65 +39,60 @@ def decided(version: str = "1", domain: str = "data") -> DecisionRecord:
         obligations=[],
         facts=[],
         errors=[],
-        input=InputRecord("sha256:0", "none"),
+        input=InputRecord("sha256:0", "none", ()),
     )
 
 
-def value(metrics: Metrics, name: str, **labels: str) -> float | None:
-    return metrics.registry.get_sample_value(name, labels)
+def value(metrics: Metrics, name: str, *labels: str) -> float | None:
+    return metrics.counts.values.get((name, labels))
 
 
-async def test_a_decision_is_counted_when_it_is_durable():
+def test_a_decision_is_counted_when_it_is_durable():
     metrics = Metrics()
 
-    await MeteredLedger(Paper(), metrics).write(decided())
+    metrics.written([decided()], 0.001)
 
-    labels = {"domain": "data", "outcome": "deny", "bundle_version": "1"}
-    assert value(metrics, "sidecar_decisions_total", **labels) == 1
-    assert value(metrics, "sidecar_ledger_records_total", kind="decision") == 1
+    assert value(metrics, names.DECISIONS, "data", "deny", "1") == 1
+    durable = metrics.counts.spreads[names.DURABLE_SECONDS, ()]
+    assert (sum(durable.buckets), durable.total) == (1, 0.001)
 
 
-async def test_a_record_that_is_lost_is_counted_as_lost_alone():
+def test_a_record_that_is_lost_is_counted_as_lost_alone():
     metrics = Metrics()
 
-    with pytest.raises(RecordError):
-        await MeteredLedger(Paper(is_full=True), metrics).write(decided())
+    metrics.lost(1, RecordError("no paper"))
 
-    assert value(metrics, "sidecar_ledger_refusals_total") == 1
-    assert b"sidecar_decisions_total{" not in metrics.text()
+    assert value(metrics, names.LOST) == 1
+    assert not [name for name, _ in metrics.counts.values if name == names.DECISIONS]
 
 
-async def test_other_records_are_no_decisions():
+def test_other_records_are_no_decisions():
     metrics = Metrics()
 
-    await MeteredLedger(Paper(), metrics).write(AdminRecord(SCHEMA, CallId("x"), "", "start"))
+    metrics.written([AdminRecord(SCHEMA, CallId("x"), "", "start")], 0.001)
 
-    assert value(metrics, "sidecar_ledger_records_total", kind="admin") == 1
-    assert b"sidecar_decisions_total{" not in metrics.text()
+    assert not [name for name, _ in metrics.counts.values if name == names.DECISIONS]
 
 
-async def test_versions_beyond_the_bound_are_counted_together():
+def test_versions_beyond_the_bound_are_counted_together():
     metrics = Metrics()
-    ledger = MeteredLedger(Paper(), metrics)
 
     for number in range(VERSION_LABELS_MAX + 5):
-        await ledger.write(decided(str(number)))
+        metrics.written([decided(str(number))], 0.001)
 
-    labels = {"domain": "data", "outcome": "deny", "bundle_version": "other"}
-    assert value(metrics, "sidecar_decisions_total", **labels) == 5
+    assert value(metrics, names.DECISIONS, "data", "deny", "other") == 5
 
 
-async def test_words_that_a_caller_chooses_are_no_labels():
+def test_words_that_a_caller_chooses_are_no_labels():
     metrics = Metrics()
     decision = Decision(CallId("x"), "deny", reason("parse.protocol"), stamp("1"))
 
-    await MeteredLedger(Paper(), metrics).write(decided(domain="whatever"))
+    metrics.written([decided(domain="whatever")], 0.001)
     metrics.decided("ask", "made-up-protocol", decision)
 
-    assert b"whatever" not in metrics.text()
-    assert b"made-up-protocol" not in metrics.text()
-    labels = {"listener": "ask", "protocol": "other", "outcome": "deny"}
-    assert value(metrics, "sidecar_answers_total", **labels) == 1
+    assert b"whatever" not in shown(metrics.counts)
+    assert b"made-up-protocol" not in shown(metrics.counts)
+    assert value(metrics, names.ANSWERS, "ask", "other", "deny") == 1
 
 
 def test_a_refused_request_is_counted_by_listener_code_and_source():
@@ -115,8 +100,54 @@ def test_a_refused_request_is_counted_by_listener_code_and_source():
 
     metrics.refused("ask", "credential", "tcp")
 
-    labels = {"listener": "ask", "code": "credential", "source": "tcp"}
-    assert value(metrics, "sidecar_refused_requests_total", **labels) == 1
+    assert value(metrics, names.REFUSED, "ask", "credential", "tcp") == 1
+
+
+def test_every_name_is_shown_before_anything_has_happened():
+    text = shown(Counts()).decode()
+
+    for name, meaning in names.NAMES.items():
+        behind = "_total" if meaning.kind == "counter" else ""
+        assert f"# TYPE {name}{behind} {meaning.kind}" in text
+
+
+def test_numbers_of_processes_are_added():
+    one, other, all_ = Metrics(), Metrics(), Counts()
+    for metrics, count in ((one, 2), (other, 3)):
+        for _ in range(count):
+            metrics.refused("ask", "credential", "tcp")
+        metrics.spent([0, 0, 0.0001 * count, 0, 0])
+
+    for metrics in (one, other):
+        all_.take(metrics.counts.snapshot())
+
+    assert all_.values[names.REFUSED, ("ask", "credential", "tcp")] == 5
+    spread = all_.spreads[names.STAGE_SECONDS, ("decide",)]
+    assert (sum(spread.buckets), round(spread.total, 6)) == (2, 0.0005)
+
+
+def test_of_a_process_that_is_gone_counters_stay_and_gauges_do_not():
+    gone, all_ = Metrics(), Counts()
+    gone.refused("ask", "credential", "tcp")
+    gone.counts.put(names.QUEUE, (), 7)
+
+    all_.take(gone.counts.snapshot(), is_over=True)
+
+    assert all_.values[names.REFUSED, ("ask", "credential", "tcp")] == 1
+    assert (names.QUEUE, ()) not in all_.values
+
+
+def test_buckets_are_shown_as_the_format_wants_them():
+    metrics = Metrics()
+    metrics.spent([0.00002])
+    metrics.spent([100.0])
+
+    text = shown(metrics.counts).decode()
+
+    assert 'sidecar_stage_seconds_bucket{le="1e-05",stage="parse"} 0.0' in text
+    assert 'sidecar_stage_seconds_bucket{le="2.5e-05",stage="parse"} 1.0' in text
+    assert 'sidecar_stage_seconds_bucket{le="+Inf",stage="parse"} 2.0' in text
+    assert 'sidecar_stage_seconds_count{stage="parse"} 2.0' in text
 
 
 class Notes:
@@ -203,19 +234,15 @@ class Clock:
         return self.now_s
 
 
-async def lose(ledger: MeteredLedger) -> None:
-    with pytest.raises(RecordError):
-        await ledger.write(decided())
+NO_PAPER = RecordError("no paper")
 
 
-async def test_an_outage_is_one_line_when_it_begins_and_one_when_it_ends(caplog):
-    paper = Paper(is_full=True)
-    ledger = MeteredLedger(paper, Metrics(), Clock())
+def test_an_outage_is_one_line_when_it_begins_and_one_when_it_ends(caplog):
+    metrics = Metrics(Clock())
     for _ in range(5):
-        await lose(ledger)
-    paper.is_full = False
+        metrics.lost(1, NO_PAPER)
     for _ in range(5):
-        await ledger.write(decided())
+        metrics.written([decided()], 0.001)
 
     assert [(one.levelname, one.getMessage()) for one in caplog.records] == [
         ("ERROR", "calls are refused, their records are not durable: no paper"),
@@ -223,19 +250,15 @@ async def test_an_outage_is_one_line_when_it_begins_and_one_when_it_ends(caplog)
     ]
 
 
-async def test_a_disk_that_comes_and_goes_does_not_fill_the_log(caplog):
-    paper, clock = Paper(), Clock()
-    ledger = MeteredLedger(paper, Metrics(), clock)
+def test_a_disk_that_comes_and_goes_does_not_fill_the_log(caplog):
+    clock = Clock()
+    metrics = Metrics(clock)
     for _ in range(20):
-        for paper.is_full in (True, False):
-            if paper.is_full:
-                await lose(ledger)
-            else:
-                await ledger.write(decided())
+        metrics.lost(1, NO_PAPER)
+        metrics.written([decided()], 0.001)
     assert len(caplog.records) == 2
 
     clock.now_s = OUTAGES_TOLD_EVERY_S
-    paper.is_full = True
-    await lose(ledger)
+    metrics.lost(1, NO_PAPER)
 
     assert len(caplog.records) == 3

@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import re
 import select
 import signal
 import socket
@@ -12,6 +13,7 @@ import threading
 import urllib.error
 import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +22,8 @@ from sidecar.record.ledger import ledger_paths
 from sidecar.record.proof import identity
 from sidecar.record.read import Reader
 from sidecar.record.verify import verify
+
+ROOT = Path(__file__).parents[2]
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(30)]
 
@@ -45,6 +49,102 @@ def test_it_serves_what_it_says(run):
     assert running.evaluate()["decision"] is True
     assert running.ask("/v1/status")["ready"] is True
     assert b"sidecar_decisions_total{" in running.ask("/metrics")
+
+
+def documented() -> dict[str, str]:
+    """Return the table of metrics in the room's README: name → kind."""
+    text = (ROOT / "sidecar" / "runtime" / "README.md").read_text()
+    return dict(re.findall(r"^\| `(sidecar_\w+)` \| (\w+) \|", text, re.MULTILINE))
+
+
+def test_every_metric_that_is_shown_is_documented_and_every_documented_one_is_shown(run):
+    running = run()
+    running.evaluate()
+
+    text = running.ask("/metrics").decode()
+    shown = dict(re.findall(r"^# TYPE (sidecar_\w+) (\w+)$", text, re.MULTILINE))
+
+    assert shown == documented()
+    assert "sidecar_decisions_total" in shown
+
+
+def test_metrics_are_those_of_all_processes_and_never_go_back(run):
+    running = run("--workers", "2")
+
+    def counted(name: str) -> float:
+        text = running.ask("/metrics").decode()
+        return sum(
+            float(found) for found in re.findall(rf"^{name}(?:{{.*}})? (\S+)$", text, re.MULTILINE)
+        )
+
+    for _ in range(20):
+        running.evaluate()
+    assert counted("sidecar_decisions_total") == 20
+    assert counted("sidecar_workers_up") == 2
+    for victim in (*running.ready["workers"], running.ready["recorder"]):
+        before = counted("sidecar_ledger_records_total"), counted("sidecar_decisions_total")
+        os.kill(victim, signal.SIGKILL)
+        running.until_ready()
+        running.evaluate()
+        assert counted("sidecar_ledger_records_total") > before[0]
+        assert counted("sidecar_decisions_total") > before[1]
+    assert counted("sidecar_worker_restarts_total") == 2
+    assert counted("sidecar_recorder_restarts_total") == 1
+
+
+def test_two_workers_serve_one_address_and_each_dies_alone(run):
+    running = run("--workers", "2")
+    before = running.ready
+
+    os.kill(before["workers"][0], signal.SIGKILL)
+    running.until_ready()
+
+    assert len(running.ready["workers"]) == 2
+    assert len(set(before["workers"]) & set(running.ready["workers"])) == 1
+    assert running.ask("/v1/status")["workers"] == {"wanted": 2, "up": 2}
+
+
+def test_a_reload_is_over_when_every_worker_judges_by_the_new_bundle(run, home, write_bundle):
+    running = run("--workers", "3")
+    for number in (2, 3):
+        write_bundle(home / "bundle", number)
+        running.signal(signal.SIGHUP)
+        running.until_told(f"bundle active: trial {number}.0")
+        # Each request is a new connection, taken by whichever worker is first.
+        seen = {running.evaluate()["context"]["policy"]["version"] for _ in range(30)}
+        assert {version.partition("-")[0] for version in seen} == {f"{number}.0"}
+
+
+def test_a_worker_started_while_a_reload_came_judges_by_what_is_in_force(run, home, write_bundle):
+    running = run("--workers", "2")
+    write_bundle(home / "bundle", 2)
+    running.signal(signal.SIGHUP)
+
+    os.kill(running.ready["workers"][1], signal.SIGKILL)
+
+    running.until_ready()
+    running.until_told("bundle active: trial 2.0")
+    seen = {running.evaluate()["context"]["policy"]["version"] for _ in range(30)}
+    assert {version.partition("-")[0] for version in seen} == {"2.0"}
+
+
+def test_the_recorder_alone_has_the_ledger_open(run, home):
+    running = run()
+    key = str(ledger_paths(home / "state")[1])
+
+    def opened(pid: int) -> set[str]:
+        return {str(entry.readlink()) for entry in Path(f"/proc/{pid}/fd").iterdir()}
+
+    ledger = str(ledger_paths(home / "state")[0])
+    holders = {
+        name: any(path.startswith(ledger) for path in opened(pid))
+        for name, pid in (
+            ("recorder", running.ready["recorder"]),
+            ("worker", running.ready["workers"][0]),
+        )
+    }
+    assert holders == {"recorder": True, "worker": False}
+    assert Path(key).stat().st_mode & 0o777 == 0o600
 
 
 def test_its_unix_socket_is_its_users_alone(run, home):
@@ -132,7 +232,7 @@ def test_it_ends_when_told_and_leaves_an_intact_ledger(run, home):
     ledger, key_file = ledger_paths(home / "state")
     report = verify(ledger, identity.load(DISK, key_file).verifier)
     assert code == 0
-    assert gone(running.ready["worker"])
+    assert gone(running.ready["workers"][0])
     assert not (home / "ask.sock").exists()
     # start, bundle_activated, the decision, stop: all of them signed.
     assert (report.intact, report.records, report.signed) == (True, 4, 4)
@@ -172,18 +272,19 @@ def test_a_supervisor_that_is_killed_leaves_nothing_running(run):
 
     running.signal(signal.SIGKILL)
 
-    assert gone(running.ready["worker"])
+    assert gone(running.ready["workers"][0])
 
 
 def test_a_worker_that_is_killed_is_started_again_behind_the_same_port(run):
     running = run()
     before = running.ready
 
-    os.kill(before["worker"], signal.SIGKILL)
+    os.kill(before["workers"][0], signal.SIGKILL)
     running.until_ready()
 
     assert running.ready["listeners"] == before["listeners"]
-    assert running.ready["worker"] != before["worker"]
+    assert running.ready["workers"] != before["workers"]
+    assert running.ready["recorder"] == before["recorder"]
     assert running.evaluate()["decision"] is True
 
 
@@ -191,7 +292,7 @@ def test_a_worker_started_again_serves_the_last_good_bundle(run, home):
     running = run()
     (home / "bundle" / "policy.yaml").write_text("kind: [")
 
-    os.kill(running.ready["worker"], signal.SIGKILL)
+    os.kill(running.ready["workers"][0], signal.SIGKILL)
     running.until_ready()
 
     assert running.ask("/v1/status")["policy"]["version"].startswith("1.0-dev+")
@@ -288,11 +389,11 @@ def test_a_state_that_others_look_into_is_refused(run, home):
     assert "chmod 700" in said
 
 
-def test_more_workers_than_one_are_refused_for_now(run):
-    code, said = run("--workers", "2", ready=False).end()
+def test_a_number_of_workers_that_is_a_mistake_is_said(run):
+    code, said = run("--workers", "1000", ready=False).end()
 
     assert code == 2
-    assert "the ledger has one writer" in said
+    assert "`workers` is a number from 1 to" in said
 
 
 def test_nobody_else_may_listen_on_its_port(run):

@@ -12,7 +12,7 @@ import pytest
 from sidecar.record.disk import DISK
 from sidecar.record.ledger import ledger_paths
 from sidecar.record.proof import identity
-from sidecar.record.read import walk
+from sidecar.record.segments.walk import walk
 from sidecar.record.verify import verify
 
 pytestmark = [pytest.mark.e2e, pytest.mark.torture, pytest.mark.timeout(600)]
@@ -56,7 +56,7 @@ def test_no_answered_decision_is_missing_after_kills(run, home, scaled):
         load.until_enough()
         # The whole sidecar, or its worker first and then the rest: neither may lose a record.
         if number % 2:
-            os.kill(running.ready["worker"], signal.SIGKILL)
+            os.kill(running.ready["workers"][0], signal.SIGKILL)
         running.process.kill()
         acknowledged.update(load.end())
         running.process.communicate()

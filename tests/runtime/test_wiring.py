@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from sidecar.runtime.config import Config, HttpDoc, PostgresDoc, read_config
-from sidecar.runtime.wiring import Ids, http_settings, now, postgres_settings
+from sidecar.runtime.processes.machine import Ids, now
+from sidecar.runtime.wiring import http_settings, postgres_settings
 from sidecar.terms.errors import ConfigError
 
 

@@ -19,48 +19,85 @@ NAMED_TYPES: Final = frozenset(
     ("mcp_server", "tool", "prompt", "model_provider", "collection", "agent")
 )
 
+_CALL: Final = ("call",)
+_LIST: Final = ("list",)
+
 _MCP: Final = (
     Word("request.mcp.server", "string", "name of the server, as the listener has it"),
     Word("request.mcp.method", "string", "JSON-RPC method; absent on the bare answer to a list"),
-    Word("request.mcp.name", "string", "name of the tool or prompt; absent without one"),
-    Word("request.mcp.uri", "string", "URI of the resource; absent without one"),
-    Word("request.mcp.task", "string", "id of the task; absent without one"),
+    Word(
+        "request.mcp.name", "string", "name of the tool or prompt; absent without one", phases=_CALL
+    ),
+    Word("request.mcp.uri", "string", "URI of the resource; absent without one", phases=_CALL),
+    Word("request.mcp.task", "string", "id of the task; absent without one", phases=_CALL),
     Word(
         "request.mcp.arguments",
         "map(string, dyn)",
         "of a tool, prompt or completion; absent elsewhere",
         sensitive=True,
+        phases=_CALL,
     ),
     Word(
         "request.mcp.answers",
         "map(string, dyn)",
         "answers to an elicitation; absent without",
         sensitive=True,
+        phases=_CALL,
     ),
     Word("request.mcp.notification", "bool", "whether nobody waits for an answer"),
-    Word("request.mcp.count", "int", "elements of the list that was answered; absent elsewhere"),
+    Word("request.mcp.count", "int", "elements of the list, once it was answered", phases=_LIST),
 )
 _LLM: Final = (
     Word("request.llm.provider", "string", "the upstream's name, `openai` when none is named"),
     Word("request.llm.operation", "string", "as in `action.name`"),
-    Word("request.llm.model", "string", "model as the call names it; absent on a list"),
-    Word("request.llm.stream", "bool", "whether the answer is streamed"),
-    Word("request.llm.store", "bool", "whether the provider is asked to keep the answer"),
-    Word("request.llm.n", "int", "answers asked for"),
-    Word("request.llm.max_tokens", "int", "cap on the answer; absent when there is none"),
-    Word("request.llm.temperature", "double", "absent when not given"),
-    Word("request.llm.message_count", "int", "messages in the conversation"),
-    Word("request.llm.roles", "list(string)", "distinct roles, in order of appearance"),
-    Word("request.llm.kinds", "list(string)", "distinct kinds of content (`text`, `image_url`, …)"),
-    Word("request.llm.tools", "list(string)", "names of the functions offered to the model"),
-    Word("request.llm.provider_tools", "list(string)", "tools that the provider itself runs"),
+    Word("request.llm.model", "string", "model as the call names it", phases=_CALL),
+    Word("request.llm.stream", "bool", "whether the answer is streamed", phases=_CALL),
     Word(
-        "request.llm.tool_choice", "string", "mode, or type of what is named; absent when not given"
+        "request.llm.store",
+        "bool",
+        "whether the provider is asked to keep the answer",
+        phases=_CALL,
     ),
-    Word("request.llm.response_format", "string", "its type; absent when not given"),
-    Word("request.llm.messages", "list(dyn)", "the conversation", sensitive=True),
-    Word("request.llm.input", "dyn", "what is to be embedded", sensitive=True),
-    Word("request.llm.count", "int", "models in the list that was answered; absent elsewhere"),
+    Word("request.llm.n", "int", "answers asked for", phases=_CALL),
+    Word(
+        "request.llm.max_tokens",
+        "int",
+        "cap on the answer; absent when there is none",
+        phases=_CALL,
+    ),
+    Word("request.llm.temperature", "double", "absent when not given", phases=_CALL),
+    Word("request.llm.message_count", "int", "messages in the conversation", phases=_CALL),
+    Word(
+        "request.llm.roles", "list(string)", "distinct roles, in order of appearance", phases=_CALL
+    ),
+    Word(
+        "request.llm.kinds",
+        "list(string)",
+        "distinct kinds of content (`text`, `image_url`, …)",
+        phases=_CALL,
+    ),
+    Word(
+        "request.llm.tools",
+        "list(string)",
+        "names of the functions offered to the model",
+        phases=_CALL,
+    ),
+    Word(
+        "request.llm.provider_tools",
+        "list(string)",
+        "tools that the provider itself runs",
+        phases=_CALL,
+    ),
+    Word(
+        "request.llm.tool_choice",
+        "string",
+        "mode, or type of what is named; absent when not given",
+        phases=_CALL,
+    ),
+    Word("request.llm.response_format", "string", "its type; absent when not given", phases=_CALL),
+    Word("request.llm.messages", "list(dyn)", "the conversation", sensitive=True, phases=_CALL),
+    Word("request.llm.input", "dyn", "what is to be embedded", sensitive=True, phases=_CALL),
+    Word("request.llm.count", "int", "models in the list, once it was answered", phases=_LIST),
 )
 _RAG: Final = (
     Word("request.rag.collection", "string", "name of the collection"),

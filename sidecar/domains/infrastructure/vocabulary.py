@@ -39,6 +39,7 @@ _AWS: Final = (
     Word("resource.properties.version_id", "string", "of an S3 object, when asked for by version"),
     Word("resource.properties.account", "string", "of an ARN or a queue, when named"),
     Word("resource.properties.region", "string", "of an ARN, when named"),
+    Word("resource.properties.qualifier", "string", "version or alias of a function, when named"),
 )  # fmt: skip
 _TERRAFORM: Final = (
     Word("request.terraform.format_version", "string", "`1.2`"),

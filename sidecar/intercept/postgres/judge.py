@@ -77,6 +77,7 @@ class Judge:
             payload=payload,
             identity=identity,
             context=self.context,
+            is_enforced=True,
         )
 
     def _lease(self, answer: Forward, identity: Identity, epoch: int, began_s: float) -> Lease:

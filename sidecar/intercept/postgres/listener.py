@@ -6,6 +6,7 @@ import logging
 import secrets
 import socket
 from collections.abc import Callable
+from typing import Protocol
 
 from sidecar.flow import Path
 from sidecar.intercept.postgres import upstream as database
@@ -26,6 +27,18 @@ _SHUTTING_DOWN = ("57P01", "the sidecar is shutting down")
 _log = logging.getLogger("sidecar.intercept.postgres")
 
 
+# SQLSTATEs that a client may be refused with before its session.
+_COUNTED = frozenset(("08P01", "0A000", "28000", "28P01", "3D000", "53300", "57P01", "58030"))
+
+
+class Counters(Protocol):
+    """What the runtime counts of this listener."""
+
+    def refused(self, listener: str, code: str, source: str) -> None:
+        """Count a client that was refused before there was a session; `source` is `tcp`."""
+        ...
+
+
 class PostgresListener:
     """Serves one upstream database on sockets that somebody else has bound."""
 
@@ -36,6 +49,7 @@ class PostgresListener:
         workloads: Workloads,
         revocations: Revocations,
         random: Callable[[int], bytes] = secrets.token_bytes,
+        counters: Counters | None = None,
     ) -> None:
         """Take the settings, the path, who may log in, and what ends leases.
 
@@ -45,12 +59,14 @@ class PostgresListener:
             workloads: Who may log in.
             revocations: Whose epoch ends leases.
             random: Returns that many bytes fit for cryptography.
+            counters: Counts who is refused before there is a session.
         """
         self._settings = settings
         self._path = path
         self._workloads = workloads
         self._revocations = revocations
         self.random = random
+        self._counters = counters
         self._decoy = random(32)
         self._servers: list[asyncio.Server] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -128,6 +144,7 @@ class PostgresListener:
         self._open += 1
         if self._last_gone is not None or self._open > CONNECTIONS_MAX:
             client.close(wire.error("53300", "too many connections", fatal=True))
+            self._count("53300")
             return
         task = asyncio.get_running_loop().create_task(self._converse(client))
         task.add_done_callback(lambda done: self._conversed(done, client))
@@ -153,10 +170,18 @@ class PostgresListener:
         except wire.Refused as refused:
             said = wire.error(refused.code, str(refused), hint=refused.hint, fatal=True)
             client.close(said)
+            self._count(refused.code)
         except wire.ProtocolError as error:
             client.close(wire.error(error.code, str(error), fatal=True))
+            self._count(error.code)
         except (ConnectionEnded, TimeoutError):
             client.close()
+
+    def _count(self, sqlstate: str) -> None:
+        """Count a refusal; what an upstream may say is not ours to make labels of."""
+        if self._counters is not None:
+            code = sqlstate if sqlstate in _COUNTED else "other"
+            self._counters.refused(self._settings.name, code, "tcp")
 
     async def _begin(self, client: Channel, asked: Startup) -> None:
         client.write(asked.negotiation)

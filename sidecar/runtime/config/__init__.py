@@ -24,7 +24,7 @@ from sidecar.runtime.config.document import (
     PostgresDoc,
     UpstreamDoc,
 )
-from sidecar.runtime.limits import CONFIG_BYTES_MAX, SECRET_BYTES_MAX
+from sidecar.runtime.limits import CONFIG_BYTES_MAX, SECRET_BYTES_MAX, WORKERS_MAX
 from sidecar.syntax.yaml12 import Document, Step, load_documents
 from sidecar.terms.errors import ConfigError, PolicyError
 
@@ -129,14 +129,16 @@ class _Checks:
 
     def rest(self, doc: ConfigDoc) -> None:
         """Check what stands at the top."""
-        if doc.ledger.durability == "group":
-            text = "`group` is not offered yet; write `strict`: an answer waits for its record"
-            self._problem(text, "ledger", "durability")
         if not _NAME.match(doc.ledger.name):
             text = (
                 f"ledger name `{doc.ledger.name}` is not a word of letters, digits, `.`, `_`, `-`"
             )
             self._problem(text, "ledger", "name")
+        kept = doc.ledger.retention
+        if min(1 if kept.days is None else kept.days, 1 if kept.bytes is None else kept.bytes) < 1:
+            self._problem("`retention` is a number of days or bytes above 0", "ledger", "retention")
+        if not 1 <= doc.workers <= WORKERS_MAX:
+            self._problem(f"`workers` is a number from 1 to {WORKERS_MAX}", "workers")
         if doc.public_url is not None:
             self._public(doc.public_url)
 

@@ -9,16 +9,35 @@ from sidecar.facts.identity import Workload
 from sidecar.policy.documents import Written
 
 
+class RetentionDoc(Written, frozen=True):
+    """How much of the log is kept: whole segments go from the front, and the log says which.
+
+    Args:
+        days: What is older may go.
+        bytes: What is beyond this may go, the oldest first, as it stands on the disk.
+    """
+
+    days: int | None = None
+    bytes: int | None = None
+
+
 class LedgerDoc(Written, frozen=True):
     """How records become durable, and the name that stands in the log's origin.
 
     Args:
-        durability: `strict`: an answer waits until its record is on the disk.
+        durability: `strict`: an answer waits until its record is on the disk. `group`: until the
+            recorder has written it, at most 50 ms before it is on the disk; a loss of the machine
+            may cost those records, and the log then says so.
         name: The part of the origin that you choose; a random epoch is joined to it.
+        user: As whom the recorder runs where the sidecar is started as root; the state folder
+            becomes that user's, and processes of other users cannot read ledger or keys.
+        retention: How much of the log is kept; all of it where nothing is said.
     """
 
     durability: Literal["strict", "group"] = "strict"
     name: str = "doorward"
+    user: str | None = None
+    retention: RetentionDoc = RetentionDoc()
 
 
 class SecretDoc(Written, frozen=True):
@@ -110,6 +129,7 @@ class ConfigDoc(Written, frozen=True):
         workloads: Who may call, by the key that `sidecar key issue` printed.
         uids: Unix users that may call on a Unix socket, each as `service:uid-<n>`.
         public_url: Under which AuthZEN clients know this decision point.
+        workers: Processes that decide; more than one where one processor is not enough.
     """
 
     bundle: str
@@ -120,3 +140,4 @@ class ConfigDoc(Written, frozen=True):
     uids: tuple[int, ...] = ()
     public_url: str | None = None
     facts: FactsDoc = FactsDoc()
+    workers: int = 1

@@ -7,11 +7,12 @@ import pytest
 
 from sidecar.domains.ai import DOMAIN
 from sidecar.terms.call import Call, Identity, Party
-from sidecar.terms.domain import CatalogueFile, Needs
+from sidecar.terms.domain import CatalogueFile
 from sidecar.terms.errors import ParseError
 from sidecar.terms.reasons import REASONS
 from sidecar.terms.request import Inner, Parsed, Target
 from sidecar.terms.words import CallId
+from tests.domains import conform
 from tests.tables import rows
 
 
@@ -23,7 +24,7 @@ def parsed(
     call = Call(
         CallId("c"), "2026-01-01T00:00:00.000000Z", "l", upstream, protocol, payload, identity
     )
-    return DOMAIN.parse(call, DOMAIN.catalogue(files), Needs())
+    return conform.parse(DOMAIN, call, DOMAIN.catalogue(files), catalog)
 
 
 def line(target: Target) -> str:

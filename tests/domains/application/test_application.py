@@ -5,6 +5,7 @@ import pytest
 from sidecar.domains.application import DOMAIN
 from sidecar.terms.domain import Needs
 from sidecar.terms.errors import ParseError, PolicyError
+from tests.domains import conform
 from tests.domains.application.application_stand import call_of, catalogue_of, told
 from tests.tables import rows
 
@@ -33,7 +34,9 @@ def test_a_call_that_servers_read_differently_is_refused(row):
 def test_an_http_call_has_these_targets(row):
     want = dict(row.want)
 
-    parsed = DOMAIN.parse(call_of("http", row.given), catalogue_above(row, "http"), ALL)
+    call, catalogue = call_of("http", row.given), catalogue_above(row, "http")
+
+    parsed = conform.parse(DOMAIN, call, catalogue, row.table)
 
     assert [told(target) for target in parsed.targets] == want.pop("targets")
     assert all(target.resource.upstream == "crm" for target in parsed.targets)
@@ -54,7 +57,7 @@ def test_an_evaluation_has_one_target(row):
             DOMAIN.parse(call, catalogue, ALL)
         assert refused.value.reason == want["reason"]
         return
-    parsed = DOMAIN.parse(call, catalogue, ALL)
+    parsed = conform.parse(DOMAIN, call, catalogue, row.table)
 
     (target,) = parsed.targets
     assert [told(target)] == want["targets"]

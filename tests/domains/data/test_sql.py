@@ -12,6 +12,7 @@ from sidecar.terms.errors import EnforceError, ParseError, PolicyError
 from sidecar.terms.reasons import reason
 from sidecar.terms.request import Request
 from sidecar.terms.words import CallId, PolicyName, PolicyVersion, RuleId
+from tests.domains import conform
 from tests.tables import rows
 
 
@@ -32,7 +33,7 @@ def call_of(text, **payload):
 
 
 def parse(text, spec, **payload):
-    return DOMAIN.parse(call_of(text, **payload), catalogue_of(spec), Needs())
+    return conform.parse(DOMAIN, call_of(text, **payload), catalogue_of(spec), spec)
 
 
 def line(target):

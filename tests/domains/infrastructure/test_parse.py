@@ -6,9 +6,9 @@ import pytest
 
 from sidecar.domains.infrastructure import DOMAIN
 from sidecar.terms.call import Call, Identity, Party
-from sidecar.terms.domain import Needs
 from sidecar.terms.errors import ParseError
 from sidecar.terms.words import CallId
+from tests.domains import conform
 from tests.tables import rows
 
 CREDENTIAL = (
@@ -26,7 +26,7 @@ def call(protocol, payload):
 
 
 def parse(protocol, payload, catalogue=NOTHING):
-    return DOMAIN.parse(call(protocol, payload), catalogue, Needs())
+    return conform.parse(DOMAIN, call(protocol, payload), catalogue)
 
 
 def signed(value):

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import functools
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +22,7 @@ from sidecar.policy.bundle import Bundle, compile_bundle
 from sidecar.terms.errors import RecordError
 from sidecar.terms.ids import rfc3339, uuid7
 from sidecar.terms.record import AdminRecord, AnyRecord, DecisionRecord, OutcomeRecord
+from tests.namebook import Namebook
 
 BOT, ALICE, MALLORY = "swk_bot-key", "swk_alice-key", "swk_mallory-key"
 
@@ -73,8 +74,8 @@ def bundle(policy: str = POLICY) -> Bundle:
     return compile_bundle({name: text.encode() for name, text in files.items()}, by_protocol())
 
 
-class PaperLedger:
-    """Keeps records in a list; `is_full` refuses them as a full disk does.
+class PaperLedger(Namebook):
+    """Keeps records in a list, persons by their names; `is_full` refuses as a full disk does.
 
     While `is_slow` every outcome waits, as for a disk that does not keep up, until `catch_up`.
     """
@@ -99,7 +100,12 @@ class PaperLedger:
         self.is_slow = False
         self._caught_up.set()
 
-    async def write(self, record: AnyRecord) -> None:
+    async def handles(self, persons: Collection[str]) -> Mapping[str, str]:
+        named = self._named()
+        named.update((person, person.partition(":")[2]) for person in persons)
+        return named
+
+    async def write(self, record: AnyRecord, side: object = ()) -> None:
         await asyncio.sleep(0)
         if self.is_slow and isinstance(record, OutcomeRecord):
             await self._caught_up.wait()

@@ -6,11 +6,12 @@ Labels are united over all globs that match; of properties the last file's win, 
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from sidecar.domains.application.catalogue.openapi import read_openapi
 from sidecar.domains.application.catalogue.reading import Reading
 from sidecar.domains.application.catalogue.routes import Found, Route, Routes, fill, read_template
-from sidecar.domains.application.limits import ROUTES_MAX
+from sidecar.domains.application.limits import KNOWN_URLS_MAX, ROUTES_MAX
 from sidecar.domains.application.vocabulary import METHOD_CLASSES
 from sidecar.syntax.glob import compiled
 from sidecar.terms.call import Json
@@ -47,6 +48,14 @@ class Catalogue:
     routes: Mapping[str | None, Routes] = field(default_factory=dict)
     actions: Mapping[tuple[str | None, str], ActionClass] = field(default_factory=dict)
     labelled: tuple[_Labelled, ...] = ()
+    # What parsers have found out from this catalogue and the exact text that is the key.
+    known: dict[object, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    def keep(self, text: object, found: object) -> None:
+        """Keep what `text` means here; what is kept was read by every check."""
+        if len(self.known) >= KNOWN_URLS_MAX:
+            self.known.clear()
+        self.known[text] = found
 
     @property
     def empty(self) -> bool:

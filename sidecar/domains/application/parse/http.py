@@ -13,6 +13,7 @@ import msgspec
 
 from sidecar.domains.application.catalogue import Catalogue
 from sidecar.domains.application.catalogue.routes import Found, fill
+from sidecar.domains.application.limits import KNOWN_URL_CHARS_MAX
 from sidecar.domains.application.parse.headers import (
     announces_body,
     read_headers,
@@ -33,6 +34,7 @@ from sidecar.terms.request import Action, Parsed, ParseStatus, Resource, Target
 from sidecar.terms.words import ActionClass, component, path_component
 
 PARSER = "http/1"
+_COMPLETE = ParseStatus("complete", PARSER)
 BODY = "request.http.body"
 
 _KEYS = frozenset(("method", "url", "headers", "body"))
@@ -40,15 +42,23 @@ _KEYS = frozenset(("method", "url", "headers", "body"))
 _NEEDLESS_ESCAPE = re.compile(r"%(2[dDeE]|3[0-9]|[46][1-9A-Fa-f]|[57][0-9aA]|5[fF]|7[eE])")
 
 
-class _Http(msgspec.Struct, frozen=True):
-    """One HTTP call, its parts read."""
+class _Place(msgspec.Struct, frozen=True):
+    """What a method and a URL mean at one upstream; a pure function of them and the catalogue."""
 
     method: str
     url: Url
-    headers: dict[str, str]
     query: Query
     repeated: tuple[str, ...]
     found: Found | None
+    targets: tuple[Target, ...] = ()
+    native: dict[str, Json] = {}
+
+
+class _Http(msgspec.Struct, frozen=True):
+    """One HTTP call, its parts read."""
+
+    place: _Place
+    headers: dict[str, str]
 
 
 def parse_http(call: Call, catalogue: Catalogue, needs: Needs) -> Parsed:
@@ -59,35 +69,63 @@ def parse_http(call: Call, catalogue: Catalogue, needs: Needs) -> Parsed:
     """
     http = _read(call, catalogue)
     raw = _raw_body(call.payload, http)
-    native = _native(http)
+    native = {**http.place.native, "headers": shown(http.headers) if http.headers else {}}
     missing: tuple[str, ...] = ()
     if raw:
         media = read_media(http.headers)
-        refuse_override(http.method, http.headers.get("content-type"), media, raw)
+        method = http.place.method
+        refuse_override(method, http.headers.get("content-type"), media, raw)
         if needs.body and media and media.json:
             native["body"] = _json_body(raw, media.charset)
         else:
             missing = (BODY,)
     elif raw is None:
         missing = (BODY,)
-    status = ParseStatus(
+    return Parsed(http.place.targets, native, _status(http.place, missing))
+
+
+def _status(place: _Place, missing: tuple[str, ...]) -> ParseStatus:
+    if not missing and not place.repeated:
+        return _COMPLETE
+    return ParseStatus(
         "partial" if missing else "complete",
         PARSER,
         missing=missing,
-        ambiguities=tuple(f"request.http.query.{key}" for key in http.repeated),
+        ambiguities=tuple(f"request.http.query.{key}" for key in place.repeated),
     )
-    return Parsed(_targets(call, http, catalogue), native, status)
 
 
 def _read(call: Call, catalogue: Catalogue) -> _Http:
     only(call.payload, _KEYS)
+    place = _place(call, catalogue)
+    said = mapping(call.payload, "headers")
+    if not said:
+        return _Http(place, {})
+    headers = read_headers(said)
+    if "host" in headers and read_host(headers["host"], place.url.scheme) != place.url.host:
+        raise ParseError(reason("parse.header"), "a Host that is not the URL's")
+    return _Http(place, headers)
+
+
+def _place(call: Call, catalogue: Catalogue) -> _Place:
+    """Return what method and URL mean; what is asked for again is known by its exact text."""
+    method, raw = call.payload.get("method"), call.payload.get("url")
+    key = (call.upstream, method, raw)
+    is_text = isinstance(method, str) and isinstance(raw, str)
+    place: _Place | None = catalogue.known.get(key) if is_text else None
+    if place is None:
+        place = _read_place(call, catalogue)
+        assert isinstance(raw, str)
+        if len(raw) <= KNOWN_URL_CHARS_MAX:
+            catalogue.keep(key, place)
+    return place
+
+
+def _read_place(call: Call, catalogue: Catalogue) -> _Place:
     method = text(call.payload, "method")
     if method not in METHOD_CLASSES:
         raise ParseError(reason("parse.method"), "a method that is not let through")
     url = read_url(text(call.payload, "url"))
-    headers = read_headers(mapping(call.payload, "headers"))
-    if "host" in headers and read_host(headers["host"], url.scheme) != url.host:
-        raise ParseError(reason("parse.header"), "a Host that is not the URL's")
     query, repeated = read_query(url.query)
     path = segments(url.path, trailing_slash=True)
     found = catalogue.find(call.upstream, method, path)
@@ -95,7 +133,9 @@ def _read(call: Call, catalogue: Catalogue) -> _Http:
         _check_unmatched(url.path, path)
     elif found.route.scalars.intersection(repeated):
         raise ParseError(reason("parse.ambiguous"), "a query key with one value is repeated")
-    return _Http(method, url, headers, query, repeated, found)
+    place = _Place(method, url, query, repeated, found)
+    targets = _targets(call, place, catalogue)
+    return msgspec.structs.replace(place, targets=targets, native=_native(place))
 
 
 def _check_unmatched(raw: str, path: tuple[str, ...]) -> None:
@@ -108,6 +148,8 @@ def _check_unmatched(raw: str, path: tuple[str, ...]) -> None:
 
 def _raw_body(payload: Mapping[str, Json], http: _Http) -> bytes | None:
     """Return the body, empty when there is none, None when there is one that was not handed in."""
+    if not http.headers and "body" not in payload:
+        return b""
     said = payload.get("body", b"")
     announced = announces_body(http.headers)
     if "content-encoding" in http.headers:
@@ -118,8 +160,9 @@ def _raw_body(payload: Mapping[str, Json], http: _Http) -> bytes | None:
         raw = said.encode() if isinstance(said, str) else said
     except UnicodeEncodeError:
         raise ParseError(reason("parse.encoding"), "`body` is not valid Unicode") from None
-    declared = http.found is not None and http.found.route.body
-    if (raw or announced) and http.method in BODILESS and not declared:
+    found = http.place.found
+    declared = found is not None and found.route.body
+    if (raw or announced) and http.place.method in BODILESS and not declared:
         raise ParseError(reason("parse.unexpected"), "a body where the method has none")
     length = http.headers.get("content-length")
     if "body" in payload and length is not None and int(length) != len(raw):
@@ -136,28 +179,27 @@ def _json_body(raw: bytes, charset: str | None) -> Json:
     return body
 
 
-def _native(http: _Http) -> dict[str, Json]:
+def _native(place: _Place) -> dict[str, Json]:
     native: dict[str, Json] = {
-        "method": http.method,
-        "scheme": http.url.scheme,
-        "host": http.url.host,
-        "path": http.url.path,
-        "route": http.found.route.template if http.found else "",
-        "params": http.found.params if http.found else {},
-        "query": http.query,
-        "headers": shown(http.headers),
+        "method": place.method,
+        "scheme": place.url.scheme,
+        "host": place.url.host,
+        "path": place.url.path,
+        "route": place.found.route.template if place.found else "",
+        "params": place.found.params if place.found else {},
+        "query": place.query,
     }
-    if http.found and http.found.route.name:
-        native["operation_id"] = http.found.route.name
+    if place.found and place.found.route.name:
+        native["operation_id"] = place.found.route.name
     return native
 
 
-def _targets(call: Call, http: _Http, catalogue: Catalogue) -> tuple[Target, ...]:
+def _targets(call: Call, place: _Place, catalogue: Catalogue) -> tuple[Target, ...]:
     """Return the route, or the raw path where none matched, and the thing behind the route."""
-    action = _action(http)
-    if http.found is None:
-        return (_target(call, action, catalogue, ("path", path_component(http.url.path)), {}),)
-    route, params = http.found.route, http.found.params
+    action = _action(place)
+    if place.found is None:
+        return (_target(call, action, catalogue, ("path", path_component(place.url.path)), {}),)
+    route, params = place.found.route, place.found.params
     first = _target(call, action, catalogue, ("route", _template_id(route.template)), params)
     labels = tuple(sorted({*first.resource.labels, *route.labels}))
     first = msgspec.structs.replace(
@@ -178,13 +220,13 @@ def _template_id(template: str) -> str:
     return path_component(template)
 
 
-def _action(http: _Http) -> Action:
-    route = http.found.route if http.found else None
-    name = route.name if route and route.name else http.method
-    cls: ActionClass = METHOD_CLASSES[http.method]  # type: ignore[assignment]  # its values are classes
+def _action(place: _Place) -> Action:
+    route = place.found.route if place.found else None
+    name = route.name if route and route.name else place.method
+    cls: ActionClass = METHOD_CLASSES[place.method]  # type: ignore[assignment]  # its values are classes
     if route and route.cls:
         cls = route.cls
-    return Action(name, cls, {"method": http.method})
+    return Action(name, cls, {"method": place.method})
 
 
 def _target(

@@ -9,8 +9,8 @@ from sidecar.terms.reasons import reason
 
 def only(payload: Mapping[str, Json], keys: frozenset[str]) -> None:
     """Refuse a key that the protocol's call object does not have."""
-    unknown = sorted(set(payload) - keys)
-    if unknown:
+    if not payload.keys() <= keys:
+        unknown = payload.keys() - keys
         offered = ", ".join(f"`{key}`" for key in sorted(keys))
         raise envelope(f"{len(unknown)} unknown keys in the call; it has {offered}")
 
@@ -24,7 +24,7 @@ def text(payload: Mapping[str, Json], key: str) -> str:
         raise envelope(f"`{key}` is not a string")
     if value == "":
         raise ParseError(reason("parse.missing"), f"`{key}` is empty")
-    if not is_text(value):
+    if not value.isascii() and not is_text(value):
         raise ParseError(reason("parse.encoding"), f"`{key}` is not valid Unicode")
     return value
 

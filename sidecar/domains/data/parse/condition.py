@@ -1,15 +1,16 @@
 """Checks a row filter's condition: SQL with `${CEL}` holes, as a rule of the bundle has it."""
 
+from itertools import repeat
 from typing import Final
 
 from sidecar.domains.data.catalogue import DataCatalogue, TableKey
 from sidecar.domains.data.parse.statement import check_grammar, read_statement
 from sidecar.domains.data.parse.text.lexer import Token, statements, tokens
+from sidecar.syntax.holes import filled, holes
 from sidecar.terms.call import Json
 from sidecar.terms.errors import ParseError
 
 _HEAD: Final = (Token("word", "select"), Token("number", "1"))
-_QUOTES: Final = ("'", '"')
 
 
 def condition_problem(where: str, on: Json, catalogue: DataCatalogue) -> str | None:
@@ -33,34 +34,9 @@ def condition_problem(where: str, on: Json, catalogue: DataCatalogue) -> str | N
 
 
 def without_holes(where: str) -> tuple[str, int]:
-    """Return the condition with `$1` for every hole, and how many there are.
-
-    A hole ends at the brace that closes it, braces and quotes of the CEL inside counted.
-    """
-    written: list[str] = []
-    at = count = 0
-    while (start := where.find("${", at)) >= 0:
-        written += (where[at:start], " $1 ")
-        at = _hole_end(where, start + 2)
-        count += 1
-    return "".join((*written, where[at:])), count
-
-
-def _hole_end(where: str, at: int) -> int:
-    depth, quote = 1, ""
-    while at < len(where):
-        char = where[at]
-        if quote:
-            at += char == "\\"
-            quote = "" if char == quote else quote
-        elif char in _QUOTES:
-            quote = char
-        else:
-            depth += (char == "{") - (char == "}")
-            if depth == 0:
-                return at + 1
-        at += 1
-    return len(where) + 1
+    """Return the condition with `$1` for every hole, and how many there are."""
+    count = sum(1 for _ in holes(where))
+    return filled(where, repeat(" $1 ")), count
 
 
 def _unreadable(condition: list[Token], on: Json, catalogue: DataCatalogue) -> str | None:

@@ -1,0 +1,58 @@
+"""Write an HTTP/1.1 answer: a status line, the few headers that every answer has, the body.
+
+It names no software and is kept by nobody.
+"""
+
+import time
+from email.utils import formatdate
+from functools import lru_cache
+from http import HTTPStatus
+from typing import Final
+
+import msgspec
+
+CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+_CLOSE: Final = "Connection: close\r\n"
+JSON_TYPE: Final = "application/json"
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """What goes back."""
+
+    status: int
+    body: bytes = b""
+    content_type: str = JSON_TYPE
+    headers: dict[str, str] = {}
+
+
+def written(reply: Reply, request_id: str | None, *, closes: bool, bodiless: bool) -> bytes:
+    """Return the bytes of an answer.
+
+    Args:
+        reply: Its headers' values are ours, hence fit for a line.
+        request_id: The caller's own, to be repeated.
+        closes: The connection ends after it.
+        bodiless: Say how long the body is without sending it, as HEAD asks.
+    """
+    body = reply.body
+    head = _start(reply.status, reply.content_type if body else "", int(time.time()))
+    more = ""
+    if reply.headers:
+        more = "".join(f"{name}: {value}\r\n" for name, value in reply.headers.items())
+    if request_id is not None:
+        more += f"X-Request-ID: {request_id}\r\n"
+    if closes:
+        more += _CLOSE
+    text = f"{head}{len(body)}\r\n{more}\r\n".encode("latin-1")
+    return text if bodiless else text + body
+
+
+@lru_cache(maxsize=64)
+def _start(status: int, content_type: str, now_s: int) -> str:
+    """Return an answer up to its length; the same for a second long."""
+    kind = f"Content-Type: {content_type}\r\n" if content_type else ""
+    return (
+        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nServer: sidecar\r\n"
+        f"Date: {formatdate(now_s, usegmt=True)}\r\nCache-Control: no-store\r\n"
+        f"X-Content-Type-Options: nosniff\r\n{kind}Content-Length: "
+    )

@@ -1,0 +1,375 @@
+"""One connection: requests in, one at a time; answers out, in order; nothing unbounded.
+
+```
+ HEAD ──head──▶ (BODY) ──body──▶ BUSY ──answer──▶ HEAD ──many in a row──▶ REST ──▶ HEAD
+   └─ malformed, refused with a body to come, too late ─▶ GONE: answered, closed, read away
+```
+Who sends requests ahead of their answers has them answered in order: what is ahead waits in a
+bounded buffer and then in the kernel's. No request has a task or a timer of its own: a request
+that waits for its record alone waits as a callback of that record, and one sweep over all
+connections looks at their deadlines (`server.py`).
+
+INVARIANT: `in_flight` counts the requests in BODY and BUSY; it is given back when they leave.
+"""
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import Final, cast
+
+from sidecar.intercept.hot.answers import CONTINUE, Reply, written
+from sidecar.intercept.hot.body import Chunked, Sized, TooLarge
+from sidecar.intercept.hot.head import Malformed, head_end, read_head
+from sidecar.intercept.hot.limits import (
+    AHEAD_BYTES_MAX,
+    HEAD_S_MAX,
+    KNOWN_HEAD_BYTES_MAX,
+    KNOWN_HEADS_MAX,
+    LINGER_S_MAX,
+    TURNS_MAX,
+    WRITE_BUFFER_BYTES_MAX,
+    WRITE_S_MAX,
+)
+from sidecar.intercept.hot.seam import Admission, Refused, peer_of
+from sidecar.intercept.hot.shared import Shared
+
+_log = logging.getLogger("sidecar.intercept.ask")
+_NEVER: Final = float("inf")
+_HEAD: Final = 0
+_BODY: Final = 1
+_BUSY: Final = 2
+_REST: Final = 3
+_GONE: Final = 4
+_NOT_HTTP: Final = Refused(400, "http", "the request is not HTTP")
+_FAILED: Final = Refused(500, "internal", "the sidecar failed")
+_MISFRAMED: Final = Refused(400, "body", "the body is not framed as its headers say")
+_LATE: Final = Refused(408, "body", "the body did not come in time")
+_BUSY_NOW: Final = Refused(429, "busy", "too many requests at a time", {"Retry-After": "1"})
+
+
+class Connection(asyncio.Protocol):
+    """Speaks HTTP/1.1 to one peer."""
+
+    def __init__(self, shared: Shared) -> None:
+        self.deadline_s = _NEVER
+        self._shared = shared
+        self._mode = _HEAD
+        self._ahead = b""
+        self._body: Sized | Chunked | None = None
+        self._is_begun = False
+        self._is_paused = False
+        self._is_stalled = False
+        self._is_ended = False
+
+    # --- what the loop says ---
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin, or close at once what is beyond the bounds, before a byte of it is read."""
+        # uvloop's transports are none of the standard library's classes.
+        self._transport = cast("asyncio.Transport", transport)
+        self._peer = peer_of(transport)
+        if not self._shared.take(self, self._peer):
+            self._mode = _GONE
+            transport.close()
+            return
+        self._transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES_MAX)
+        self._known = self._shared.known(self._peer)
+        self.deadline_s = self._shared.now_s() + self._shared.bounds.idle_s_max
+
+    def data_received(self, data: bytes) -> None:
+        """Take what has come."""
+        is_well = False
+        try:
+            self._take(data)
+            is_well = True
+        finally:
+            if not is_well:
+                self._mistake()
+
+    def eof_received(self) -> bool:
+        """Answer what was begun, though nothing more will come; return whether to stay open."""
+        if self._mode == _BODY:
+            self._refuse(_MISFRAMED)
+        self._is_ended = True
+        return self._mode in {_BUSY, _REST}
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget; what was begun goes on to its record."""
+        if self._mode == _BODY:
+            self._leave()
+            # Counted as any other body that is not framed as its headers say.
+            self._admission.refuse(_MISFRAMED, self._peer)
+        self._mode = _GONE
+        self._ahead = b""
+        self._shared.let_go(self, self._peer)
+
+    def pause_writing(self) -> None:
+        """Wait for a peer that does not take its answers, but not for long, and take no more."""
+        self._is_stalled = True
+        self.deadline_s = min(self.deadline_s, self._shared.now_s() + WRITE_S_MAX)
+
+    def resume_writing(self) -> None:
+        """Go on."""
+        self._is_stalled = False
+        if self._mode == _BUSY:
+            self.deadline_s = _NEVER
+        elif self._mode == _HEAD:
+            self.deadline_s = self._shared.now_s() + self._shared.bounds.idle_s_max
+            self._again()
+
+    # --- what the server says ---
+
+    def expire(self) -> None:
+        """End what has overstayed its deadline."""
+        if self._mode == _BODY and not self._is_stalled:
+            self._refuse(_LATE)
+            return
+        if self._mode == _HEAD and not self._is_stalled:
+            self._transport.close()
+        else:
+            self._transport.abort()
+
+    def drain(self) -> None:
+        """Close now where nothing was begun, else after the answer."""
+        if self._mode == _HEAD:
+            self._mode = _GONE
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Close whatever is going on."""
+        self._transport.abort()
+
+    # --- requests ---
+
+    def _take(self, data: bytes) -> None:
+        mode = self._mode
+        if mode == _HEAD and not self._is_stalled:
+            self._ahead = self._ahead + data if self._ahead else data
+            self._next()
+        elif mode == _BODY:
+            self._feed(data)
+            self._again()
+        elif mode != _GONE:
+            self._ahead += data
+            if len(self._ahead) > AHEAD_BYTES_MAX and not self._is_paused:
+                self._is_paused = True
+                self._transport.pause_reading()
+
+    def _next(self) -> None:
+        """Begin what is ahead, one request after the other, until one has to wait.
+
+        Who sends many that are answered at once lets the others be served in between.
+        """
+        turns = TURNS_MAX
+        while self._ahead and self._mode == _HEAD and not self._is_stalled:
+            if not turns:
+                self._mode = _REST
+                asyncio.get_running_loop().call_soon(self._rested)
+                return
+            turns -= 1
+            try:
+                end = head_end(self._ahead)
+                if not end:
+                    self._wait_for_head()
+                    return
+                self._admission = self._admitted(self._ahead[:end])
+            except Malformed:
+                self._part(self._shared.service.refuse(_NOT_HTTP, self._peer))
+                return
+            self._ahead = self._ahead[end:]
+            self._is_begun = False
+            self._begin()
+
+    def _rested(self) -> None:
+        if self._mode == _REST:
+            self._mode = _HEAD
+            if self._shared.is_draining:
+                self._close()
+            self._again()
+
+    def _wait_for_head(self) -> None:
+        if not self._is_begun:
+            self._is_begun = True
+            bound_s = min(HEAD_S_MAX, self._shared.bounds.idle_s_max)
+            self.deadline_s = self._shared.now_s() + bound_s
+
+    def _admitted(self, raw: bytes) -> Admission:
+        """Return the request whose head is `raw`; one that was admitted before is known."""
+        admission = self._known.get(raw)
+        if admission is None:
+            admission = self._shared.service.admit(read_head(raw), self._peer)
+            if admission.at_once is None and len(raw) <= KNOWN_HEAD_BYTES_MAX:
+                if len(self._known) >= KNOWN_HEADS_MAX:
+                    self._known.clear()
+                self._known[raw] = admission
+        return admission
+
+    def _begin(self) -> None:
+        admission, bounds = self._admission, self._shared.bounds
+        length = admission.head.length
+        is_whole = not admission.head.is_chunked and length <= len(self._ahead)
+        if admission.at_once is not None:
+            self._pass_over(admission.at_once, length if is_whole else None)
+        elif self._shared.in_flight >= bounds.in_flight_max:
+            self._refuse(_BUSY_NOW)
+        elif length > bounds.body_bytes_max:
+            self._refuse(self._too_large())
+        elif is_whole:
+            body, self._ahead = self._ahead[:length], self._ahead[length:]
+            self._shared.in_flight += 1
+            self._answer(body)
+        else:
+            self._wait_for_body()
+
+    def _wait_for_body(self) -> None:
+        head, shared = self._admission.head, self._shared
+        self._mode = _BODY
+        shared.in_flight += 1
+        self.deadline_s = shared.now_s() + shared.bounds.body_s_max
+        bytes_max = shared.bounds.body_bytes_max
+        self._body = Chunked(bytes_max) if head.is_chunked else Sized(head.length)
+        if head.expects and not self._ahead:
+            # Source: RFC 9110 §10.1.1.
+            self._transport.write(CONTINUE)
+        ahead, self._ahead = self._ahead, b""
+        self._feed(ahead)
+
+    def _feed(self, data: bytes) -> None:
+        """Take a piece of the body, and answer once it is whole."""
+        assert self._body is not None
+        try:
+            rest = self._body.feed(data)
+        except Malformed:
+            self._refuse(_MISFRAMED)
+        except TooLarge:
+            self._refuse(self._too_large())
+        else:
+            if rest is not None:
+                self._ahead = rest
+                body, self._body = self._body.whole(), None
+                self._answer(body)
+
+    # --- answers ---
+
+    def _answer(self, body: bytes) -> None:
+        self._mode = _BUSY
+        self.deadline_s = _NEVER
+        answer = self._admission.answer(body, self._peer)
+        if isinstance(answer, Reply):
+            self._finish(answer)
+        elif isinstance(answer, Coroutine):
+            task = asyncio.get_running_loop().create_task(answer)
+            self._shared.tasks.add(task)
+            task.add_done_callback(self._ended)
+        else:
+            self._held = answer
+            answer.written.add_done_callback(self._recorded)
+
+    def _recorded(self, written_: "asyncio.Future[None]") -> None:
+        failed = written_.exception()
+        if failed is None:
+            self._held.given()
+            self._finish(self._held.reply)
+            self._again()
+        else:
+            self._failed(failed)
+
+    def _ended(self, task: "asyncio.Task[Reply]") -> None:
+        self._shared.tasks.discard(task)
+        if task.cancelled():
+            self._leave()
+            self._transport.abort()
+        elif (failed := task.exception()) is not None:
+            self._failed(failed)
+        else:
+            self._finish(task.result())
+            self._again()
+
+    def _failed(self, failed: BaseException) -> None:
+        reply = self._admission.failed(failed, self._peer)
+        if reply is None:
+            _log.error("a request failed inside the sidecar", exc_info=failed)
+            self._mistake()
+        else:
+            self._finish(reply)
+            self._again()
+
+    def _finish(self, reply: Reply) -> None:
+        """Give the answer to the request under way, and be ready for the next."""
+        shared = self._shared
+        shared.in_flight -= 1
+        if self._mode != _GONE:
+            self._mode = _HEAD
+            self._give(reply)
+
+    def _give(self, reply: Reply) -> None:
+        head, shared = self._admission.head, self._shared
+        closes = not head.keeps_alive or self._is_ended or shared.is_draining
+        patience_s = WRITE_S_MAX if self._is_stalled else shared.bounds.idle_s_max
+        self.deadline_s = shared.now_s() + patience_s
+        request_id, bodiless = self._admission.request_id, head.method == "HEAD"
+        self._transport.write(written(reply, request_id, closes=closes, bodiless=bodiless))
+        if closes:
+            self._close()
+
+    def _pass_over(self, reply: Reply, length: int | None) -> None:
+        """Give an answer that needs no body: over it where it has come, else instead of it."""
+        if length is None:
+            head = self._admission.head
+            self._part(reply, self._admission.request_id, bodiless=head.method == "HEAD")
+        else:
+            self._ahead = self._ahead[length:]
+            self._give(reply)
+
+    def _again(self) -> None:
+        """Go on with what came in the meantime."""
+        if self._mode != _HEAD:
+            return
+        if self._is_paused:
+            self._is_paused = False
+            self._transport.resume_reading()
+        self._next()
+        if self._is_ended and self._mode == _HEAD:
+            # Half a request, of which the rest will not come.
+            self._close()
+
+    # --- ends ---
+
+    def _refuse(self, refused: Refused) -> None:
+        """Refuse the request under way, whose body is not read to its end."""
+        self._leave()
+        self._part(self._admission.refuse(refused, self._peer), self._admission.request_id)
+
+    def _mistake(self) -> None:
+        """Say that we have failed, and no more; how is in the log."""
+        self._leave()
+        if self._mode != _GONE:
+            self._part(self._shared.service.refuse(_FAILED, self._peer))
+
+    def _leave(self) -> None:
+        if self._mode in {_BODY, _BUSY}:
+            self._shared.in_flight -= 1
+            self._mode = _HEAD
+
+    def _part(self, reply: Reply, request_id: str | None = None, *, bodiless: bool = False) -> None:
+        """Give a last answer, and read away for a moment what is still sent."""
+        self._mode = _GONE
+        self._ahead, self._body = b"", None
+        self.deadline_s = self._shared.now_s() + LINGER_S_MAX
+        self._transport.write(written(reply, request_id, closes=True, bodiless=bodiless))
+        if self._is_paused:
+            self._transport.resume_reading()
+        if self._is_ended:
+            self._transport.close()
+        elif self._transport.can_write_eof():
+            self._transport.write_eof()
+
+    def _close(self) -> None:
+        self._mode = _GONE
+        self._ahead = b""
+        self.deadline_s = self._shared.now_s() + WRITE_S_MAX
+        self._transport.close()
+
+    def _too_large(self) -> Refused:
+        bytes_max = self._shared.bounds.body_bytes_max
+        return Refused(413, "too_large", f"the body is larger than {bytes_max} bytes")

@@ -1,0 +1,28 @@
+"""Bounds on what one connection may send, hold and make us wait for, each with its reason."""
+
+from typing import Final
+
+# A head is a request line, a credential and a handful of headers.
+HEAD_BYTES_MAX: Final = 16 * 1024
+LINE_BYTES_MAX: Final = 8 * 1024
+HEADERS_MAX: Final = 64
+# A head comes in one packet from a caller on this machine; one that trickles holds a descriptor.
+HEAD_S_MAX: Final = 10.0
+# What is sent ahead while a request is being answered; beyond this nothing more is read.
+AHEAD_BYTES_MAX: Final = 64 * 1024
+# An answer that nobody takes holds memory; a caller on this machine takes it at once.
+WRITE_S_MAX: Final = 10.0
+WRITE_BUFFER_BYTES_MAX: Final = 64 * 1024
+# What is still sent after a refusal is read away this long, so that the refusal is seen.
+LINGER_S_MAX: Final = 0.5
+# A chunk's line is at most eight hex digits; sixteen mebibytes in chunks of one byte is an attack.
+CHUNKS_MAX: Final = 16 * 1024
+# Heads that were read and admitted before: a client sends the same head again and again.
+KNOWN_HEADS_MAX: Final = 1024
+KNOWN_HEAD_BYTES_MAX: Final = 2048
+# Requests of one connection that are answered at once in a row; then it is the others' turn.
+TURNS_MAX: Final = 32
+# How often deadlines are looked at: the longest that one may be overstayed.
+SWEEP_S_MAX: Final = 1.0
+SWEEP_S_MIN: Final = 0.01
+REQUEST_ID_CHARS_MAX: Final = 256
