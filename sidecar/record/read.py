@@ -102,11 +102,12 @@ class Reader:
         """
         names = segment_names(self._io.names(self._folder))
         found: list[bytes] = []
+        if names:
+            self._first_seq, self._offset = first_seq_of(names[-1]), HEADER_BYTES
         for name in reversed(names):
             its = deque[bytes](maxlen=max(count - len(found), 0))
             for offset, record in _records(self._io, self._folder / name):
                 if name == names[-1]:
-                    self._first_seq = first_seq_of(name)
                     self._offset = offset + FRAME_HEADER_BYTES + len(record)
                 if fits(record):
                     its.append(record)

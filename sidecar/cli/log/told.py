@@ -21,7 +21,7 @@ TARGETS_TOLD: Final = 4
 FACTS_TOLD: Final = 4
 STYLES: Final = {"allow": "green", "modify": "cyan", "deny": "red"}
 _FIRST: Final = ("outcome", "reason", "time", "listener", "protocol", "phase", "message")
-_TOLD: Final = ("kind", "id", "parent", "schema", "log")
+_TOLD: Final = ("kind", "id", "schema", "log")
 _PERMITTED: Final = ("allow", "modify")
 
 
@@ -49,8 +49,10 @@ def word_of(record: Record) -> str:
     return word
 
 
-def story(record: Record, linked: list[Record]) -> Iterator[tuple[str, str]]:
+def story(record: Record, linked: list[Record], proof: str) -> Iterator[tuple[str, str]]:
     """Yield name and text of each line of a decision's story."""
+    if record.get("parent"):
+        yield "part of", record["parent"]
     yield "who", f"{_chain(record)}, {_proof(record)}"
     yield (
         "asked",
@@ -66,9 +68,14 @@ def story(record: Record, linked: list[Record]) -> Iterator[tuple[str, str]]:
     if record.get("message"):
         yield "message", record["message"]
     yield "facts", "; ".join(_facts(record)) or "none"
+    yield from _obliged(record)
+    yield from _approvals(linked)
     yield "upstream", "; ".join(_upstream(record, linked))
+    parts = [one for one in linked if one["kind"] == "decision"]
+    for number, one in enumerate(parts):
+        yield "" if number else "parts", f"{word_of(one)}  {one['id']}"
     place = record["log"]
-    yield "log", f"record {place['seq']} of {place['origin']}/{place['epoch']}"
+    yield "log", f"record {place['seq']} of {place['origin']}/{place['epoch']}, {proof}"
 
 
 def fields(record: Record) -> Iterator[tuple[str, str]]:
@@ -171,6 +178,22 @@ def _facts(record: Record) -> Iterator[str]:
         yield f"{fact['function']}({asked}) from {fact['source']} at {revision}{old}"
     if len(facts) > FACTS_TOLD:
         yield f"and {len(facts) - FACTS_TOLD} more"
+
+
+def _obliged(record: Record) -> Iterator[tuple[str, str]]:
+    """Yield what had to be done with the call."""
+    for number, one in enumerate(record.get("obligations", [])):
+        yield "" if number else "obliged", _cut(_json(one), GIST_CHARS_MAX)
+
+
+def _approvals(linked: Iterable[Record]) -> Iterator[tuple[str, str]]:
+    """Yield what humans said to it."""
+    for one in linked:
+        if one["kind"] == "approval":
+            who = one.get("approver")
+            by = f" by {who['type']}:{who['id']}" if who else ""
+            how = f", {one['method']}" if one.get("method") else ""
+            yield "approval", f"{one['event']}{by}{how}, {one['time']}"
 
 
 def _upstream(record: Record, linked: Iterable[Record]) -> Iterator[str]:

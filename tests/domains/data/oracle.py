@@ -22,6 +22,7 @@ from examples.postgres_local import LocalPostgres
 
 # Attribute numbers are stored from the lowest system column on; 0 is the whole row.
 _LOWEST = -7
+_SYSTEM = {-1: "ctid", -2: "xmin", -3: "cmin", -4: "xmax", -5: "cmax", -6: "tableoid"}
 _WRITES = 1 | 4 | 8
 _PERMISSION = re.compile(
     r"\{RTEPERMISSIONINFO :relid (\d+) :inh \w+ :requiredPerms (\d+) :checkAsUser \d+ "
@@ -113,8 +114,8 @@ class Oracle:
 
 
 def _names(bits: str, known: dict[int, str]) -> set[str]:
-    numbers = {int(bit) + _LOWEST for bit in bits.split()}
-    return set(known.values()) if 0 in numbers else {known[n] for n in numbers if n in known}
+    named = {0: "*", **_SYSTEM, **known}
+    return {named[int(bit) + _LOWEST] for bit in bits.split()}
 
 
 @contextlib.contextmanager

@@ -1,0 +1,152 @@
+"""`sidecar log tail` and `show`: what was recorded, in a line each or as the story of one call."""
+
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+import click
+import orjson
+from rich.console import Console
+
+from sidecar.cli.log import told
+from sidecar.cli.log.places import (
+    config_option,
+    filters,
+    folder_argument,
+    handles_option,
+    json_option,
+    ledger_of,
+    people_of,
+    state_option,
+    wanted,
+)
+from sidecar.cli.log.proof_state import proof_state
+from sidecar.cli.log.rules import rule_texts
+from sidecar.record.read import Reader, Wanted, about
+
+POLL_S: Final = 0.25
+_COLOURS: Final = {"auto": None, "always": True, "never": False}
+
+
+@click.command("tail")
+@folder_argument
+@click.option("-n", "--number", "count", type=click.IntRange(0), default=10, show_default=True)
+@click.option("-f", "--follow", is_flag=True, help="Go on with what is written from now on.")
+@filters
+@click.option("--color", type=click.Choice(tuple(_COLOURS)), default="auto", show_default=True)
+@handles_option
+@json_option
+@state_option
+@config_option
+def tail(
+    count: int,
+    color: str,
+    folder: Path | None,
+    state: Path | None,
+    config: Path | None,
+    *,
+    follow: bool,
+    as_json: bool,
+    **said: str | None,
+) -> None:
+    r"""Show the last records: when, what came of it, by which policy version, who did what.
+
+    \b
+    FOLDER is a state folder or a ledger's own folder, a copy of one for example.
+    Filters are globs over names as they are shown, and all have to hold.
+
+    \b
+    Examples:
+      sidecar log tail -n 20 --outcome deny
+      sidecar log tail -f --actor 'agent:*' --json
+      sidecar log tail --since 2h --resource 'table:hr.*'
+    """
+    asked, ledger = wanted(said), ledger_of(folder, state, config)
+    reader, people = Reader(ledger), people_of(ledger)
+    console = _console(_COLOURS[color])
+
+    def fits(record: bytes) -> bool:
+        # Filters are about names, so names are joined before.
+        return asked == Wanted() or asked.fits(orjson.loads(people.line(record)))
+
+    for record in reader.last(count, fits):
+        _show_line(console, people.line(record), as_json=as_json)
+    pause = threading.Event()
+    while follow:
+        for record in filter(fits, reader.new()):
+            _show_line(console, people.line(record), as_json=as_json)
+        pause.wait(POLL_S)
+
+
+@click.command("show")
+@click.argument("id")
+@folder_argument
+@click.option("--full", is_flag=True, help="Everything that stands in the records as well.")
+@handles_option
+@json_option
+@state_option
+@config_option
+def show(
+    id: str,
+    folder: Path | None,
+    state: Path | None,
+    config: Path | None,
+    *,
+    full: bool,
+    as_json: bool,
+) -> None:
+    r"""Tell the story of one call: who, what, by which rules and their text, what came of it.
+
+    \b
+    FOLDER is a state folder or a ledger's own folder, a copy of one for example.
+    The text of the rules is that of the bundle by which it was decided, which stands
+    in the state folder's `bundles/`.
+
+    \b
+    Examples:
+      sidecar log show 0192f0c1-7a3e-7c4b-9d2e-0f6a5b4c3d2e
+      sidecar log show 0192f0c1-7a3e-7c4b-9d2e-0f6a5b4c3d2e --full
+    """
+    ledger = ledger_of(folder, state, config)
+    found, linked = about(ledger, id)
+    if found is None:
+        raise click.UsageError(f"no record `{told.plain(id)}` in the ledger")
+    people = people_of(ledger)
+    found, linked = people.record(found), list(map(people.record, linked))
+    texts = dict(rule_texts(ledger.resolve().parent, found))
+    proof = proof_state(ledger, found["log"]["seq"])
+    if as_json:
+        said = {"record": found, "linked": linked, "rules": texts, "proof": proof}
+        click.echo(orjson.dumps(said, option=orjson.OPT_INDENT_2))
+        return
+    console = _console()
+    console.print(told.title(found))
+    if found["kind"] != "decision":
+        _show_fields(console, [*told.fields(found), ("proof", proof)])
+        return
+    _show_fields(console, told.story(found, linked, proof))
+    _show_fields(console, [(f"rule {name}", text) for name, text in texts.items()])
+    if not full:
+        _show_fields(console, [("whole", "--full, --json")])
+        return
+    for record in (found, *linked):
+        console.print()
+        console.print(told.title(record))
+        _show_fields(console, told.fields(record))
+
+
+def _show_line(console: Console, record: bytes, *, as_json: bool) -> None:
+    if as_json:
+        click.echo(record)
+    else:
+        console.print(told.line(orjson.loads(record)), soft_wrap=True)
+
+
+def _show_fields(console: Console, lines: Iterable[tuple[str, str]]) -> None:
+    for name, text in lines:
+        console.print(told.field(name, text), soft_wrap=True)
+
+
+def _console(colour: bool | None = None) -> Console:  # noqa: FBT001 - as rich has it
+    return Console(highlight=False, markup=False, emoji=False, force_terminal=colour)
