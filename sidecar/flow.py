@@ -17,25 +17,32 @@ disk; `finish` waits for the rest; `carry` is both.
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping
-from typing import Protocol, TypeAlias
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TypeAlias
 
 import msgspec
 
-from sidecar.decide import decide, denial, standing_facts
+from sidecar.decide import decide, denial, is_clean, standing_facts
 from sidecar.facts import asking
 from sidecar.facts.asking import FactSource, Stops
 from sidecar.policy.bundle import Bundle
 from sidecar.record.inputs import Secrets
+from sidecar.record.inputs.again import Again, Outcome, is_plain, stencil_of
 from sidecar.record.persons import persons_of
-from sidecar.record.write import Keeping, applied, decision_record
+from sidecar.record.write import Keeping, applied, decision_record, hidden_of
 from sidecar.terms.answer import Answer, Await, Forward, Refusal, Refuse
 from sidecar.terms.call import Call, Json
 from sidecar.terms.decision import Decision, FactKey, Facts, NeedFacts, Obligation
 from sidecar.terms.errors import EnforceError, ParseError
-from sidecar.terms.reasons import Reason, reason
-from sidecar.terms.record import SCHEMA, AnyRecord, DecisionRecord, OutcomeRecord, SideObject
-from sidecar.terms.request import Inner, ParseProblem, ParseStatus, Request
+from sidecar.terms.reasons import reason
+from sidecar.terms.record import (
+    SCHEMA,
+    DecisionRecord,
+    Ledger,
+    OutcomeRecord,
+    SideObject,
+)
+from sidecar.terms.request import Request, context_of, inner_call, joined, unread
 from sidecar.terms.spent import DECIDE, ENFORCE, FACTS, PARSE, RECORD, Spent, Timed, untimed
 from sidecar.terms.words import CallId
 
@@ -45,25 +52,6 @@ PARTS_DEPTH_MAX = 3
 FACT_ROUNDS_MAX = 3
 
 _log = logging.getLogger("sidecar.flow")
-
-
-class Ledger(Protocol):
-    """Where records become durable."""
-
-    def write(self, record: AnyRecord, side: tuple[SideObject, ...] = ()) -> Awaitable[None]:
-        """Return what is done when `record` is durable, and the objects it names before it.
-
-        RecordError, raised or awaited, says that it is not; then nothing may be answered.
-        """
-        ...
-
-    def known_handles(self) -> Mapping[str, str]:
-        """Return the handles that are at hand, live: `type:id` → handle."""
-        ...
-
-    async def handles(self, persons: Collection[str]) -> Mapping[str, str]:
-        """Return the handles of `persons`, durable. Raises RecordError."""
-        ...
 
 
 class Path(msgspec.Struct, frozen=True):
@@ -88,6 +76,7 @@ class Carried(msgspec.Struct, frozen=True):
         said: What the PDP said.
         decision: What it came to after enforcement.
         payload: What is forwarded where it is permitted.
+        again: What is known of equal calls, where somebody remembers them.
     """
 
     call: Call
@@ -98,17 +87,23 @@ class Carried(msgspec.Struct, frozen=True):
     payload: dict[str, Json]
     facts: Facts
     spent: Spent
+    again: Again | None = None
 
 
 Travel: TypeAlias = Stops[Carried]
 
 
 class Begun(msgspec.Struct, frozen=True):
-    """A call that waits for its record alone: `answer` holds once `written` is done."""
+    """A call that waits for its record alone: `answer` holds once `written` is done.
+
+    Args:
+        outcome: What it has in common with equal calls that came out alike.
+    """
 
     call: Call
     answer: Answer
     written: "asyncio.Future[None]"
+    outcome: Outcome | None = None
 
 
 class Waits(msgspec.Struct, frozen=True):
@@ -129,10 +124,10 @@ async def carry(call: Call, path: Path) -> Answer:
     return await finish(begin(call, path))
 
 
-def begin(call: Call, path: Path) -> Begun | Waits:
-    """Carry one call as far as it goes without waiting."""
+def begin(call: Call, path: Path, again: Again | None = None) -> Begun | Waits:
+    """Carry one call as far as it goes without waiting; `again` knows of equal ones."""
     spent = Spent(path.clock_s)
-    travelling = travel(call, path.bundle(), path.facts.at_hand, spent)
+    travelling = travel(call, path.bundle(), path.facts.at_hand, spent, again)
     wanted = asking.next_stop(travelling, None)
     if isinstance(wanted, Carried):
         return _recorded(wanted, path)
@@ -150,38 +145,69 @@ async def finish(begun: Begun | Waits) -> Answer:
     return begun.answer
 
 
-def travel(call: Call, bundle: Bundle, at_hand: asking.AtHand, spent: Spent) -> Travel:
+def travel(
+    call: Call, bundle: Bundle, at_hand: asking.AtHand, spent: Spent, again: Again | None = None
+) -> Travel:
     """Take one call down the path, up to what is recorded of it."""
     request: Request | None = None
     facts: Facts = {}
     payload = call.payload
     try:
-        request = understand(call, bundle)
+        request = _understood(call, bundle, again)
         spent.lap(PARSE)
-        said, facts = yield from judging(request, bundle, at_hand, spent)
+        said, facts = yield from judging(request, bundle, at_hand, spent, again)
         decision, payload = enforce(call, request, said, bundle)
     except Exception:  # noqa: BLE001 - the one edge of the package, see below
         # INVARIANT: the one place where our own mistakes end; they end as a recorded denial.
         _log.exception("call %s failed inside the sidecar", call.id)
-        request = request or _unread(call, bundle, reason("internal"), "not read")
+        request = request or unread(call, _domain(bundle, call), reason("internal"), "not read")
         said = decision = denial(request, bundle, reason("internal"), "the sidecar failed")
     spent.lap(ENFORCE)
-    return Carried(call, bundle, request, said, decision, payload, facts, spent)
+    return Carried(call, bundle, request, said, decision, payload, facts, spent, again)
+
+
+def _understood(call: Call, bundle: Bundle, again: Again | None) -> Request:
+    """Return what `call` means, as equal calls did before under this bundle."""
+    if again is None:
+        return understand(call, bundle)
+    known = again.request(call, bundle)
+    if known is None:
+        known = understand(call, bundle)
+        if again.keep(known, bundle):
+            again.is_clean, again.standing = is_clean(known), standing_facts(known)
+    return known
 
 
 def _recorded(carried: Carried, path: Path) -> Begun:
     """Send the record on its way. Why before the answer: a crash loses the answer, never it."""
-    persons, known = persons_of(carried.request), path.ledger.known_handles()
-    for person in persons:
-        if person not in known:
-            written = asyncio.ensure_future(_named(carried, path, persons))
-            break
-    else:
-        record, side = _record(carried, path, known)
-        written = asyncio.ensure_future(path.ledger.write(record, side))
+    known, outcome, made = path.ledger.known_handles(), None, None
+    again = carried.again if is_plain(carried.said, carried.decision) else None
+    if again is not None:
+        outcome = again.outcome(carried.decision, carried.facts, known)
+    if outcome is not None:
+        again, made = None, outcome.record(carried.call, path.secrets)
+    writing = _made(carried, path, known, again) if made is None else path.ledger.write(made)
+    written = asyncio.ensure_future(writing)
     carried.spent.lap(RECORD)
     path.timed(carried.spent.took_s)
-    return Begun(carried.call, _answer(carried), written)
+    return Begun(carried.call, _answer(carried), written, outcome)
+
+
+def _made(
+    carried: Carried, path: Path, known: Mapping[str, str], again: Again | None
+) -> Awaitable[None]:
+    """Make and write a record; tell `again` how equal calls come out."""
+    persons = persons_of(carried.request)
+    for person in persons:
+        if person not in known:
+            return _named(carried, path, persons)
+    record, side = _record(carried, path, known)
+    if again is not None and again.is_kept:
+        hidden = hidden_of(carried.request, Keeping(carried.bundle, known, path.secrets))
+        stencil = None if side else stencil_of(record, carried.call, hidden, path.secrets)
+        handles = {person: known[person] for person in persons}
+        again.add(Outcome(carried.decision, carried.facts, handles, stencil))
+    return path.ledger.write(record, side)
 
 
 async def _named(carried: Carried, path: Path, persons: list[str]) -> None:
@@ -207,21 +233,23 @@ def understand(call: Call, bundle: Bundle) -> Request:
     """
     domain = bundle.domains.get(call.protocol)
     if domain is None:
-        return _unread(call, bundle, reason("parse.protocol"), "no domain speaks this protocol")
+        return unread(call, "unknown", reason("parse.protocol"), "no domain speaks this protocol")
     try:
         parsed = domain.parse(call, bundle.catalogues[domain.name], bundle.needs(call.protocol))
     except ParseError as error:
-        return _unread(call, bundle, error.reason, str(error))
+        return unread(call, domain.name, error.reason, str(error))
     except RecursionError:
-        return _unread(call, bundle, reason("parse.too_large"), "nested too deeply")
+        return unread(call, domain.name, reason("parse.too_large"), "nested too deeply")
     if not parsed.targets:
-        return _unread(call, bundle, reason("targets.none"), "the call names no target")
+        return unread(call, domain.name, reason("targets.none"), "the call names no target")
     if parsed.inner and call.depth >= PARTS_DEPTH_MAX:
-        return _unread(call, bundle, reason("parts.depth"), "calls inside calls nested too deeply")
+        return unread(
+            call, domain.name, reason("parts.depth"), "calls inside calls nested too deeply"
+        )
     parts: tuple[Request, ...] = ()
     if parsed.inner:
         parts = tuple(
-            msgspec.structs.replace(understand(_inner_call(call, inner), bundle), at=inner.at)
+            msgspec.structs.replace(understand(inner_call(call, inner), bundle), at=inner.at)
             for inner in parsed.inner
         )
     return Request(
@@ -235,9 +263,9 @@ def understand(call: Call, bundle: Bundle) -> Request:
         subject=call.identity.subject,
         actors=call.identity.actors,
         targets=parsed.targets,
-        context=_context(call),
+        context=context_of(call),
         request={call.protocol: parsed.native},
-        parse=_joined(parsed.parse, parts) if parts else parsed.parse,
+        parse=joined(parsed.parse, parts) if parts else parsed.parse,
         combine=parsed.combine,
         parts=parts,
         parent=call.parent,
@@ -254,7 +282,11 @@ async def judge(request: Request, bundle: Bundle, source: asking.Fetches) -> tup
 
 
 def judging(
-    request: Request, bundle: Bundle, at_hand: asking.AtHand, spent: Spent
+    request: Request,
+    bundle: Bundle,
+    at_hand: asking.AtHand,
+    spent: Spent,
+    again: Again | None = None,
 ) -> Stops[tuple[Decision, Facts]]:
     """Return the PDP's decision and the facts it was made from; yield those that are not at hand.
 
@@ -265,14 +297,15 @@ def judging(
         assert problem is not None
         return denial(request, bundle, problem.reason, problem.text), {}
     facts: Facts = {}
-    wanted = standing_facts(request)
+    was_clean = again is not None and again.is_clean
+    wanted = again.standing if again is not None and again.is_kept else standing_facts(request)
     for _ in range(FACT_ROUNDS_MAX + 1):
         facts.update(at_hand(wanted))
         if missing := wanted.difference(facts):
             facts.update((yield missing))
         spent.lap(FACTS)
         try:
-            said = decide(request, bundle, facts)
+            said = decide(request, bundle, facts, was_clean=was_clean)
             spent.lap(DECIDE)
         except ParseError as error:
             return denial(request, bundle, error.reason, str(error)), facts
@@ -347,53 +380,9 @@ def _refusal(call: Call, decision: Decision, bundle: Bundle) -> Refusal:
     return domain.refuse(call, decision)
 
 
-def _inner_call(call: Call, inner: Inner) -> Call:
-    return msgspec.structs.replace(
-        call,
-        protocol=inner.protocol,
-        payload=inner.payload,
-        upstream=inner.upstream or call.upstream,
-        parent=call.id,
-        depth=call.depth + 1,
-    )
-
-
-def _joined(outer: ParseStatus, parts: tuple[Request, ...]) -> ParseStatus:
-    """Return the status of the whole: no better than the worst of what is found inside."""
-    for part in parts:
-        if part.parse.status == "failed":
-            problem = part.parse.error
-            assert problem is not None
-            told = ParseProblem(problem.reason, f"{part.at}: {problem.text}")
-            return msgspec.structs.replace(outer, status="failed", error=told)
-    missing = tuple(f"{part.at}.{path}" for part in parts for path in part.parse.missing)
-    if missing:
-        return msgspec.structs.replace(outer, status="partial", missing=(*outer.missing, *missing))
-    return outer
-
-
-def _unread(call: Call, bundle: Bundle, why: Reason, text: str) -> Request:
+def _domain(bundle: Bundle, call: Call) -> str:
     domain = bundle.domains.get(call.protocol)
-    return Request(
-        id=call.id,
-        time=call.time,
-        listener=call.listener,
-        upstream=call.upstream,
-        domain=domain.name if domain else "unknown",
-        phase="call",
-        protocol=call.protocol,
-        subject=call.identity.subject,
-        actors=call.identity.actors,
-        targets=(),
-        context=_context(call),
-        request={},
-        parse=ParseStatus("failed", call.protocol, error=ParseProblem(why, text)),
-        parent=call.parent,
-    )
-
-
-def _context(call: Call) -> dict[str, Json]:
-    return {**call.context, "time": call.time}
+    return "unknown" if domain is None else domain.name
 
 
 def _names(keys: frozenset[FactKey]) -> str:

@@ -27,7 +27,7 @@ from sidecar.review.suite import SuiteSpec
 from sidecar.runtime.config import ConfigDoc
 from sidecar.terms.decision import Decision
 from sidecar.terms.reasons import REASONS
-from sidecar.terms.record import AnyRecord
+from sidecar.terms.record import LoggedRecord
 from sidecar.terms.request import Request
 from tests.policy.language import error_texts
 from tests.words import page_of
@@ -150,7 +150,7 @@ MADE: dict[str, Callable[[], bytes]] = {
     "schemas/policy.schema.json": document("A policy", "Policy", PolicyShape),
     "schemas/test.schema.json": document("Tests of policies", "Test", SuiteSpec),
     "schemas/reasons.schema.json": reasons,
-    "schemas/record.schema.json": of_type("A record of the ledger", AnyRecord),
+    "schemas/record.schema.json": of_type("A record of the ledger", LoggedRecord),
     "schemas/request.schema.json": of_type("A request, as parsed from a call", Request),
     "tests/golden/errors.txt": error_texts.golden,
     "tests/golden/help/sidecar.txt": help_of(None),

@@ -1,6 +1,21 @@
 """PDP: pure (Request, Bundle, facts) → Decision | NeedFacts. No I/O, no clock, no randomness."""
 
-from sidecar.decide.pdp import decide, decide_linearly, denial, explain, standing_facts
+from sidecar.decide.pdp import (
+    decide,
+    decide_linearly,
+    denial,
+    explain,
+    is_clean,
+    standing_facts,
+)
 from sidecar.decide.target import left_out
 
-__all__ = ["decide", "decide_linearly", "denial", "explain", "left_out", "standing_facts"]
+__all__ = [
+    "decide",
+    "decide_linearly",
+    "denial",
+    "explain",
+    "is_clean",
+    "left_out",
+    "standing_facts",
+]

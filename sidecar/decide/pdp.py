@@ -55,18 +55,31 @@ def _is_revoked(party: Party) -> FactKey:
     return FactKey("revoked", (f"{party.type}:{party.id}",))
 
 
-def decide(request: Request, bundle: Bundle, facts: Facts) -> Decision | NeedFacts:
+def is_clean(request: Request) -> bool:
+    """Return whether no text of `request` is one that is refused before any rule is asked."""
+    try:
+        check_texts(request, each_request(request))
+    except (ParseError, TypeError):
+        # What no text is, is our own mistake, and ends where each call's would.
+        return False
+    return True
+
+
+def decide(
+    request: Request, bundle: Bundle, facts: Facts, *, was_clean: bool = False
+) -> Decision | NeedFacts:
     """Return the decision on `request`, or the facts that it cannot be made without.
 
     Args:
         request: Parsed; `parse.status` is not `failed`.
         bundle: The one snapshot of this call.
         facts: Those in hand; asked for again until the PDP names no more.
+        was_clean: Its texts are those of a request that `is_clean`, but for its id and its time.
 
     Raises:
         ParseError: A text of the call holds a NUL.
     """
-    return _decided(request, bundle, facts, judge)
+    return _decided(request, bundle, facts, judge, was_clean=was_clean)
 
 
 def decide_linearly(request: Request, bundle: Bundle, facts: Facts) -> Decision | NeedFacts:
@@ -75,14 +88,15 @@ def decide_linearly(request: Request, bundle: Bundle, facts: Facts) -> Decision 
 
 
 def _decided(
-    request: Request, bundle: Bundle, facts: Facts, judging: _Judge
+    request: Request, bundle: Bundle, facts: Facts, judging: _Judge, *, was_clean: bool = False
 ) -> Decision | NeedFacts:
     assert request.parse.status != "failed"
     early = _revoked(request, bundle, facts)
     if early is not None:
         return early
     parts = each_request(request) if request.parts else (request,)
-    check_texts(request, parts)
+    if not was_clean:
+        check_texts(request, parts)
     hand = Hand(facts, set())
     groups = judging(request, parts, bundle, hand)
     if hand.needed:

@@ -38,6 +38,8 @@ from sidecar.intercept.hot.head import Head
 from sidecar.intercept.hot.seam import Answer, Held, Peer, Refused
 from sidecar.intercept.hot.server import Server
 from sidecar.intercept.hot.shared import Bounds
+from sidecar.intercept.known import Asked, Known
+from sidecar.record.inputs.again import Again, Shape
 from sidecar.terms.call import Call, Json
 from sidecar.terms.decision import Decision
 from sidecar.terms.errors import EnvelopeError, RecordError
@@ -89,15 +91,7 @@ class Health(Protocol):
         ...
 
 
-class _Asked(msgspec.Struct, frozen=True):
-    """Who asks, and from where."""
-
-    caller: Caller
-    peer: Peer
-
-
-_Handler: TypeAlias = Callable[[_Asked, bytes], Answer]
-_Shape: TypeAlias = Callable[[Decision], Json]
+_Handler: TypeAlias = Callable[[Asked, bytes], Answer]
 
 
 class _Route(msgspec.Struct, frozen=True):
@@ -127,6 +121,8 @@ class AskListener:
         self._health = health
         self._server = Server(self, _bounds(settings))
         self._base = settings.public_url.rstrip("/") if settings.public_url else None
+        self._known = Known()
+        self._known_evaluations = Known()
         self._routes: Mapping[str, _Route] = self._routed()
         self._nowhere = _Route("", self._search)
 
@@ -201,32 +197,39 @@ class AskListener:
 
     # --- answers ---
 
-    def _decide(self, asked: _Asked, body: bytes) -> Answer:
+    def _decide(self, asked: Asked, body: bytes) -> Answer:
+        again = self._known.get(asked, body)
+        if again is not None:
+            return self._once_more(again, decided)
         value = self._json(body)
         if not (isinstance(value, dict) and "calls" in value):
-            return self._one(self._call(asked, _read(value)), decided)
+            call = self._call(asked, _read(value))
+            return self._one(call, decided, self._known.keep(asked, body, call))
         return self._batch([self._call(asked, envelope) for envelope in _read_calls(value)])
 
     async def _batch(self, calls: Sequence[Call]) -> Reply:
-        begun = []
-        for number, call in enumerate(calls, 1):
+        begun, turns = [], authzen.Turns()
+        for call in calls:
             begun.append(self._begun(call))
-            if number % authzen.RUN == 0:
-                await asyncio.sleep(0)
+            await turns.next()
         decisions = await authzen.every(begun)
         return json_reply({"decisions": [decided(decision) for decision in decisions]})
 
-    def _evaluation(self, asked: _Asked, body: bytes) -> Answer:
-        envelope = authzen.read_evaluation(self._json(body))
-        return self._one(self._call(asked, envelope), authzen.evaluation_json)
+    def _evaluation(self, asked: Asked, body: bytes) -> Answer:
+        again = self._known_evaluations.get(asked, body)
+        if again is not None:
+            return self._once_more(again, authzen.evaluation_json)
+        call = self._call(asked, authzen.read_evaluation(self._json(body)))
+        again = self._known_evaluations.keep(asked, body, call)
+        return self._one(call, authzen.evaluation_json, again)
 
-    def _evaluations(self, asked: _Asked, body: bytes) -> Answer:
+    def _evaluations(self, asked: Asked, body: bytes) -> Answer:
         read = authzen.read_evaluations(self._json(body))
         if isinstance(read, Envelope):
-            return self._one(self._call(asked, read), authzen.evaluation_json)
+            return self._one(self._call(asked, read), authzen.evaluation_json, None)
         return self._all(asked, read)
 
-    async def _all(self, asked: _Asked, batch: authzen.Batch) -> Reply:
+    async def _all(self, asked: Asked, batch: authzen.Batch) -> Reply:
         def judge(envelope: Envelope) -> Awaitable[Decision]:
             try:
                 return self._begun(self._call(asked, envelope))
@@ -237,19 +240,19 @@ class AskListener:
 
         return json_reply(await authzen.evaluate_all(batch, judge))
 
-    def _search(self, asked: _Asked, body: bytes) -> Answer:
+    def _search(self, asked: Asked, body: bytes) -> Answer:
         raise Refused(501, "search", "search is not offered yet")
 
-    async def _status(self, asked: _Asked, body: bytes) -> Reply:
+    async def _status(self, asked: Asked, body: bytes) -> Reply:
         return json_reply(await self._health.status())
 
-    async def _metrics(self, asked: _Asked, body: bytes) -> Reply:
+    async def _metrics(self, asked: Asked, body: bytes) -> Reply:
         return Reply(200, await self._health.metrics(), _METRICS_TYPE)
 
     def _json(self, body: bytes) -> Json:
         return read_json(body, self._settings.body_bytes_max)
 
-    def _call(self, asked: _Asked, envelope: Envelope) -> Call:
+    def _call(self, asked: Asked, envelope: Envelope) -> Call:
         seen = Seen(
             id=self._path.new_id(),
             time=self._path.now(),
@@ -258,17 +261,24 @@ class AskListener:
         )
         return asked_call(envelope, asked.caller, seen)
 
-    def _one(self, call: Call, shape: _Shape) -> Answer:
+    def _once_more(self, again: Again, shape: Shape) -> Answer:
+        """Return the answer to a call that an equal one was asked before."""
+        return self._one(again.call(self._path.new_id(), self._path.now()), shape, again)
+
+    def _one(self, call: Call, shape: Shape, again: Again | None) -> Answer:
         """Return the answer to one call, which waits for its record alone where it can."""
-        begun = flow.begin(call, self._path)
+        begun = flow.begin(call, self._path, again)
         if isinstance(begun, flow.Waits):
             return self._one_later(begun, shape)
-        decision = begun.answer.decision
+        decision, outcome = begun.answer.decision, begun.outcome
         # Made while the record is on its way; not said before it is there.
-        reply = json_reply(shape(decision))
+        if outcome is None:
+            reply = json_reply(shape(decision))
+        else:
+            reply = Reply(200, outcome.answer(decision, shape))
         return Held(begun.written, reply, lambda: self._count(call.protocol, decision))
 
-    async def _one_later(self, waits: flow.Waits, shape: _Shape) -> Reply:
+    async def _one_later(self, waits: flow.Waits, shape: Shape) -> Reply:
         return json_reply(shape(await self._finished(waits)))
 
     def _begun(self, call: Call) -> Awaitable[Decision]:
@@ -301,7 +311,7 @@ class _Admitted(msgspec.Struct, frozen=True):
         """Return the answer to the request with this body."""
         assert self.caller is not None
         try:
-            return self.route.handler(_Asked(self.caller, peer), body)
+            return self.route.handler(Asked(self.caller, peer), body)
         except (Refused, EnvelopeError, RecordError) as error:
             return self.refuse(_refused(error), peer)
 
@@ -355,7 +365,15 @@ def _read_calls(body: Mapping[str, Json]) -> list[Envelope]:
             found.append(_read(one))
         except EnvelopeError as error:
             raise EnvelopeError(f"calls[{number}]: {error}") from None
+    if sum(_elements(one.call) for one in found) > limits.CALLS_ELEMENTS_MAX:
+        elements = limits.CALLS_ELEMENTS_MAX
+        raise EnvelopeError(f"the lists in `calls` have more than {elements} entries together")
     return found
+
+
+def _elements(call: Mapping[str, Json]) -> int:
+    """Return how many entries the lists of a call have: each may be judged by itself."""
+    return sum(len(value) for value in call.values() if isinstance(value, list))
 
 
 def _base_of(one: socket.socket) -> str:

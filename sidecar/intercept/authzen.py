@@ -14,6 +14,7 @@ Source: https://openid.net/specs/authorization-api-1_0.html §6 to §9.
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Final, Literal, TypeAlias, TypeVar, get_args
 
@@ -27,8 +28,9 @@ from sidecar.terms.decision import Decision, decided_by, decision_json
 from sidecar.terms.errors import EnvelopeError, RecordError
 
 T = TypeVar("T")
-# Others are served between two runs of so many calls of one batch.
+# Others are served between two runs of so many calls of one batch, or of so long: calls differ.
 RUN: Final = 16
+RUN_S_MAX: Final = 0.002
 Semantic = Literal["execute_all", "deny_on_first_deny", "permit_on_first_permit"]
 # Begins to carry one envelope of the caller down the path. Raises AssertionRefused; what is awaited
 # raises RecordError.
@@ -166,10 +168,10 @@ async def _evaluate_each(entries: Sequence[Json], judge: Judge) -> list[dict[str
     Why together: their records share one durable wait.
     """
     begun: list[Awaitable[Decision] | dict[str, Json]] = []
-    for number, entry in enumerate(entries, 1):
+    turns = Turns()
+    for entry in entries:
         begun.append(_begin(entry, judge))
-        if number % RUN == 0:
-            await asyncio.sleep(0)
+        await turns.next()
     decisions = iter(await every(one for one in begun if not isinstance(one, dict)))
     return [one if isinstance(one, dict) else evaluation_json(next(decisions)) for one in begun]
 
@@ -181,6 +183,22 @@ def _begin(entry: Json, judge: Judge) -> Awaitable[Decision] | dict[str, Json]:
         return _unread(403, error)
     except EnvelopeError as error:
         return _unread(400, error)
+
+
+class Turns:
+    """Lets others be served between the calls of a batch."""
+
+    def __init__(self, clock_s: Callable[[], float] = time.monotonic) -> None:
+        self._clock_s = clock_s
+        self._count = 0
+        self._until_s = clock_s() + RUN_S_MAX
+
+    async def next(self) -> None:
+        """Return when it is the batch's turn again, after each of its calls."""
+        self._count += 1
+        if self._count % RUN == 0 or self._clock_s() >= self._until_s:
+            await asyncio.sleep(0)
+            self._until_s = self._clock_s() + RUN_S_MAX
 
 
 async def every(answers: Iterable[Awaitable[T]]) -> list[T]:

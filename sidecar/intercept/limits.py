@@ -6,6 +6,8 @@ from typing import Final
 WORD_CHARS_MAX: Final = 128
 # One request of a batch is one record each; a longer list is another request.
 CALLS_MAX: Final = 100
+# What lists in all calls of a batch hold together: four calls as large as one may be.
+CALLS_ELEMENTS_MAX: Final = 4000
 EVALUATIONS_MAX: Final = 500
 # A body is judged whole; beyond this the strict reader refuses it as well.
 ASK_BODY_BYTES_MAX: Final = 8 * 1024 * 1024
@@ -18,3 +20,8 @@ ASK_CONNECTIONS_MAX: Final = 1024
 ASK_PEER_CONNECTIONS_MAX: Final = 768
 # Longer than the keep-alive of common clients would only hold descriptors.
 ASK_IDLE_S_MAX: Final = 75.0
+# Questions that are asked over and over are short; each that is kept holds some kilobytes.
+KNOWN_BODY_BYTES_MAX: Final = 2048
+KNOWN_BODIES_MAX: Final = 1024
+# Of each that was asked once a number is kept.
+SEEN_BODIES_MAX: Final = 16_384

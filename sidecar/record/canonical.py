@@ -20,7 +20,7 @@ import msgspec
 import orjson
 
 from sidecar.terms.call import Json
-from sidecar.terms.record import AnyRecord, DecisionRecord, RecordBytes
+from sidecar.terms.record import AnyRecord, DecisionRecord, MadeRecord, RecordBytes
 
 _INT_MAX: Final = 2**53 - 1
 _OPTIONS: Final = orjson.OPT_SORT_KEYS | orjson.OPT_STRICT_INTEGER
@@ -70,6 +70,8 @@ def encode(record: AnyRecord) -> RecordBytes:
 
 def split(record: AnyRecord) -> Halves:
     """Return the canonical bytes of `record` in the two halves around its place in the log."""
+    if isinstance(record, MadeRecord):
+        return Halves(record.head, record.tail)
     if isinstance(record, DecisionRecord):
         try:
             return _cut(encode_sorted(record), _AFTER if record.message is None else _MESSAGE)

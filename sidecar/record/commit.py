@@ -35,6 +35,7 @@ from sidecar.record.fold import Fold
 from sidecar.record.keeping.feed import Feeder
 from sidecar.record.keeping.grounds import ClockWatch, Reserve, check_access, is_full
 from sidecar.record.keeping.history import CLOSED, PRUNED, History, Rotation
+from sidecar.record.keeping.obeyed import is_obeyed
 from sidecar.record.keeping.outside import Outside
 from sidecar.record.keeping.told import News, Outage, Teller, lives
 from sidecar.record.keeping.upkeep import Upkeep
@@ -207,6 +208,8 @@ class Committer:
         is_late = self._outside.monotonic_s() - self._unsynced_s > GROUP_S_MAX
         if is_durable or is_late or len(self._unsynced) >= GROUP_RECORDS_MAX:
             self._sync()
+        if any(is_obeyed(halves.head) for halves in batch):
+            self._sign()
         # What was told is in the segment, or kept to be written again.
         del self._news[: len(told)]
 
@@ -341,6 +344,7 @@ class Committer:
         if self._segment.is_in_place():
             self._cut_old()
         else:
+            recovery.remove_begun(self._log, self._segment.first_seq)
             self._restore_old()
         self._begin_segment()
         self._rewrite([])
@@ -373,13 +377,8 @@ class Committer:
 
     def _cut_old(self) -> None:
         """Cut off what was not acknowledged, through a descriptor that has not failed."""
-        old, names = self._segment, segment_names(self._io.names(self._folder))
-        strays = [name for name in names if first_seq_of(name) > old.first_seq]
-        for name in strays:
-            # The next segment, made and not known to be there for good: nothing stands in it.
-            self._io.unlink(self._folder / name)
-        if strays:
-            disk.sync_folder(self._io, self._folder)
+        old = self._segment
+        recovery.remove_begun(self._log, old.first_seq)
         new = old.reopened()
         old.close()
         self._segment = new

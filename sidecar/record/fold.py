@@ -4,6 +4,7 @@ A fold is fed the durable bytes, in the order of the log, once when the ledger i
 with each write before that write is acknowledged; so what a caller has been told is in force.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final, Protocol
 
@@ -158,7 +159,9 @@ class RecentIds:
 
     def __init__(self, count_max: int) -> None:
         self._count_max = count_max
-        self._ids: dict[str, None] = {}
+        self._ids: set[str] = set()
+        # Why beside: the first of a dictionary whose first are gone is behind all their places.
+        self._order: deque[str] = deque()
 
     def __contains__(self, id: str) -> bool:
         """Return whether the record of this id is among the last ones."""
@@ -166,10 +169,13 @@ class RecentIds:
 
     def add(self, id: str) -> None:
         """Take in the id of a durable record."""
-        ids = self._ids
-        ids[id] = None
-        if len(ids) > self._count_max:
-            del ids[next(iter(ids))]
+        ids, order = self._ids, self._order
+        if id in ids:
+            return
+        ids.add(id)
+        order.append(id)
+        if len(order) > self._count_max:
+            ids.remove(order.popleft())
 
 
 def revoke(party: str, by: str, *, id: CallId, time: str) -> AdminRecord:

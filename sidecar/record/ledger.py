@@ -47,6 +47,7 @@ from sidecar.terms.record import (
     AdminRecord,
     AnyRecord,
     DecisionRecord,
+    MadeRecord,
     OutcomeRecord,
     SideObject,
 )
@@ -232,7 +233,7 @@ class Ledger:
             RecordError: They are not, or not within the deadline; nothing may be answered or
             forwarded.
         """
-        if found := persons_named(record):
+        if not isinstance(record, MadeRecord) and (found := persons_named(record)):
             record = anonymous(record, await self.handles(found))
         halves = split(record)
         if halves.size > RECORD_BYTES_MAX:
@@ -241,7 +242,7 @@ class Ledger:
             )
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
-        is_strict = not isinstance(record, DecisionRecord | OutcomeRecord)
+        is_strict = not isinstance(record, MadeRecord | DecisionRecord | OutcomeRecord)
         self.submit(_One((halves,), side, loop, future, is_strict))
         try:
             async with asyncio.timeout(self._timeout_s):

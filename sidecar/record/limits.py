@@ -19,9 +19,11 @@ UNACKED_MAX: Final = 2048
 UNACKED_BYTES_MAX: Final = 64 * 1024 * 1024
 # One frame between a worker and the recorder; what is gathered in a turn is cut to less than this.
 WIRE_BYTES_MAX: Final = 64 * 1024 * 1024
+# A frame that has come to this is sent; with one call's text more it is still below the above.
+GATHERED_BYTES_MAX: Final = 4 * 1024 * 1024
 FRAME_RECORDS_MAX: Final = 512
-# The recorder knows the ids of this many last records for each process that writes: more than it may
-# send again.
+# The recorder knows the ids of this many last records for each process that writes: more than it
+# may send again.
 RECENT_IDS_EACH: Final = 2 * UNACKED_MAX
 # How long erasing a person may take.
 ERASE_S_MAX: Final = 50.0
@@ -45,6 +47,10 @@ NOTE_BYTES_MAX: Final = 64 * 1024
 READ_BYTES: Final = 1024 * 1024
 # The longest `type:id` that is given a handle; of longer ones nothing is kept.
 PERSON_CHARS_MAX: Final = 1024
+# In a longer text with escapes a name costs the text: reading it letter by letter takes too long.
+SWEPT_CHARS_MAX: Final = 64 * 1024
+# All of them stand in memory; beyond this many nobody new is recorded, and so not served.
+PERSONS_MAX: Final = 2_000_000
 # The table of persons is read at start and rewritten when somebody is forgotten.
 PERSONS_BYTES_MAX: Final = 1024 * 1024 * 1024
 # A side object is a call's text: larger ones than a body may be are not kept.
@@ -70,3 +76,5 @@ GROUP_RECORDS_MAX: Final = 1_000
 GROUP_S_MAX: Final = 0.05
 # A snapshot holds the folds' states; the ids of many open decisions are still below this.
 SNAPSHOT_BYTES_MAX: Final = 64 * 1024 * 1024
+# Of equal calls, ways in which they came out: facts change, and so do handles.
+OUTCOMES_KEPT_MAX: Final = 4

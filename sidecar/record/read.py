@@ -1,17 +1,14 @@
-"""Read a ledger that is at rest or being written, for people: filter, follow, find.
+"""Read a ledger that is at rest or being written, for people: filter and follow.
 
 Unlike `walk` it proves nothing and needs no origin.
 """
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import orjson
-
-from sidecar.record.audit.index import Index
 from sidecar.record.disk import DISK, Io
 from sidecar.record.segments.sealed import NotSealed, opened
 from sidecar.record.segments.segment import (
@@ -138,37 +135,3 @@ def last_records(io: Io, folder: Path, count: int) -> list[bytes]:
         if len(found) >= count:
             break
     return found
-
-
-def about(
-    folder: Path, id: str, progress: Callable[[int], None] = lambda _count: None
-) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
-    """Return the record `id` and the records that name it as their parent.
-
-    Args:
-        folder: The ledger's.
-        id: The record's.
-        progress: Is told how many records have been indexed.
-    """
-    with closing(Index.open(folder)) as index:
-        index.catch_up(progress)
-        found, linked = index.find(id), index.linked(id)
-    if found is None:
-        # An index is not believed, least of all in what it does not say.
-        return _searched(folder, id)
-    return orjson.loads(found), [orjson.loads(record) for record in linked]
-
-
-def _searched(folder: Path, id: str) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
-    found: dict[str, Any] | None = None
-    linked: list[dict[str, Any]] = []
-    needle = id.encode()
-    for line in Reader(folder).new():
-        if needle not in line:
-            continue
-        record = orjson.loads(line)
-        if record["id"] == id:
-            found = record
-        elif record.get("parent") == id:
-            linked.append(record)
-    return found, linked

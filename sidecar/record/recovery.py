@@ -12,6 +12,8 @@ is known from its signed snapshot; where there is none, all is read.
 | segments, no key or no checkpoint | refused |
 | a damaged record in the last batch, no later one behind it, not signed | copied to `.torn`, cut |
 | any other damage, a missing segment, fewer records than signed, another root | refused |
+| a record that is obeyed, a revocation for one, and not signed | copied to `.torn`, cut |
+| a last segment without a record, the one before it without an end | removed, and gone on there |
 | the first records gone, and no record says that they were pruned | refused |
 """
 
@@ -29,6 +31,7 @@ from sidecar.record.disk import FOLDER_MODE, READ, Io
 from sidecar.record.keeping import snapshot
 from sidecar.record.keeping.feed import Feeder
 from sidecar.record.keeping.history import History
+from sidecar.record.keeping.obeyed import is_obeyed
 from sidecar.record.proof import identity
 from sidecar.record.proof.checkpoint import Checkpoint
 from sidecar.record.proof.identity import Identity
@@ -36,10 +39,14 @@ from sidecar.record.proof.merkle import HASH_BYTES, Tree
 from sidecar.record.proof.tiles import TILE_WIDTH
 from sidecar.record.segments.current import Segment
 from sidecar.record.segments.segment import (
+    FOOTER_BYTES,
+    HEADER_BYTES,
     SEALED,
+    Footer,
     Header,
     first_seq_of,
     name_of,
+    read_footer,
     segment_names,
 )
 from sidecar.record.segments.walk import Batch, Damage, batches
@@ -149,7 +156,28 @@ def _tidied(log: Log) -> list[str]:
         if name.endswith(".tmp") or (name.endswith(SEALED) and name.removesuffix(SEALED) in names):
             # What has no name yet; and a segment that was not sealed to the end is sealed again.
             log.io.unlink(log.folder / name)
-    return segment_names(log.io.names(log.folder))
+    return _without_begun(log, segment_names(log.io.names(log.folder)))
+
+
+def _without_begun(log: Log, names: list[str]) -> list[str]:
+    """Remove a last segment that holds nothing while the one before it has no end yet."""
+    if len(names) < 2 or log.io.stat(log.folder / names[-1]).st_size > HEADER_BYTES:
+        return names
+    before = names[-2]
+    if before.endswith(SEALED) or _end_of(log, before) is not None:
+        return names
+    remove_begun(log, first_seq_of(before))
+    return names[:-1]
+
+
+def _end_of(log: Log, name: str) -> Footer | None:
+    """Return the end of a segment that is not sealed, None when it has none."""
+    fd = log.io.open(log.folder / name, READ)
+    try:
+        at = max(log.io.fstat(fd).st_size - FOOTER_BYTES, 0)
+        return read_footer(log.io.read(fd, FOOTER_BYTES, at))
+    finally:
+        disk.let_go(log.io, fd)
 
 
 def _begin(log: Log) -> Recovered:
@@ -175,6 +203,19 @@ def begin_segment(log: Log, known: Known) -> Segment:
     return Segment.create(log.io, log.folder, said, log.who.origin)
 
 
+def remove_begun(log: Log, first_seq: int) -> None:
+    """Remove for good whatever was begun after the segment that begins with `first_seq`.
+
+    It was made and is not known to be there for good, so nothing stands in it. Only when its name
+    is gone for good may the end of the segment before it be cut off.
+    """
+    for name in segment_names(log.io.names(log.folder)):
+        if first_seq_of(name) > first_seq:
+            log.io.unlink(log.folder / name)
+    # INVARIANT: also when there is none, since an earlier try may have removed it and failed here.
+    disk.sync_folder(log.io, log.folder)
+
+
 def _trim(known: Known) -> None:
     """Forget the hashes of leaves whose tile is full."""
     del known.leaves[: len(known.leaves) - known.tree.size % TILE_WIDTH * HASH_BYTES]
@@ -197,7 +238,8 @@ def sign(log: Log, tree: Tree, *also: Ed25519PrivateKey) -> None:
 class _Scan:
     """How far the log is whole, and what is known of it."""
 
-    def __init__(self, proven: Proven, known: Known) -> None:
+    def __init__(self, proven: Proven, known: Known, signed: int) -> None:
+        self.signed = signed
         self.proven = proven
         self.known = known
         self.last: Batch | None = None
@@ -205,7 +247,13 @@ class _Scan:
         self.torn: Damage | None = None
 
     def take(self, log: Log, batch: Batch) -> None:
-        """Take the next records into account."""
+        """Take the next records into account, up to one that is obeyed and not signed.
+
+        Raises:
+            Damage: There is such a one.
+        """
+        count = self._believed(batch)
+        whole, batch = batch, _begin_of(batch, count)
         if self.last is None or batch.file != self.last.file:
             if self.last is not None:
                 self.known.segments.append(self.last.said.first_seq)
@@ -215,6 +263,29 @@ class _Scan:
         log.feeder.feed(batch.records, batch.heads)
         self.offsets += batch.offsets
         self.last = batch
+        if batch is not whole:
+            text = "a record that is obeyed was never signed"
+            raise Damage(batch.file, batch.end, batch.first_seq + count, text, torn=True)
+
+    def _believed(self, batch: Batch) -> int:
+        """Return how many records of a batch come before one that is obeyed and not signed."""
+        for nth in range(max(self.signed - batch.first_seq, 0), len(batch.records)):
+            if is_obeyed(batch.records[nth][: batch.heads[nth]]):
+                return nth
+        return len(batch.records)
+
+
+def _begin_of(batch: Batch, count: int) -> Batch:
+    """Return the first `count` records of a batch."""
+    if count == len(batch.records):
+        return batch
+    return batch._replace(
+        records=batch.records[:count],
+        heads=batch.heads[:count],
+        offsets=batch.offsets[:count],
+        end=batch.offsets[count],
+        footer=None,
+    )
 
 
 def _resume(log: Log, names: Sequence[str]) -> Recovered:
@@ -250,13 +321,24 @@ def _begun(log: Log, names: Sequence[str], signed: Sequence[Checkpoint]) -> _Sca
         before = [other for other in firsts if other < first]
         if before != [seq for seq in found.segments if seq >= firsts[0]]:
             raise Damage(name_of(first), None, first, "a segment before this one is missing")
+        _check_before(log, names[: len(before)], found.tree())
         known = Known(found.tree(), bytearray(found.leaf_bytes()), before)
-        return _Scan(Proven(known.tree, expected), known)
+        return _Scan(Proven(known.tree, expected), known, signed[-1].size)
     if firsts[0]:
         text = f"expected {name_of(0)}: a segment is missing"
         raise Damage(names[0], None, 0, text)
     known = Known(Tree(), bytearray(), [])
-    return _Scan(Proven(known.tree, expected), known)
+    return _Scan(Proven(known.tree, expected), known, signed[-1].size)
+
+
+def _check_before(log: Log, names: Sequence[str], tree: Tree) -> None:
+    """Refuse a segment before the first that is read which does not end where that one begins."""
+    if not names or names[-1].endswith(SEALED):
+        # A sealed one had its end when it was sealed.
+        return
+    end = _end_of(log, names[-1])
+    if end is None or (end.size, end.root) != (tree.size, tree.root()):
+        raise Damage(names[-1], None, tree.size, "the segment has no end of its own")
 
 
 def _size(checkpoint: Checkpoint) -> int:
@@ -285,6 +367,8 @@ def _reopened(log: Log, scan: _Scan) -> Recovered:
     # There is a segment, and each is one batch at least or damaged.
     assert last is not None
     path = log.folder / last.file
+    if scan.torn is not None and scan.torn.file != last.file:
+        raise scan.torn
     if last.footer is not None:
         if scan.torn is not None:
             raise scan.torn

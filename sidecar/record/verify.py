@@ -166,6 +166,11 @@ class _Verification:
             if 0 < checkpoint.size < self.pruned:
                 self._check_pruned(file, checkpoint)
         self._walk(Proven(self.tree, [one for one in signed if one[1].size >= self.pruned]))
+        for file, checkpoint in signed:
+            # What was signed by us alone may not have reached the folder when the power went.
+            if file != CHECKPOINT and checkpoint.size > self.signed.size:
+                text = f"the log's own checkpoint is older, it signs {self.signed.size} records"
+                raise Damage(file, None, None, text)
 
     def _begin(self) -> None:
         """Take the tree of what was pruned, which the signed root will prove."""

@@ -17,6 +17,7 @@ from sidecar.record.inputs.plan import Asked
 from sidecar.record.inputs.scrub import scrub
 from sidecar.record.inputs.secrets import Secrets, side_object
 from sidecar.record.inputs.shown import input_of
+from sidecar.record.inputs.sweep import Sweep
 from sidecar.record.limits import (
     LISTS_CUT_TO,
     OBJECT_BYTES_MAX,
@@ -110,15 +111,39 @@ def decision_record(
         _facts(facts, names, secrets),
         [_error(error, names) for error in errors] if errors else [],
         kept.record,
-        by if by is None else names.exact.get(by, by),
+        by if by is None else names.value(by),
         call.is_enforced and decision.permitted,
         message if message is None else scrub(names.told(message)),
         request.parent,
     )
     side = () if kept.sealed is None else (kept.sealed,)
+    if kept.is_near and names.sweep is not None:
+        record = _swept(record, names.sweep)
     if _surely_fits(record):
         return record, side
     return _within_bounds(record, side)
+
+
+def _swept(record: DecisionRecord, sweep: Sweep) -> DecisionRecord:
+    """Return `record` with handles where a person is named by what else the call says.
+
+    All of this stands in the text of the input: where that names nobody, this does not.
+    """
+    missing = sweep.value(record.input.missing)
+    return msgspec.structs.replace(
+        record,
+        upstream=sweep.text(record.upstream),
+        protocol=sweep.text(record.protocol),
+        actors=sweep.value(record.actors),
+        targets=sweep.value(record.targets),
+        input=msgspec.structs.replace(record.input, missing=missing),
+    )
+
+
+def hidden_of(request: Request, keeping: Keeping) -> bytes:
+    """Return what the digest of the input is made over besides its masked text."""
+    names = names_of(persons_of(request), keeping.handles)
+    return input_of(request, keeping.bundle, names, keeping.secrets).hidden
 
 
 def applied(
@@ -146,10 +171,10 @@ def _without_filling(value: Json, names: Names) -> Json:
         filling = value.get("values")
         if value.keys() == {"text", "values"} and isinstance(filling, list):
             return {"text": value["text"], "values": [_filling(one, names) for one in filling]}
-        return {name: _without_filling(member, names) for name, member in value.items()}
+        return {names.value(name): _without_filling(one, names) for name, one in value.items()}
     if isinstance(value, list):
         return [_without_filling(member, names) for member in value]
-    return names.exact.get(value, value) if isinstance(value, str) else value
+    return names.value(value)
 
 
 def _filling(value: Json, names: Names) -> Json:
@@ -182,7 +207,7 @@ def _target(target: TargetDecision, names: Names) -> TargetRecord:
 
 def _key(key: str, names: Names) -> str:
     type_, _, id_ = key.partition(":")
-    return scrub(names.key(type_, id_))
+    return scrub(names.text(names.key(type_, id_)))
 
 
 def _error(error: RuleError, names: Names) -> RuleError:

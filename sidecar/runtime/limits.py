@@ -54,3 +54,5 @@ OUTAGES_TOLD_EVERY_S: Final = 10.0
 FSYNC_SAMPLES: Final = 20
 # A durable record slower than this is felt by every call.
 FSYNC_SLOW_MS: Final = 20.0
+# Calls whose times are put by before they are counted.
+SPENT_MAX: Final = 256

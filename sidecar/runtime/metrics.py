@@ -15,7 +15,8 @@ import logging
 import time
 from bisect import bisect_left
 from collections import Counter as Tally
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from itertools import zip_longest
 from typing import Final
 
 import msgspec
@@ -30,12 +31,17 @@ from prometheus_client.registry import Collector
 
 from sidecar.policy.bundle import Bundle
 from sidecar.runtime import names
-from sidecar.runtime.limits import OUTAGES_TOLD_EVERY_S, REFUSALS_TOLD_EVERY_S, VERSION_LABELS_MAX
+from sidecar.runtime.limits import (
+    OUTAGES_TOLD_EVERY_S,
+    REFUSALS_TOLD_EVERY_S,
+    SPENT_MAX,
+    VERSION_LABELS_MAX,
+)
 from sidecar.runtime.names import NAMES, SECONDS
 from sidecar.terms.call import Json
 from sidecar.terms.decision import Decision
 from sidecar.terms.errors import RecordError
-from sidecar.terms.record import AnyRecord, DecisionRecord
+from sidecar.terms.record import AnyRecord, DecisionRecord, MadeRecord
 from sidecar.terms.spent import STAGES
 from sidecar.terms.words import DOMAINS, OUTCOMES, PROTOCOLS
 
@@ -166,6 +172,7 @@ class Metrics:
         self._stages = [
             self.counts.spread(names.STAGE_SECONDS, (stage,)) for stage in (*STAGES, "total")
         ]
+        self._spent: list[Sequence[float]] = []
         self._versions: set[str] = set()
         self._outage = _Outage(now_s)
 
@@ -180,16 +187,28 @@ class Metrics:
         self.counts.add(names.ANSWERS, (listener, _among(protocol, PROTOCOLS), decision.outcome))
 
     def spent(self, took_s: Sequence[float]) -> None:
-        """Count how long the stages of one call took, in the order of STAGES, and their sum."""
-        total_s = 0.0
-        # By hand: this is on the way of every call.
-        for spread, seconds in zip(self._stages, took_s, strict=False):
-            spread.buckets[bisect_left(SECONDS, seconds)] += 1
-            spread.total += seconds
-            total_s += seconds
-        whole = self._stages[-1]
-        whole.buckets[bisect_left(SECONDS, total_s)] += 1
-        whole.total += total_s
+        """Count how long the stages of one call took, in the order of STAGES, and their sum.
+
+        Put by for now: this is on the way of every call, and many at a time are counted faster.
+        """
+        self._spent.append(took_s)
+        if len(self._spent) >= SPENT_MAX:
+            self._count_spent()
+
+    def counted(self) -> Counts:
+        """Return what was counted so far."""
+        self._count_spent()
+        return self.counts
+
+    def snapshot(self) -> Snapshot:
+        """Return the same, to be sent."""
+        return self.counted().snapshot()
+
+    def _count_spent(self) -> None:
+        spent, self._spent = self._spent, []
+        for spread, took in zip(self._stages, zip_longest(*spent, fillvalue=0.0), strict=False):
+            _count(spread, took)
+        _count(self._stages[-1], [sum(took_s) for took_s in spent])
 
     def activated(self, bundle: Bundle, at_s: float) -> None:
         """Show `bundle` as the one in force since `at_s`, seconds since the Unix epoch."""
@@ -205,12 +224,14 @@ class Metrics:
         """Count durable records, and the decisions among them."""
         counts = self.counts
         counts.observe(names.DURABLE_SECONDS, (), seconds, len(records))
-        for record in records:
-            if isinstance(record, DecisionRecord):
-                domain = _among(record.domain, DOMAINS)
-                outcome = _among(record.outcome, OUTCOMES)
-                version = self._version(record.policy.version)
-                counts.add(names.DECISIONS, (domain, outcome, version))
+        decisions = Tally(
+            (record.domain, record.outcome, _version_of(record))
+            for record in records
+            if isinstance(record, MadeRecord | DecisionRecord)
+        )
+        for (domain, outcome, version), count in decisions.items():
+            labels = (_among(domain, DOMAINS), _among(outcome, OUTCOMES), self._version(version))
+            counts.add(names.DECISIONS, labels, count)
         self._outage.ends()
 
     def lost(self, count: int, error: RecordError) -> None:
@@ -300,6 +321,16 @@ class Refusals:
             return False
         del self._owed[key]
         return True
+
+
+def _count(spread: Spread, took_s: Iterable[float]) -> None:
+    for seconds in took_s:
+        spread.buckets[bisect_left(SECONDS, seconds)] += 1
+        spread.total += seconds
+
+
+def _version_of(record: MadeRecord | DecisionRecord) -> str:
+    return record.version if isinstance(record, MadeRecord) else record.policy.version
 
 
 def _among(word: str, words: tuple[str, ...]) -> str:

@@ -17,6 +17,8 @@ from sidecar.terms.reasons import reason
 
 _PLAIN = re.compile(r"[A-Za-z0-9._~!$&'()*+,=:@/-]*\Z")
 _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+# What an escape hid: what parts or cuts paths, what would be decoded again, control characters.
+_HIDDEN = re.compile(r"[/\\;%#?\x00-\x1f\x7f-\x9f]")
 _ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
 
 
@@ -59,7 +61,7 @@ def segment(raw: str) -> str:
         raise ParseError(reason("parse.encoding"), "a path segment that is not UTF-8") from None
     if text in (".", ".."):
         raise _refuse("a dot segment")
-    if any(char in "/\\;%#?" or ord(char) < 0x20 or 0x7F <= ord(char) < 0xA0 for char in text):
+    if _HIDDEN.search(text):
         raise _refuse(
             "an encoded separator, control character or double encoding in a path segment"
         )

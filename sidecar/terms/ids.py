@@ -16,18 +16,27 @@ def uuid7(unix_ms: int, random_80: bytes) -> CallId:
     Source: RFC 9562 §5.7.
     """
     assert len(random_80) == 10
-    # Six bits of the first byte are not used; two of the third stand before the variant.
-    first, second, third, fourth = random_80[:4]
-    return CallId(
-        f"{_millisecond(unix_ms)}{(first & 3) << 10 | second << 2 | third >> 6:03x}"
-        f"-{0x8000 | (third & 0x3F) << 8 | fourth:04x}-{random_80[4:].hex()}"
-    )
+    return CallId(uuid7_head(unix_ms) + _tail(random_80))
 
 
 @lru_cache(maxsize=4)
-def _millisecond(unix_ms: int) -> str:
+def uuid7_head(unix_ms: int) -> str:
     """Return the part of an id that many calls share, up to its version."""
     return f"{unix_ms >> 16 & 0xFFFFFFFF:08x}-{unix_ms & 0xFFFF:04x}-7"
+
+
+def uuid7_tails(random: bytes) -> list[str]:
+    """Return what stands behind the version of as many ids as there are ten random bytes."""
+    return [_tail(random[at : at + 10]) for at in range(0, len(random), 10)]
+
+
+def _tail(random_80: bytes) -> str:
+    # Six bits of the first byte are not used; two of the third stand before the variant.
+    first, second, third, fourth = random_80[:4]
+    return (
+        f"{(first & 3) << 10 | second << 2 | third >> 6:03x}"
+        f"-{0x8000 | (third & 0x3F) << 8 | fourth:04x}-{random_80[4:].hex()}"
+    )
 
 
 def rfc3339(unix_us: int) -> str:

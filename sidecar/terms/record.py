@@ -5,7 +5,8 @@ decimals. A person stands in them as a handle, `p_` and 22 letters or digits (`r
 The schema is added to and never changed: every record that was ever written can be read for ever.
 """
 
-from typing import Literal, NewType
+from collections.abc import Awaitable, Collection, Mapping
+from typing import Literal, NewType, Protocol
 
 import msgspec
 
@@ -201,4 +202,40 @@ class GapRecord(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind
     detail: dict[str, Json] = {}
 
 
-AnyRecord = DecisionRecord | OutcomeRecord | AdminRecord | OpsRecord | ApprovalRecord | GapRecord
+class MadeRecord(msgspec.Struct, frozen=True, gc=False):
+    """The record of a decision in the bytes that it has in the log, around its place there.
+
+    Beside them stands what is counted of it.
+    """
+
+    id: CallId
+    head: bytes
+    tail: bytes
+    domain: str
+    outcome: str
+    version: str
+    listener_forwarded: bool = False
+
+
+# What can be read from a log, and what can be written to one.
+LoggedRecord = DecisionRecord | OutcomeRecord | AdminRecord | OpsRecord | ApprovalRecord | GapRecord
+AnyRecord = LoggedRecord | MadeRecord
+
+
+class Ledger(Protocol):
+    """Where records become durable."""
+
+    def write(self, record: AnyRecord, side: tuple[SideObject, ...] = ()) -> Awaitable[None]:
+        """Return what is done when `record` is durable, and the objects it names before it.
+
+        RecordError, raised or awaited, says that it is not; then nothing may be answered.
+        """
+        ...
+
+    def known_handles(self) -> Mapping[str, str]:
+        """Return the handles that are at hand, live: `type:id` → handle."""
+        ...
+
+    async def handles(self, persons: Collection[str]) -> Mapping[str, str]:
+        """Return the handles of `persons`, durable. Raises RecordError."""
+        ...

@@ -8,7 +8,7 @@ from typing import Literal
 
 import msgspec
 
-from sidecar.terms.call import Json, Party
+from sidecar.terms.call import Call, Json, Party
 from sidecar.terms.reasons import Reason
 from sidecar.terms.words import ActionClass, CallId, Combine, Phase
 
@@ -120,3 +120,54 @@ def each_request(request: Request) -> tuple[Request, ...]:
     for part in request.parts:
         found.extend(each_request(part))
     return tuple(found)
+
+
+def unread(call: Call, domain: str, why: Reason, text: str) -> Request:
+    """Return what is decided of a call that was not understood."""
+    return Request(
+        id=call.id,
+        time=call.time,
+        listener=call.listener,
+        upstream=call.upstream,
+        domain=domain,
+        phase="call",
+        protocol=call.protocol,
+        subject=call.identity.subject,
+        actors=call.identity.actors,
+        targets=(),
+        context=context_of(call),
+        request={},
+        parse=ParseStatus("failed", call.protocol, error=ParseProblem(why, text)),
+        parent=call.parent,
+    )
+
+
+def context_of(call: Call) -> dict[str, Json]:
+    """Return the context that rules see."""
+    return {**call.context, "time": call.time}
+
+
+def inner_call(call: Call, inner: Inner) -> Call:
+    """Return the call that was found inside of `call`."""
+    return msgspec.structs.replace(
+        call,
+        protocol=inner.protocol,
+        payload=inner.payload,
+        upstream=inner.upstream or call.upstream,
+        parent=call.id,
+        depth=call.depth + 1,
+    )
+
+
+def joined(outer: ParseStatus, parts: tuple[Request, ...]) -> ParseStatus:
+    """Return the status of the whole: no better than the worst of what is found inside."""
+    for part in parts:
+        if part.parse.status == "failed":
+            problem = part.parse.error
+            assert problem is not None
+            told = ParseProblem(problem.reason, f"{part.at}: {problem.text}")
+            return msgspec.structs.replace(outer, status="failed", error=told)
+    missing = tuple(f"{part.at}.{path}" for part in parts for path in part.parse.missing)
+    if missing:
+        return msgspec.structs.replace(outer, status="partial", missing=(*outer.missing, *missing))
+    return outer

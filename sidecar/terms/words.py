@@ -3,6 +3,7 @@
 These words are promises (they stand in policies, records and answers); they are only ever added to.
 """
 
+import re
 from typing import Final, Literal, NewType
 
 Protocol_ = Literal[
@@ -43,6 +44,9 @@ PolicyName = NewType("PolicyName", str)
 Digest = NewType("Digest", str)
 PolicyVersion = NewType("PolicyVersion", str)
 
+_CONTROLS: Final = r"\x00-\x1f\x7f-\x9f\u2028\u2029"
+_APART: Final = re.compile(rf"[.%*{_CONTROLS}]")
+_APART_IN_PATHS: Final = re.compile(rf"[%*{_CONTROLS}]")
 _SEVERITY: Final = {word: rank for rank, word in enumerate(CLASSES)}
 _STRENGTH: Final = {word: rank for rank, word in enumerate(EFFECTS)}
 
@@ -64,17 +68,13 @@ def component(text: str) -> str:
     column named `a.b` would take another resource's id. Path-like ids (`bucket/key`, `/raw/path`)
     are not components: use `path_component`.
     """
-    return "".join(_encoded(c) if c in ".%*" or _is_control(c) else c for c in text)
+    return _APART.sub(_encoded, text)
 
 
 def path_component(text: str) -> str:
     """Return path-like id text with `%`, `*` and control characters percent-encoded; dots stay."""
-    return "".join(_encoded(c) if c in "%*" or _is_control(c) else c for c in text)
+    return _APART_IN_PATHS.sub(_encoded, text)
 
 
-def _is_control(char: str) -> bool:
-    return ord(char) < 0x20 or 0x7F <= ord(char) < 0xA0 or ord(char) in (0x2028, 0x2029)
-
-
-def _encoded(char: str) -> str:
-    return "".join(f"%{byte:02X}" for byte in char.encode("utf-8", "surrogatepass"))
+def _encoded(found: re.Match[str]) -> str:
+    return "".join(f"%{byte:02X}" for byte in found[0].encode("utf-8", "surrogatepass"))

@@ -30,6 +30,10 @@ CONNECTIONS = 64
 RULES = 10
 HEADS = ("", "a second", "of nginx", "CPU us each", "CPU of nginx", "p50 us", "p99 us")
 STRICT, GROUP, NGINX = "sidecar, strict", "sidecar, group", "nginx `return 200`"
+# Nobody has asked before what is asked in this row; who asks the same again is answered sooner.
+NUMBER = "?number"
+OTHERS = ", never the same"
+OTHER = {"protocol": "http", "call": {"method": "GET", "url": f"http://api.test/things/{NUMBER}"}}
 CERBOS, OPA = "Cerbos, audit to a file", "OPA, decision log"
 ONE, TWO = "strict, one worker", "strict, two workers"
 # Of whose rate a row is to have how much at least.
@@ -61,7 +65,7 @@ def measure(folder: Path, seconds: float, *, quick: bool) -> None:
     }
     for number, (name, peer) in enumerate(others.items()):
         found[name] = _peer(peer, _made(folder / f"peer{number}"), seconds)
-    asks: dict[str, tuple[str, object]] = {"": ("/v1/decide", CALL)}
+    asks: dict[str, tuple[str, object]] = {"": ("/v1/decide", CALL), OTHERS: ("/v1/decide", OTHER)}
     if not quick:
         asks[", AuthZEN"] = ("/access/v1/evaluation", EVALUATION)
         asks[", sql call"] = ("/v1/decide", SQL_CALL)
@@ -153,7 +157,8 @@ async def _asked(
         load = LOADED if is_pinned else CORES
         for more, (path, body) in asks.items():
             head = {**JSON, "Sidecar-Authorization": f"Bearer {site.key}"}
-            ask = Ask(sidecar.port("ask"), path, head, orjson.dumps(body))
+            numbered = NUMBER if body is OTHER else ""
+            ask = Ask(sidecar.port("ask"), path, head, orjson.dumps(body), numbered)
             found[name + more] = await asyncio.to_thread(
                 _loaded, ask, seconds, sidecar.supervisor, load
             )

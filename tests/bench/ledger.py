@@ -15,14 +15,16 @@ from sidecar import flow
 from sidecar.decide import decide, standing_facts
 from sidecar.domains import by_protocol
 from sidecar.policy.bundle import compile_bundle
+from sidecar.record.audit.beside import Beside
 from sidecar.record.canonical import split
 from sidecar.record.disk import DISK
 from sidecar.record.inputs import Secrets
+from sidecar.record.keeping.derived import Derived
 from sidecar.record.ledger import Ledger, ledger_paths
 from sidecar.record.persons import persons_of
 from sidecar.record.proof import identity
 from sidecar.record.read import last_records
-from sidecar.record.verify import verify
+from sidecar.record.verify import Watch, verify
 from sidecar.record.write import Keeping, decision_record
 from sidecar.runtime.dryrun import dry_call
 from sidecar.terms.call import Identity, Party
@@ -94,7 +96,8 @@ def _verified(state: Path) -> tuple[str, str, str]:
     ledger, key_file = ledger_paths(state)
     trusted = identity.load(DISK, key_file).verifier
     used = time.thread_time()
-    report = verify(ledger, trusted)
+    watches: list[Watch] = [Derived(DISK, ledger), Beside(DISK, state)]
+    report = verify(ledger, trusted, watches=watches)
     used = time.thread_time() - used
     size = sum(len(record) for record in last_records(DISK, ledger, 1000)) / 1000
     return str(report.records), f"{size:.0f}", f"{report.records / used:.0f}"

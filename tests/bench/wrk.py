@@ -15,12 +15,13 @@ _UNITS = {"us": 1.0, "ms": 1e3, "s": 1e6, "m": 60e6}
 
 
 class Ask(msgspec.Struct, frozen=True):
-    """One request that is sent over and over."""
+    """One request that is sent over and over; what is `numbered` in its body counts up."""
 
     port: int
     path: str
     headers: dict[str, str]
     body: bytes
+    numbered: str = ""
 
     def raw(self) -> bytes:
         lines = [f"POST {self.path} HTTP/1.1", "Host: 127.0.0.1"]
@@ -34,6 +35,7 @@ def loaded(ask: Ask, connections: int, seconds: float, cpu_s: Callable[[], float
     """Return what came back in `seconds`, and what it cost the server, warmed up before."""
     program = shutil.which("wrk")
     if program is None:
+        # It sends one request: every call is the same.
         job = Job("127.0.0.1", ask.port, ask.raw(), connections, seconds / 3, seconds)
         return generated(job, cpu_s)
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
@@ -55,6 +57,13 @@ def loaded(ask: Ask, connections: int, seconds: float, cpu_s: Callable[[], float
 def _script(ask: Ask) -> str:
     lines = ['wrk.method = "POST"', f"wrk.body = {msgspec.json.encode(ask.body.decode()).decode()}"]
     lines += [f'wrk.headers["{name}"] = "{value}"' for name, value in ask.headers.items()]
+    if ask.numbered:
+        before, after = (
+            msgspec.json.encode(part).decode() for part in ask.body.decode().split(ask.numbered)
+        )
+        lines += [f"local before, after, number = {before}, {after}, 1000000"]
+        lines += ["function request()", "  number = number + 1"]
+        lines += ["  return wrk.format(nil, nil, nil, before .. number .. after)", "end"]
     return "\n".join(lines) + "\n"
 
 

@@ -95,6 +95,8 @@ class _File:
     def __init__(self, data: bytes = b"") -> None:
         self.synced = data
         self.now = bytearray(data)
+        # The shortest that it was since it was synced: no loss leaves less.
+        self.shortest = len(data)
 
 
 class _Machine:
@@ -111,9 +113,12 @@ class _Machine:
         if call.what == "write":
             self.files[call.file].now += call.data
         elif call.what == "cut":
-            del self.files[call.file].now[call.size :]
+            file = self.files[call.file]
+            del file.now[call.size :]
+            file.shortest = min(file.shortest, call.size)
         elif call.what == "sync":
-            self.files[call.file].synced = bytes(self.files[call.file].now)
+            file = self.files[call.file]
+            file.synced, file.shortest = bytes(file.now), len(file.now)
         elif call.what == "sync names":
             mine = [one for one in self.pending if str(Path(one.path).parent) == call.path]
             self.pending = [one for one in self.pending if one not in mine]
@@ -175,7 +180,7 @@ def _left(file: _File, chance: random.Random) -> bytes:
         found += now if chance.random() < 0.5 else kept[: len(now)]
     if kind == 3:
         # The length came to the disk, or a part of it.
-        del found[chance.randrange(len(old) if len(old) < len(new) else 0, len(new) + 1) :]
+        del found[chance.randrange(file.shortest, len(new) + 1) :]
     return bytes(found)
 
 

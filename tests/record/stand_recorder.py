@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -58,12 +58,13 @@ class Stand:
         self.stuck: list[str] = []
         self.committed = 0
         self.durability: Literal["strict", "group"] = "strict"
+        self.bounds: dict[str, Any] = {}
         self._numbers = itertools.count()
 
     def recorder(self) -> Recorder:
         """Start a recorder upon what is there."""
         opened = OpenDecisions()
-        how = sample.settings(self.io)
+        how = sample.settings(self.io, **self.bounds)
         kept = msgspec.structs.replace(how.outside, durability=self.durability)
         # A clock that goes on: what is accepted is synced some time later.
         kept = msgspec.structs.replace(kept, monotonic_s=time.monotonic)

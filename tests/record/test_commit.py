@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from sidecar.record import recovery
 from sidecar.record.canonical import Halves, split
 from sidecar.record.commit import Committer
 from sidecar.record.disk import DISK, Io
@@ -14,6 +15,7 @@ from sidecar.record.fold import Revocations, revoke
 from sidecar.record.ledger import ledger_paths
 from sidecar.record.limits import GROUP_RECORDS_MAX
 from sidecar.record.recovery import identify, lock
+from sidecar.record.segments.segment import FOOTER_BYTES, name_of, read_footer
 from sidecar.record.verify import verify
 from sidecar.terms.errors import RecordError
 from sidecar.terms.words import CallId
@@ -157,6 +159,53 @@ def test_what_was_accepted_is_written_again_although_nobody_writes_more(tmp_path
     committer.commit([])
     committer.close()
     assert events(tmp_path) == ["ledger.recovered"]
+
+
+# --- a segment that was begun and is not known to be there ---
+
+
+@pytest.mark.parametrize("is_signed", [True, False])
+def test_a_segment_begun_behind_one_without_an_end_is_removed_at_the_start(tmp_path, is_signed):
+    clock = sample.Clock()
+    committer = opened(tmp_path, clock=clock)
+    committer.commit(batch(0, 1))
+    clock.now_s += 2 * is_signed
+    committer.tend()
+    recovery.begin_segment(committer._log, committer._known._replace(segments=[0]))
+    kill(committer)
+
+    committer = opened(tmp_path)
+    committer.commit(batch(2))
+    committer.close()
+
+    assert sample.ids(tmp_path) == ["id-0", "id-1", "id-2"]
+    assert len(sample.segments(tmp_path)) == 1
+    assert is_intact(tmp_path)
+
+
+def test_a_segment_keeps_its_end_until_the_next_is_gone_for_good(tmp_path):
+    disk = FaultyDisk()
+    committer = opened(tmp_path, disk, segment_bytes_max=300)
+    committer.commit(batch(0, 1, 2))
+    (old,) = sample.segments(tmp_path)
+    # The folder cannot be synced: a segment is begun, and nobody knows if its name is there.
+    begun = old.with_name(name_of(3))
+    disk.fails = lambda _, name: errno.EIO if name == "fsync" and begun.exists() else 0
+    with pytest.raises(RecordError):
+        committer.commit(batch(3))
+    was_begun = begun.exists()
+    disk.fails = lambda _, name: errno.EIO if name == "fsync" else 0
+    for number in (4, 5):
+        with pytest.raises(RecordError):
+            committer.commit(batch(number))
+        assert read_footer(old.read_bytes()[-FOOTER_BYTES:]) is not None
+    disk.fails = lambda _, _name: 0
+    committer.commit(batch(6))
+    committer.close()
+
+    assert was_begun
+    assert sample.ids(tmp_path) == ["id-0", "id-1", "id-2", "id-6"]
+    assert is_intact(tmp_path)
 
 
 # --- lives ---

@@ -9,10 +9,10 @@ from pathlib import Path
 import orjson
 import pytest
 
+from sidecar.record.audit.find import about
 from sidecar.record.audit.index import INDEX, Index
 from sidecar.record.disk import DISK
 from sidecar.record.keeping.upkeep import Retention
-from sidecar.record.read import about
 from tests.record import sample
 from tests.record.test_upkeep import kept
 

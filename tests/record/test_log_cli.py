@@ -1,7 +1,9 @@
 """`sidecar log` shows what was recorded, and says by its exit code whether it can be believed."""
 
+import asyncio
 import shutil
 import stat
+import sys
 from pathlib import Path
 from typing import Literal
 
@@ -15,11 +17,11 @@ from sidecar.cli.log.people import People
 from sidecar.record.ledger import Ledger, ledger_paths
 from sidecar.record.persons import Persons, persons_paths
 from sidecar.record.read import Reader
-from sidecar.terms.decision import RuleSpoke
+from sidecar.terms.decision import Obligation, RuleSpoke
 from sidecar.terms.errors import ConfigError, LedgerBroken
-from sidecar.terms.record import SCHEMA, OutcomeRecord
+from sidecar.terms.record import SCHEMA, ApprovalRecord, OutcomeRecord, PartyRecord
 from sidecar.terms.words import CallId, Effect, PolicyName, RuleId
-from tests.record import sample
+from tests.record import sample, tampering
 from tests.record.sample import admin
 from tests.record.test_recovery import all_segments_gone
 from tests.record.test_write import Paper, decision, kept, recorded, request
@@ -90,6 +92,13 @@ def test_tail_sends_nothing_to_the_terminal_that_it_would_act_upon(state):
         (["--rule", "r"], ["id-1"]),
         (["--rule", "p/r"], ["id-1"]),
         (["--rule", "p/r", "--outcome", "allow"], []),
+        (["--kind", "outcome"], ["id-3"]),
+        (["--kind", "d*"], ["id-1", "id-2"]),
+        (["--since", "2026-11-21T10:00"], ["id-1", "id-2", "id-3"]),
+        (["--since", "2026-11-21T10:00:00.000001Z"], []),
+        (["--since", "2026-11-21T11:00+01:00", "--kind", "outcome"], ["id-3"]),
+        (["--until", "2026-11-21"], []),
+        (["--until", "2026-11-21T10:00:00Z", "-n", "2"], ["id-2", "id-3"]),
     ],
     ids=" ".join,
 )
@@ -97,6 +106,56 @@ def test_tail_shows_what_is_asked_for(state, wanted, ids):
     shown = run("tail", "--state", state, "--json", *wanted)
 
     assert [orjson.loads(line)["id"] for line in shown.output.splitlines()] == ids
+
+
+@pytest.mark.parametrize("text", ["yesterday", "5", "5y", "2026-13-01", ""])
+def test_a_time_that_is_none_is_a_usage_error(state, text):
+    assert run("tail", "--state", state, "--since", text).exit_code == 2
+
+
+def test_how_long_ago_is_a_time(state):
+    assert len(run("tail", "--state", state, "--since", "99999d").output.splitlines()) == 3
+    assert run("tail", "--state", state, "--until", "99999d").output == ""
+
+
+@pytest.mark.parametrize(("how", "coloured"), [("always", True), ("never", False), ("auto", False)])
+def test_tail_is_coloured_where_that_is_wanted(state, how, coloured):
+    assert ("\x1b[" in run("tail", "--state", state, "--color", how).output) is coloured
+
+
+async def test_the_last_records_are_found_without_reading_older_segments(tmp_path):
+    ledger = await sample.written(tmp_path, 20, sample.settings(segment_bytes_max=500))
+    await ledger.close()
+    everything = list(Reader(tmp_path / "ledger").new())
+    for count in (0, 1, 3, 7, 99):
+        reader = Reader(tmp_path / "ledger")
+
+        assert reader.last(count, lambda record: True) == (everything[-count:] if count else [])
+
+        assert list(reader.new()) == []
+    reader = Reader(tmp_path / "ledger")
+    sample.segments(tmp_path)[0].unlink()
+    assert reader.last(1, lambda record: b"id-19" in record)
+
+
+async def test_tail_goes_on_with_what_is_written(tmp_path):
+    ledger = await sample.written(tmp_path, 1)
+    shown = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", "from sidecar.cli import main; main()",
+        "log", "tail", "-f", "-n", "1", "--json", "--kind", "admin", "--state", str(tmp_path),
+        stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    assert shown.stdout is not None
+    try:
+        first = orjson.loads(await shown.stdout.readline())
+        await ledger.write(admin(1))
+        second = orjson.loads(await shown.stdout.readline())
+    finally:
+        shown.terminate()
+        await shown.wait()
+        await ledger.close()
+
+    assert (first["id"], second["id"]) == ("id-0", "id-1")
 
 
 async def test_what_is_new_is_read_once_and_half_a_record_not_yet(tmp_path):
@@ -142,6 +201,86 @@ def test_show_as_json_has_both(state):
 
     assert shown["record"]["id"] == "id-2"
     assert [linked["id"] for linked in shown["linked"]] == ["id-3"]
+
+
+async def test_show_tells_the_text_of_the_rules_by_which_it_was_decided(tmp_path):
+    await tampering.made(tmp_path / "state")
+
+    shown = run("show", "id-0", "--state", tmp_path / "state").output
+    told = orjson.loads(run("show", "id-0", "--state", tmp_path / "state", "--json").output)
+
+    assert "rule p/r" in shown
+    assert "# Salaries are closed." in shown
+    assert "when: \"'pii' in resource.labels\"" in shown
+    assert "id: other" not in shown
+    assert told["rules"]["p/r"].startswith("id: r\neffect: deny\n")
+    assert f"proven by the signed checkpoint of {tampering.RECORDS} records" in shown
+    assert told["proof"].startswith("proven by")
+
+
+async def test_show_says_that_a_bundle_is_not_the_one_that_was_recorded(tmp_path):
+    await tampering.made(tmp_path / "state")
+    changed = tampering.of_file("bundles/*.tar", lambda tar: tar.replace(b"deny", b"none"))
+    changed(tmp_path / "state")
+
+    assert "NOT AS RECORDED" in run("show", "id-0", "--state", tmp_path / "state").output
+
+
+async def test_show_tells_of_parts_approvals_and_what_had_to_be_done(tmp_path):
+    ledger = await sample.written(tmp_path, 0)
+    whole = recorded(request({}), Paper())
+    handles = await ledger.handles(["user:bob"])
+    part = msgspec.structs.replace(whole, id=CallId("id-2"), parent=CallId("id-1"))
+    duty = Obligation("redact", "table:hr.x", {"fields": ["salary"]}, ("p/r",))
+    await ledger.write(msgspec.structs.replace(whole, obligations=[duty]))
+    await ledger.write(part)
+    bob = PartyRecord("user", handles["user:bob"])
+    await ledger.write(
+        ApprovalRecord(
+            SCHEMA, CallId("id-3"), CallId("id-1"), sample.TIME, "approved", "b", bob, "cli"
+        )
+    )
+    await ledger.close()
+
+    shown = run("show", "id-1", "--state", tmp_path).output
+
+    assert "parts      deny  id-2" in shown
+    assert f"approval   approved by user:bob, cli, {sample.TIME}" in shown
+    assert "obliged    " in shown
+    assert "salary" in shown
+    assert "part of    id-1" in run("show", "id-2", "--state", tmp_path).output
+    assert "parent     id-1" in run("show", "id-3", "--state", tmp_path).output
+
+
+async def test_show_says_that_a_record_is_not_signed_yet_or_not_what_was_signed(tmp_path):
+    how = sample.settings(checkpoint_every_s=3600.0)
+    ledger = await sample.written(tmp_path, 1, how)
+    shown = run("show", "id-0", "--state", tmp_path).output
+    await ledger.close()
+    tampering.of_segment(-1, lambda r: [r[0].replace(b"reload", b"relief"), *r[1:]])(tmp_path)
+
+    assert "not signed yet" in shown
+    assert "NOT PROVEN" in run("show", "id-0", "--state", tmp_path).output
+
+
+def test_verify_counts_decisions_without_an_outcome(state):
+    told = orjson.loads(run("verify", "--state", state, "--json").output)
+
+    assert told["checked"]["without_outcome"] == 0
+    assert told["checked"]["bundles"] is None
+    assert "no bundles at hand" in run("verify", "--state", state).output
+
+
+async def test_a_decision_that_was_forwarded_and_has_no_outcome_is_counted(tmp_path):
+    ledger = await sample.written(tmp_path, 0)
+    record = recorded(request({}), Paper())
+    await ledger.write(msgspec.structs.replace(record, listener_forwarded=True))
+    await ledger.close()
+
+    shown = run("verify", "--state", tmp_path)
+
+    assert shown.exit_code == 0
+    assert "1 decision without an outcome" in shown.output
 
 
 def test_show_of_what_is_not_there_is_a_usage_error(state):

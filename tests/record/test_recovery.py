@@ -134,6 +134,12 @@ def last_torn(state: Path) -> None:
     os.truncate(segment, segment.stat().st_size - 3)
 
 
+def end_of_one_gone(state: Path) -> None:
+    """Take its end from the segment before the last."""
+    segment = sample.segments(state)[-2]
+    os.truncate(segment, ends(segment.read_bytes())[-1])
+
+
 def first_segment_gone(state: Path) -> None:
     sample.segments(state)[0].unlink()
 
@@ -223,6 +229,7 @@ ATTACKS = [
     (all_segments_gone, "12 records were signed and none is there"),
     (folder_gone, "12 records were signed and none is there"),
     (segment_empty, "not the header"),
+    (end_of_one_gone, "no end of its own"),
     (checkpoint_gone, "no signed checkpoint"),
     (checkpoint_changed, "not signed by the key"),
     (key_gone, "is absent"),

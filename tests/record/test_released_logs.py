@@ -19,7 +19,7 @@ from jsonschema import Draft202012Validator
 from sidecar.cli.log import told
 from sidecar.record.canonical import split
 from sidecar.record.fold import Revocations
-from sidecar.terms.record import AnyRecord
+from sidecar.terms.record import LoggedRecord
 from tests.record.golden_log import FOLDER
 
 ROOT = Path(__file__).parents[2]
@@ -57,7 +57,7 @@ def test_every_record_is_canonical_of_the_schema_and_understood(version):
         place = said.pop("log")
         assert place["seq"] == seq
         assert [error.message for error in schema.iter_errors(said)] == []
-        read = msgspec.json.decode(line, type=AnyRecord)
+        read = msgspec.json.decode(line, type=LoggedRecord)
         halves = split(read)
         assert halves.head + b"," + halves.tail == rfc8785.dumps(said)
         told.line({**said, "log": place})

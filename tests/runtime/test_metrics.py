@@ -119,7 +119,7 @@ def test_numbers_of_processes_are_added():
         metrics.spent([0, 0, 0.0001 * count, 0, 0])
 
     for metrics in (one, other):
-        all_.take(metrics.counts.snapshot())
+        all_.take(metrics.snapshot())
 
     assert all_.values[names.REFUSED, ("ask", "credential", "tcp")] == 5
     spread = all_.spreads[names.STAGE_SECONDS, ("decide",)]
@@ -131,7 +131,7 @@ def test_of_a_process_that_is_gone_counters_stay_and_gauges_do_not():
     gone.refused("ask", "credential", "tcp")
     gone.counts.put(names.QUEUE, (), 7)
 
-    all_.take(gone.counts.snapshot(), is_over=True)
+    all_.take(gone.snapshot(), is_over=True)
 
     assert all_.values[names.REFUSED, ("ask", "credential", "tcp")] == 1
     assert (names.QUEUE, ()) not in all_.values
@@ -142,7 +142,7 @@ def test_buckets_are_shown_as_the_format_wants_them():
     metrics.spent([0.00002])
     metrics.spent([100.0])
 
-    text = shown(metrics.counts).decode()
+    text = shown(metrics.counted()).decode()
 
     assert 'sidecar_stage_seconds_bucket{le="1e-05",stage="parse"} 0.0' in text
     assert 'sidecar_stage_seconds_bucket{le="2.5e-05",stage="parse"} 1.0' in text

@@ -4,8 +4,9 @@ import os
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import wraps
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import click
 
@@ -73,18 +74,53 @@ def when(text: str | None) -> str | None:
     return rfc3339(int((at - datetime(1970, 1, 1, tzinfo=UTC)) / timedelta(microseconds=1)))
 
 
+class Where(NamedTuple):
+    """What was told of the ledger's place."""
+
+    folder: Path | None
+    state: Path | None
+    config: Path | None
+
+    def places(self) -> tuple[Path, Path]:
+        """Return the ledger's folder, which may be gone, and its key file."""
+        return places(self.folder or state_folder(self.state, self.config))
+
+    def ledger(self) -> Path:
+        """Return the ledger's folder."""
+        ledger, _ = self.places()
+        if not ledger.is_dir():
+            raise LedgerBroken(f"{ledger}: is gone, though its key has signed it")
+        return ledger
+
+
+def of_ledger(verb: Callable[..., None]) -> Callable[..., None]:
+    """Give `verb` the options by which a ledger is found, as one argument `where`."""
+
+    @wraps(verb)
+    def found(
+        *, folder: Path | None, state: Path | None, config: Path | None, **said: object
+    ) -> None:
+        verb(where=Where(folder, state, config), **said)
+
+    return folder_argument(state_option(config_option(found)))
+
+
 def filters(verb: Callable[..., None]) -> Callable[..., None]:
     """Give `verb` the options of `Wanted`."""
-    for option in reversed((
-        click.option("--outcome", help="allow, modify, deny, step_up or defer."),
-        click.option("--subject", help="`type:id` of the subject; `*` is any run of characters."),
-        click.option("--actor", help="`type:id` of an actor."),
-        click.option("--resource", help="`type:id` of a target."),
-        click.option("--rule", help="A rule's id, or policy/rule."),
-        click.option("--kind", help="decision, outcome, admin, approval, ops or gap."),
-        click.option("--since", help="A time, or how long ago: `2026-11-22T10:00`, `15m`."),
-        click.option("--until", help="The same, as the end."),
-    )):
+    for option in reversed(
+        (
+            click.option("--outcome", help="allow, modify, deny, step_up or defer."),
+            click.option(
+                "--subject", help="`type:id` of the subject; `*` is any run of characters."
+            ),
+            click.option("--actor", help="`type:id` of an actor."),
+            click.option("--resource", help="`type:id` of a target."),
+            click.option("--rule", help="A rule's id, or policy/rule."),
+            click.option("--kind", help="decision, outcome, admin, approval, ops or gap."),
+            click.option("--since", help="A time, or how long ago: `2026-11-22T10:00`, `15m`."),
+            click.option("--until", help="The same, as the end."),
+        )
+    ):
         verb = option(verb)
     return verb
 
@@ -107,14 +143,6 @@ def state_folder(state: Path | None, config: Path | None) -> Path:
     if not isinstance(found, str):
         raise ConfigError(f"{file}: expected `state` to be the path of a folder")
     return file.parent / found
-
-
-def ledger_of(folder: Path | None, state: Path | None, config: Path | None) -> Path:
-    """Return the ledger's folder."""
-    ledger, _ = places(folder or state_folder(state, config))
-    if not ledger.is_dir():
-        raise LedgerBroken(f"{ledger}: is gone, though its key has signed it")
-    return ledger
 
 
 def people_of(ledger: Path) -> People:

@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Final
 
 import click
@@ -11,40 +10,35 @@ from rich.console import Console
 
 from sidecar.cli.log import told
 from sidecar.cli.log.places import (
-    config_option,
+    Where,
     filters,
-    folder_argument,
     handles_option,
     json_option,
-    ledger_of,
+    of_ledger,
     people_of,
-    state_option,
     wanted,
 )
 from sidecar.cli.log.proof_state import proof_state
 from sidecar.cli.log.rules import rule_texts
-from sidecar.record.read import Reader, Wanted, about
+from sidecar.record.audit.find import about
+from sidecar.record.read import Reader, Wanted
 
 POLL_S: Final = 0.25
 _COLOURS: Final = {"auto": None, "always": True, "never": False}
 
 
 @click.command("tail")
-@folder_argument
 @click.option("-n", "--number", "count", type=click.IntRange(0), default=10, show_default=True)
 @click.option("-f", "--follow", is_flag=True, help="Go on with what is written from now on.")
 @filters
 @click.option("--color", type=click.Choice(tuple(_COLOURS)), default="auto", show_default=True)
 @handles_option
 @json_option
-@state_option
-@config_option
+@of_ledger
 def tail(
     count: int,
     color: str,
-    folder: Path | None,
-    state: Path | None,
-    config: Path | None,
+    where: Where,
     *,
     follow: bool,
     as_json: bool,
@@ -62,7 +56,7 @@ def tail(
       sidecar log tail -f --actor 'agent:*' --json
       sidecar log tail --since 2h --resource 'table:hr.*'
     """
-    asked, ledger = wanted(said), ledger_of(folder, state, config)
+    asked, ledger = wanted(said), where.ledger()
     reader, people = Reader(ledger), people_of(ledger)
     console = _console(_COLOURS[color])
 
@@ -81,17 +75,13 @@ def tail(
 
 @click.command("show")
 @click.argument("id")
-@folder_argument
 @click.option("--full", is_flag=True, help="Everything that stands in the records as well.")
 @handles_option
 @json_option
-@state_option
-@config_option
+@of_ledger
 def show(
     id: str,
-    folder: Path | None,
-    state: Path | None,
-    config: Path | None,
+    where: Where,
     *,
     full: bool,
     as_json: bool,
@@ -108,7 +98,7 @@ def show(
       sidecar log show 0192f0c1-7a3e-7c4b-9d2e-0f6a5b4c3d2e
       sidecar log show 0192f0c1-7a3e-7c4b-9d2e-0f6a5b4c3d2e --full
     """
-    ledger = ledger_of(folder, state, config)
+    ledger = where.ledger()
     found, linked = about(ledger, id)
     if found is None:
         raise click.UsageError(f"no record `{told.plain(id)}` in the ledger")
@@ -148,5 +138,5 @@ def _show_fields(console: Console, lines: Iterable[tuple[str, str]]) -> None:
         console.print(told.field(name, text), soft_wrap=True)
 
 
-def _console(colour: bool | None = None) -> Console:  # noqa: FBT001 - as rich has it
+def _console(colour: bool | None = None) -> Console:
     return Console(highlight=False, markup=False, emoji=False, force_terminal=colour)

@@ -9,7 +9,11 @@ from sidecar.terms.domain import ObligationType, Vocabulary, Word
 # Of a statement: while a connection is opened there is none.
 _STATEMENT: Final = (
     Word("request.sql.dialect", "string", "`postgres`"),
-    Word("request.sql.kind", "string", "select, insert, update, delete, merge or session"),
+    Word(
+        "request.sql.kind",
+        "string",
+        "select, insert, update, delete, merge, session, or as create_table, alter_table, copy, …",
+    ),
     Word(
         "request.sql.verbs",
         "list(string)",
@@ -26,6 +30,11 @@ _STATEMENT: Final = (
         "map(string, list(string))",
         "`schema.table` → columns written; [] for deleted from or locked",
     ),
+    Word(
+        "request.sql.usage",
+        "map(string, list(string))",
+        "`schema.table.column` → project, predicate, join, group, order, write, returning",
+    ),
     Word("request.sql.functions", "list(string)", "functions called, declared ones as schema.name"),
     Word("request.sql.limit", "int", "LIMIT of the outermost query; absent when there is none"),
     Word("request.sql.text_sha256", "string", "digest of the text"),
@@ -34,6 +43,9 @@ _STATEMENT: Final = (
     Word("resource.properties.schema", "string", "schema of a table or column"),
     Word("resource.properties.table", "string", "table of a table or column"),
     Word("resource.properties.column", "string", "column's name"),
+    Word("resource.properties.sequence", "string", "sequence's name"),
+    Word("resource.properties.index", "string", "index's name"),
+    Word("resource.properties.channel", "string", "name of a channel of NOTIFY"),
 )
 
 _SQL: Final = tuple(msgspec.structs.replace(word, phases=("call",)) for word in _STATEMENT)

@@ -26,3 +26,9 @@ TURNS_MAX: Final = 32
 SWEEP_S_MAX: Final = 1.0
 SWEEP_S_MIN: Final = 0.01
 REQUEST_ID_CHARS_MAX: Final = 256
+# With no descriptor left, one will be free when some connection has ended.
+ACCEPT_REST_S: Final = 0.5
+# Connections that come so close after each other are a burst, of which other workers take theirs
+# while one that took the last stands back.
+BURST_S: Final = 0.001
+STAND_BACK_S: Final = 0.00005

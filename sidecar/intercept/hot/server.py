@@ -4,6 +4,7 @@ import asyncio
 import socket
 from collections.abc import Sequence
 
+from sidecar.intercept.hot.accepting import Accepting
 from sidecar.intercept.hot.connection import Connection
 from sidecar.intercept.hot.limits import SWEEP_S_MAX, SWEEP_S_MIN
 from sidecar.intercept.hot.seam import Service
@@ -17,7 +18,7 @@ class Server:
         self._service = service
         self._bounds = bounds
         self._shared: Shared | None = None
-        self._listening: list[asyncio.Server] = []
+        self._listening: list[Accepting] = []
         self._sweeping: asyncio.TimerHandle | None = None
 
     async def serve(self, sockets: Sequence[socket.socket]) -> None:
@@ -25,11 +26,7 @@ class Server:
         loop = asyncio.get_running_loop()
         shared = self._shared = Shared(self._service, self._bounds, loop.time)
         for one in sockets:
-            if one.family == socket.AF_UNIX:
-                made = await loop.create_unix_server(lambda: Connection(shared), sock=one)
-            else:
-                made = await loop.create_server(lambda: Connection(shared), sock=one)
-            self._listening.append(made)
+            self._listening.append(Accepting(one, lambda: Connection(shared)))
         self._sweep()
 
     async def drain(self, timeout_s: float) -> None:

@@ -9,6 +9,7 @@ Source: https://github.com/google/cel-spec/blob/master/doc/langdef.md#gradual-ty
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Final, TypeAlias
 
 import msgspec
@@ -31,12 +32,14 @@ class Record(msgspec.Struct, frozen=True, eq=False):
 
     `name` is how an expression spells it (`request.sql`). `absent` says of fields that are known
     elsewhere why they are never here: it makes the error one that can be acted upon.
+    Where `may_ask`, a field that is not known may be asked for, with `has` or `?`, and not read.
     """
 
     name: str
     fields: Mapping[str, "AnyType"]
     is_open: bool = False
     absent: Mapping[str, str] = {}
+    may_ask: bool = False
 
     def __str__(self) -> str:
         return self.name
@@ -192,14 +195,34 @@ def _as_map(record: Record) -> tuple[AnyType, AnyType]:
 
 
 def join(one: AnyType, other: AnyType) -> AnyType:
-    """Return the type of what may be either; `dyn` where they have nothing in common."""
+    """Return the type of what may be either; `dyn` where they have nothing in common.
+
+    An object that may be either of two has the fields of both, for what one of them lacks is an
+    error when it is read. Beside an object null says nothing of its fields.
+    """
     if one == other:
         return one
     if isinstance(one, Record) or isinstance(other, Record):
+        if isinstance(one, Record) and isinstance(other, Record):
+            return _merged(one, other)
+        if NULL in (one, other):
+            return other if one == NULL else one
         return DYN if _shape(one) != _shape(other) else map_of(STRING, DYN)
     if one.name != other.name or len(one.args) != len(other.args):
         return DYN
     return Type(one.name, tuple(join(a, b) for a, b in zip(one.args, other.args, strict=True)))
+
+
+@lru_cache(maxsize=64)
+def _merged(one: Record, other: Record) -> Record:
+    """Return a record with the fields of both; the same one for the same two."""
+    fields = {**one.fields, **other.fields}
+    for key in one.fields.keys() & other.fields.keys():
+        fields[key] = join(one.fields[key], other.fields[key])
+    names = dict.fromkeys([*one.name.split(" or "), *other.name.split(" or ")])
+    absent = {key: why for key, why in {**one.absent, **other.absent}.items() if key not in fields}
+    is_open, may_ask = one.is_open or other.is_open, one.may_ask or other.may_ask
+    return Record(" or ".join(names), fields, is_open, absent, may_ask)
 
 
 def join_all(types: Iterable[AnyType]) -> AnyType:

@@ -19,12 +19,13 @@ from sidecar.policy.language.types import (
     STRING,
     AnyType,
     Record,
+    join_all,
     list_of,
     map_of,
     read_types,
 )
 from sidecar.policy.match import Filter
-from sidecar.policy.vocabulary.values import either, properties_of, type_of_value
+from sidecar.policy.vocabulary.values import properties_of, type_of_value
 from sidecar.terms.call import Json
 from sidecar.terms.domain import Domain
 from sidecar.terms.words import PHASES
@@ -133,7 +134,7 @@ class Roots:
     def _parties(self) -> dict[str, AnyType]:
         subject, actor = (self._attributes.get(section) for section in ("subject", "actor"))
         # Who acts is the subject where nobody acts for it.
-        acting = actor and either((actor, subject or actor))
+        acting = actor and join_all((actor, subject or actor))
         return {
             "subject": _party("subject", subject or UNDECLARED),
             "actor": _party("actor", acting or UNDECLARED),
@@ -205,7 +206,7 @@ def _block(name: str, known: list[_Known]) -> AnyType:
     """Return the type of what words say of `name`: one of them may be of the whole."""
     whole = [word.type for word in known if not word.steps and word.why is None]
     if whole:
-        return either(whole)
+        return join_all(whole)
     fields: dict[str, AnyType] = {}
     absent: dict[str, str] = {}
     below: dict[str, list[_Known]] = {}
@@ -225,7 +226,7 @@ def _has_steps(word: _Known) -> bool:
 
 def _joined(block: Record, given: list[AnyType]) -> Record:
     """Return a record with the fields of others too, which are then no longer absent."""
-    made = either((block, *given))
+    made = join_all((block, *given))
     assert isinstance(made, Record)
     absent = {field: why for field, why in block.absent.items() if field not in made.fields}
     return Record(block.name, made.fields, made.is_open, absent)
@@ -238,7 +239,7 @@ def _given(catalogues: Iterable[tuple[str, Json]]) -> dict[str, dict[str, AnyTyp
         fields = found.setdefault(domain, {})
         for key, value in properties_of(spec):
             kind = type_of_value(value, f"resource.properties.{key}")
-            fields[key] = either((fields[key], kind)) if key in fields else kind
+            fields[key] = join_all((fields[key], kind)) if key in fields else kind
     return found
 
 

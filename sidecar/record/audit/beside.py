@@ -8,7 +8,7 @@ The log proves itself; these are compared with what it says of them:
 | `persons.table` | that it can be opened whole; that subjects who were never forgotten are in it |
 | `inputs/` | each object that a record names, by its digest; absent ones unless some were erased |
 
-A folder that is not at hand (a copy of the ledger alone) is told as not checked, and is no damage.
+What is not at hand in a copy of the ledger, which has no `keys/`, is told as not checked.
 """
 
 import hmac
@@ -29,10 +29,12 @@ from sidecar.record.segments.walk import Batch, Damage
 from sidecar.terms.errors import LedgerBroken, PolicyError
 
 BUNDLES = "bundles"
+KEYS = "keys"
 _POLICY = b',"policy":{'
 _SUBJECT = b',"subject":{"id":"p_'
 _OBJECT = re.compile(rb'_object":"(sha256:[0-9a-f]{64})"')
 _FORGOTTEN = b'"event":"person_forgotten"'
+_ACTIVATED = b'"event":"bundle_activated"'
 _FORWARDED = b'"listener_forwarded":true'
 _OUTCOME = b'"kind":"outcome"'
 
@@ -56,13 +58,13 @@ class Checked(msgspec.Struct):
 class Beside:
     """Looks at each batch of records as the log is verified, and then at what they name."""
 
-    def __init__(self, io: Io, state: Path | None) -> None:
+    def __init__(self, io: Io, state: Path) -> None:
         self._io, self._state = io, state
         self._policies: dict[bytes, int] = {}
         self._subjects: dict[bytes, int] = {}
         self._objects: dict[str, int] = {}
         self._open: dict[str, None] = {}
-        self._has_forgotten = False
+        self._has_forgotten = self._has_activated = False
         self.checked = Checked()
 
     def take(self, batch: Batch, leaves: Sequence[bytes], tree: Tree) -> None:
@@ -74,8 +76,9 @@ class Beside:
                 self._decision(record, head, seq, record[policy : record.find(b"}", policy) + 1])
             elif record.endswith(_OUTCOME, 0, head):
                 self._open.pop(str(orjson.loads(record).get("parent")), None)
-            elif _FORGOTTEN in record:
-                self._has_forgotten = True
+            else:
+                self._has_forgotten = self._has_forgotten or _FORGOTTEN in record
+                self._has_activated = self._has_activated or _ACTIVATED in record
 
     def end(self, size: int, keys: Sequence[Verifier]) -> None:
         """Compare what stands beside the log with what its records say of it.
@@ -84,14 +87,16 @@ class Beside:
             Damage: Something is not what a record names.
         """
         self.checked.without_outcome = len(self._open)
-        if self._state is None:
-            return
-        if (self._state / BUNDLES).is_dir():
+        # A state folder has all of it, a copy of the ledger has what was copied with it.
+        is_state = (self._state / KEYS).is_dir()
+        if (self._state / BUNDLES).is_dir() or (is_state and self._has_activated):
             self.checked.bundles = self._check_bundles(self._state / BUNDLES)
-        if all(path.exists() for path in persons_paths(self._state)):
-            self.checked.persons = self._check_persons(self._state)
-        if inputs_path(self._state).is_dir():
-            self.checked.objects = self._check_objects(inputs_path(self._state))
+        table, key = persons_paths(self._state)
+        if key.exists() and (table.exists() or self._subjects):
+            self.checked.persons = self._check_persons(table, key)
+        inputs = inputs_path(self._state)
+        if inputs.is_dir() or (is_state and self._objects):
+            self.checked.objects = self._check_objects(inputs)
 
     def _decision(self, record: bytes, head: int, seq: int, policy: bytes) -> None:
         if policy not in self._policies:
@@ -100,7 +105,7 @@ class Beside:
         if subject >= 0:
             begin = subject + len(_SUBJECT) - 2
             self._subjects.setdefault(record[begin : record.find(b'"', begin)], seq)
-        if record.find(b'_object":"sha256:', 0, head) >= 0:
+        if record.rfind(b'_object":"sha256:', 0, head) >= 0:
             for found in _OBJECT.finditer(record, 0, head):
                 self._objects.setdefault(found[1].decode(), seq)
         if record.endswith(_FORWARDED, 0, head):
@@ -136,8 +141,7 @@ class Beside:
                 raise Damage(file, None, seq, "another bundle than the one by which it was decided")
         return len(found)
 
-    def _check_persons(self, state: Path) -> int:
-        path, key_path = persons_paths(state)
+    def _check_persons(self, path: Path, key_path: Path) -> int:
         try:
             table = Persons.read(path, key_path)
         except LedgerBroken as error:

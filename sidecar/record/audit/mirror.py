@@ -2,7 +2,8 @@
 
 The mirror is verified on its own, by code that shares nothing with ours, and the two are compared
 as far as both go; either may be ahead by what is not signed yet. Our own log that is shorter than
-the mirror was cut or rolled back.
+the mirror was cut or rolled back. Where they differ, whichever is not what its own checkpoint signs
+is named first; if both are, the log has two histories.
 """
 
 import hmac
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from sidecar.record.outside.forms import Leaf
 from sidecar.record.outside.notes import Tampered, Unusable, read_key
-from sidecar.record.outside.verifier import judged_leaves
+from sidecar.record.outside.verifier import FORMLESS, judged_leaves
 from sidecar.record.proof.checkpoint import Verifier
 from sidecar.record.proof.merkle import Tree
 from sidecar.record.segments.walk import Batch, Damage
@@ -25,13 +26,10 @@ class Mirror:
         self._leaves = judged_leaves(folder, [read_key(trusted.text())], [])
         self._seq = 0
         self._is_over = False
+        self._fork: Damage | None = None
 
     def take(self, batch: Batch, leaves: Sequence[bytes], tree: Tree) -> None:
-        """Compare the records of `batch` with those of the mirror.
-
-        Raises:
-            Damage: The mirror has another record there, or is not intact itself.
-        """
+        """Compare the records of `batch` with the mirror. Damage when that is not intact."""
         while self._seq < batch.first_seq and self._next() is not None:
             # Of what we pruned the mirror may still have the records.
             pass
@@ -39,18 +37,20 @@ class Mirror:
             theirs = self._next()
             if theirs is None:
                 return
-            if not hmac.compare_digest(theirs.hash, leaf):
+            if self._fork is None and not hmac.compare_digest(theirs.hash, leaf):
                 seq, text = batch.first_seq + at, "the mirror has another record here: a fork"
-                raise Damage(batch.file, batch.offsets[at], seq, text)
+                self._fork = Damage(batch.file, batch.offsets[at], seq, text)
 
     def end(self, size: int, keys: Sequence[Verifier]) -> None:
-        """Refuse a log that is shorter than its mirror.
+        """Refuse a log that is shorter than its mirror, or another one.
 
         Raises:
             Damage: It is, or the mirror is not intact itself.
         """
         while self._next() is not None:
             pass
+        if self._fork is not None:
+            raise self._fork
         if self._seq > size:
             text = f"the mirror holds {self._seq} records and {size} are there: cut or rolled back"
             raise Damage(str(self._folder), None, size, text)
@@ -63,7 +63,7 @@ class Mirror:
         except StopIteration:
             self._is_over = True
             return None
-        except (Tampered, Unusable, OSError) as error:
+        except (Tampered, Unusable, OSError, *FORMLESS) as error:
             raise Damage(str(self._folder), None, None, f"the mirror: {error}") from None
         self._seq += 1
         return found

@@ -4,9 +4,11 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from sidecar.record.persons.names import NAMELESS, PERSON_RESOURCES, is_person_resource
+from sidecar.record.inputs.sweep import ID_CHARS_MIN, MASK, Sweep
+from sidecar.record.persons.names import NAMELESS, is_person_resource
+from sidecar.terms.call import Json
 
-MASK: Final = "***"
+__all__ = ["MASK", "NOBODY", "Names", "names_of"]
 
 
 class Names(NamedTuple):
@@ -16,13 +18,13 @@ class Names(NamedTuple):
         handles: `type:id` → handle.
         exact: Texts that are a person's id, or `type:id` → what stands in their place.
         types: Of these persons: a resource of one of them may be a person.
-        mails: Ids that cannot be mistaken for another word; they are found inside of texts too.
+        sweep: Finds them inside of texts; None where there is nobody to be found.
     """
 
     handles: Mapping[str, str]
     exact: Mapping[str, str]
     types: frozenset[str]
-    mails: tuple[tuple[str, str], ...]
+    sweep: Sweep | None
 
     def id_of(self, type: str, id: str) -> str:
         """Return the handle of a person, and never the id."""
@@ -32,21 +34,25 @@ class Names(NamedTuple):
         """Return `type:id` of a resource, with the handle where it is a person."""
         if is_person_resource(type) or (type in self.types and f"{type}:{id}" in self.handles):
             return f"{type}:{self.id_of(type, id)}"
-        return self.text(f"{type}:{id}") if self.mails else f"{type}:{id}"
+        return f"{type}:{id}"
 
     def text(self, text: str) -> str:
-        """Return `text` with handles for what can only be a person's id."""
-        for mail, handle in self.mails:
-            if mail in text:
-                text = text.replace(mail, handle)
-        return text
+        """Return `text` with handles for whoever is named inside of it."""
+        return text if self.sweep is None else self.sweep.text(text)
+
+    def value(self, value: Json) -> Json:
+        """Return a scalar, with handles if it is a text."""
+        if not isinstance(value, str):
+            return value
+        found = self.exact.get(value)
+        return self.text(value) if found is None else found
 
     def told(self, text: str) -> str:
-        """Return a sentence with handles for whoever is named in it."""
+        """Return a sentence with handles for whoever is named in it, however short the name."""
         for name, handle in self.exact.items():
             if name in text:
                 text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", handle, text)
-        return text
+        return self.text(text)
 
     def arguments(self, arguments: tuple[str, ...]) -> tuple[str, ...]:
         """Return the arguments of a fact; a person of whom the call says nothing is not named."""
@@ -54,8 +60,7 @@ class Names(NamedTuple):
             (argument,) = arguments
             if argument in self.exact:
                 return (self.exact[argument],)
-            if argument.partition(":")[0] not in PERSON_RESOURCES and not self.mails:
-                return arguments
+            return (self._argument(argument),)
         if len(arguments) == 2 and is_person_resource(arguments[0]):
             return (arguments[0], self.exact.get(arguments[1], MASK))
         return tuple([self._argument(argument) for argument in arguments])
@@ -67,7 +72,7 @@ class Names(NamedTuple):
         return f"{type_}:{MASK}" if colon and is_person_resource(type_) else self.text(text)
 
 
-NOBODY: Final = Names({}, {}, frozenset(), ())
+NOBODY: Final = Names({}, {}, frozenset(), None)
 # The same few persons call again and again. A handle that has changed since is found to have.
 _RECENT_MAX: Final = 1024
 _recent: dict[tuple[str, ...], Names] = {}
@@ -95,15 +100,13 @@ def _is_so(names: Names, known: Mapping[str, str]) -> bool:
 def _made(persons: Iterable[str], known: Mapping[str, str]) -> Names:
     handles: dict[str, str] = {}
     exact: dict[str, str] = {}
-    mails = []
+    inside: dict[str, str] = {}
     for person in persons:
         type_, _, id_ = person.partition(":")
         handle = handles[person] = known.get(person, NAMELESS)
         exact[id_] = handle
         exact[person] = f"{type_}:{handle}"
-        if "@" in id_:
-            mails.append((id_, handle))
+        if len(id_) >= ID_CHARS_MIN:
+            inside[id_] = handle
     types = frozenset([person.partition(":")[0] for person in handles])
-    # The longest first: a name may be the end of another.
-    mails.sort(key=lambda mail: -len(mail[0]))
-    return Names(handles, exact, types, tuple(mails))
+    return Names(handles, exact, types, Sweep(inside) if inside else None)

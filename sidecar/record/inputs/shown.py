@@ -36,10 +36,17 @@ _FAILURES: Final = (Unmaskable, RecursionError, TypeError, ValueError)
 
 
 class Input(NamedTuple):
-    """The input object, and the side object of its sealed form if there is one."""
+    """The input object, and the side object of its sealed form if there is one.
+
+    Args:
+        hidden: What the digest is made over besides the masked text.
+        is_near: Whether a person may be named elsewhere than where persons stand.
+    """
 
     record: InputRecord
     sealed: SideObject | None = None
+    hidden: bytes = b""
+    is_near: bool = False
 
 
 class _Kept:
@@ -72,15 +79,16 @@ class _Look:
         lost: Where rules may have read credentials.
         seals: Whether rules may have read what was hidden.
         reads: Whether rules read anything of such a call.
+        is_near: Whether a person may be named elsewhere than where persons stand.
     """
 
-    __slots__ = ("hidden", "lost", "raw", "reads", "seals")
+    __slots__ = ("hidden", "is_near", "lost", "raw", "reads", "seals")
 
     def __init__(self) -> None:
         self.raw = b""
         self.hidden: list[Json] = []
         self.lost: list[str] = []
-        self.seals = self.reads = False
+        self.seals = self.reads = self.is_near = False
 
     def note(self, hider: Hider, its: Plans) -> None:
         """Take note of what was hidden of one request."""
@@ -102,17 +110,16 @@ def _looked(request: Request, bundle: Asked, names: Names, *, withheld: bool) ->
         look.note(hider, its)
         return found
 
-    look.raw = _text(shown(request), names)
+    look.raw, look.is_near = _text(shown(request), names)
     return look
 
 
-def _text(request: Request, names: Names) -> bytes:
-    raw = fixed_text(request)
-    if not names.mails:
-        return raw
-    told = raw.decode()
-    found = names.text(told)
-    return raw if found is told else found.encode()
+def _text(request: Request, names: Names) -> tuple[bytes, bool]:
+    """Return the text of `request`, and whether it had to be looked through for persons."""
+    raw, sweep = fixed_text(request), names.sweep
+    if sweep is None or not sweep.is_near(raw.decode()):
+        return raw, False
+    return fixed_text(sweep.value(request)), True
 
 
 def input_of(request: Request, bundle: Asked, names: Names, secrets: Secrets) -> Input:
@@ -122,12 +129,13 @@ def input_of(request: Request, bundle: Asked, names: Names, secrets: Secrets) ->
             # Of almost every call nothing is hidden: this is all that is done with it.
             its = _kept.of(bundle, request.protocol)
             hider = Hider(its.hidden, names)
-            raw = _text(hider.request(request, ()), names)
+            raw, is_near = _text(hider.request(request, ()), names)
             text = raw.decode()
             if not hider.hidden and scrub(text) is text:
-                return Input(InputRecord(secrets.digest(raw), "masked", (), text))
+                kept = InputRecord(secrets.digest(raw), "masked", (), text)
+                return Input(kept, None, b"", is_near)
             look = _Look()
-            look.raw = raw
+            look.raw, look.is_near = raw, is_near
             look.note(hider, its)
         else:
             look = _looked(request, bundle, names, withheld=False)
@@ -144,22 +152,24 @@ def _kept_of(request: Request, look: _Look, secrets: Secrets, again: Callable[..
     digest = secrets.digest(look.raw + hidden)
     shown = InputRecord(digest, "masked", _missing(look, did_scrub=text is not told), text)
     if not (look.hidden and look.seals):
-        return Input(shown)
+        return Input(shown, None, hidden, look.is_near)
     withheld = scrub(again(withheld=True).raw.decode())
     if withheld == text:
-        return Input(shown)
+        return Input(shown, None, hidden, look.is_near)
     sealed = secrets.seal(request.id, withheld.encode())
-    return Input(msgspec.structs.replace(shown, form="sealed", sealed_object=sealed.digest), sealed)
+    shown = msgspec.structs.replace(shown, form="sealed", sealed_object=sealed.digest)
+    return Input(shown, sealed, hidden, look.is_near)
 
 
 def _unshown(request: Request, names: Names, secrets: Secrets) -> Input:
     """Return what is kept of a request that cannot be masked: its digest, if that can be made."""
     try:
-        digest = secrets.digest(_text(_named(request, names), names))
+        text, _ = _text(_named(request, names), names)
+        digest = secrets.digest(text)
     except _FAILURES:
         # Parsers bound their depth; where one forgot, the decision is on the record all the same.
-        return Input(InputRecord("", "none", ("input", "input.digest")))
-    return Input(InputRecord(digest, "none", ("input",)))
+        return Input(InputRecord("", "none", ("input", "input.digest")), is_near=True)
+    return Input(InputRecord(digest, "none", ("input",)), is_near=True)
 
 
 def _named(request: Request, names: Names) -> Request:

@@ -12,13 +12,18 @@ import re
 import struct
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
-from sidecar.record.outside.notes import Note, Tampered, Tree, Unusable, leaf_hash
+from sidecar.record.outside.notes import Note, Tampered, Tree, Unusable, expect, leaf_hash
 
 SEGMENT = re.compile(r"(\d{20})\.seg(\.zst)?\Z")
 FRAME_BYTES_MAX = 0xFFFF
 BEGINS_BATCH = 1 << 31
+# Larger than a segment can be: a small file must not fill the memory.
+SEGMENT_BYTES_MAX = 256 * 1024 * 1024
+# Forms that hold the records' bytes, which are what is proven, where we can read them.
+BYTES = ("tiles", "jsonl")
 
 
 class Leaf(NamedTuple):
@@ -54,24 +59,38 @@ def crc32c(data: bytes) -> int:
 
 def unsealed(path: Path) -> bytes:
     """Return what a sealed segment holds."""
-    data = path.read_bytes()
-    try:
-        module = importlib.import_module("compression.zstd")
-        return bytes(module.decompress(data))
-    except ImportError:
-        pass
-    except (ValueError, OSError) as error:
-        raise Tampered(f"{path.name}: the sealed segment cannot be read: {error}") from None
-    try:
-        module = importlib.import_module("zstandard")
-    except ImportError:
-        text = "sealed; needs Python 3.14 or `zstandard`, or `sidecar log export --format tiles`"
-        raise Unusable(f"{path.name}: {text}") from None
-    try:
-        reader = module.ZstdDecompressor().stream_reader(io.BytesIO(data), read_across_frames=True)
-        return bytes(reader.read())
-    except module.ZstdError as error:
-        raise Tampered(f"{path.name}: the sealed segment cannot be read: {error}") from None
+    text = "sealed; needs Python 3.14 or `zstandard`, or `sidecar log export --format tiles`"
+    for name, read in (("compression.zstd", with_python), ("zstandard", with_package)):
+        try:
+            module = importlib.import_module(name)
+        except ImportError:
+            continue
+        try:
+            found = read(module, path.read_bytes())
+        except (module.ZstdError, ValueError) as error:
+            raise Tampered(f"{path.name}: the sealed segment cannot be read: {error}") from None
+        if len(found) > SEGMENT_BYTES_MAX:
+            raise Tampered(f"{path.name}: the sealed segment is larger than any")
+        return found
+    raise Unusable(f"{path.name}: {text}")
+
+
+def with_python(module: ModuleType, data: bytes) -> bytes:
+    """Decompress with the standard library (Python 3.14)."""
+    reader = module.ZstdDecompressor()
+    found = bytes(reader.decompress(data, SEGMENT_BYTES_MAX + 1))
+    expect(is_so=not reader.unused_data, text="something stands behind its end")
+    expect(is_so=reader.eof or len(found) > SEGMENT_BYTES_MAX, text="it has no end")
+    return found
+
+
+def with_package(module: ModuleType, data: bytes) -> bytes:
+    """Decompress with the package `zstandard`."""
+    said = module.frame_content_size(data)
+    reader = module.ZstdDecompressor().stream_reader(io.BytesIO(data), read_across_frames=True)
+    found = bytes(reader.read(SEGMENT_BYTES_MAX + 1))
+    expect(is_so=said in (-1, len(found)), text="it is not as long as it says")
+    return found
 
 
 def ledger(folder: Path, note: Note, tree: Tree) -> Iterator[Leaf]:
@@ -156,10 +175,10 @@ def hashes_of(path: Path, width: int) -> list[bytes]:
     return [data[at : at + 32] for at in range(0, len(data), 32)]
 
 
-def exported(folder: Path, note: Note) -> Iterator[Leaf]:
+def exported(folder: Path, note: Note, said: dict[str, Any]) -> Iterator[Leaf]:
     """Yield the leaves of an export, each with its record where that was exported."""
-    said = manifest(folder)
-    records = lines(folder / "records.jsonl") if said.get("format") == "jsonl" else iter(())
+    is_whole = said["complete"] and said["format"] in BYTES
+    records = lines(folder / "records.jsonl") if said["format"] == "jsonl" else iter(())
     pending = next(records, None)
     for number in range(-(-note.size // 256)):
         width = min(256, note.size - number * 256)
@@ -170,7 +189,7 @@ def exported(folder: Path, note: Note) -> Iterator[Leaf]:
             if record is None and pending is not None and pending[0] == seq:
                 record, where = pending[1], f"records.jsonl:{pending[2]}"
                 pending = next(records, None)
-            if record is None and said.get("complete") and seq >= said.get("first", 0):
+            if record is None and is_whole and seq >= said["first"]:
                 raise Tampered(f"record {seq} is missing from the export")
             if record is not None and not hmac.compare_digest(leaf_hash(record), one):
                 raise Tampered(f"{where}: record {seq} is not the one that was signed")
@@ -185,20 +204,22 @@ def manifest(folder: Path) -> dict[str, Any]:
     if not path.exists():
         return {"format": "tiles", "complete": True, "first": 0}
     try:
-        said: dict[str, Any] = json.loads(path.read_bytes())
-        for name, wanted in said.get("files", {}).items():
+        read: dict[str, Any] = json.loads(path.read_bytes())
+        said = {"format": read["format"], "complete": read["complete"], "first": read["first"]}
+        said["files"] = read.get("files", {})
+        for name, wanted in said["files"].items():
             with (folder / Path(name).name).open("rb") as file:
                 found = hashlib.file_digest(file, "sha256").hexdigest()
             if not hmac.compare_digest(found, wanted):
                 raise Tampered(f"{name}: not the file that the manifest names")
-    except (OSError, ValueError, AttributeError, TypeError):
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
         raise Tampered("manifest.json: it or a file that it names cannot be read") from None
     return said
 
 
 def bundle(folder: Path, number: int, width: int, said: dict[str, Any]) -> dict[int, bytes]:
     """Return the records of an entry bundle by their numbers."""
-    if said.get("format") != "tiles" or (number + 1) * 256 <= said.get("first", 0):
+    if said["format"] != "tiles" or (number + 1) * 256 <= said["first"]:
         return {}
     path = folder / tile_path("entries", number, width)
     found, at = dict[int, bytes](), 0

@@ -10,8 +10,10 @@ LOG is a ledger's folder (files `.seg`; sealed ones, `.seg.zst`, need Python 3.1
 elsewhere: the log must begin with its records.
 
 What is proven: every record stands unchanged at its number, none is missing or added, up to the
-signed checkpoint. Not proven: who wrote it; what the key's owner rewrote before a checkpoint was
-handed out; the cells of a table that was made of records (CSV, Parquet).
+signed checkpoint. `with_bytes` says how many records are there to be read: an export of some proves
+those, and not that there are no others that fit. Not proven: who wrote it; what the key's owner
+rewrote before a checkpoint was handed out; the cells of a table that was made of records (CSV,
+Parquet).
 
 Exit codes: 0 proven, 20 not intact, 2 cannot be judged (wrong use, unreadable form).
 
@@ -25,11 +27,20 @@ import json
 import re
 import struct
 import sys
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
 
-from sidecar.record.outside.forms import Leaf, exported, is_export, is_ledger, ledger, upper_tiles
+from sidecar.record.outside.forms import (
+    BYTES,
+    Leaf,
+    exported,
+    is_export,
+    is_ledger,
+    ledger,
+    manifest,
+    upper_tiles,
+)
 from sidecar.record.outside.notes import (
     Key,
     Note,
@@ -46,6 +57,11 @@ from sidecar.record.outside.notes import (
 
 PROVEN, NOT_INTACT, CANNOT = 0, 20, 2
 ENDLESS = 1 << 62
+# What reading may end in, of what was made by whoever is to be judged.
+FORMLESS = (
+    ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError,
+    struct.error,
+)  # fmt: skip
 PLACE = re.compile(rb'"log":\{"epoch":"([0-9a-f]{16})","origin":"([^"]*)","seq":(\d+)\}')
 
 
@@ -55,9 +71,14 @@ class Story:
     def __init__(self) -> None:
         self.rotations: list[dict[str, Any]] = []
         self.open: set[str] = set()
+        self.pruned_to = 0
+        self.bytes = 0
+        self.first = -1
 
-    def take(self, record: bytes) -> None:
+    def take(self, seq: int, record: bytes) -> None:
         """Take in one record; almost every one says nothing here."""
+        self.bytes += 1
+        self.first = seq if self.first < 0 else self.first
         if b'"kind":"outcome"' in record:
             self.open.discard(str(json.loads(record).get("parent")))
         elif b'"listener_forwarded":true' in record:
@@ -68,6 +89,10 @@ class Story:
             said = json.loads(record)
             if (said.get("kind"), said.get("event")) == ("admin", "key_rotated"):
                 self.rotations.append({"seq": said["log"]["seq"], **said["detail"]})
+        elif b'"event":"pruned"' in record:
+            said = json.loads(record)
+            if (said.get("kind"), said.get("event")) == ("admin", "pruned"):
+                self.pruned_to = max(self.pruned_to, int(said["detail"]["last"]) + 1)
 
     def terms(self, trusted: Sequence[Key]) -> list[tuple[Key, int, int]]:
         """Return each key that a trusted one leads to, and which sizes it may sign."""
@@ -105,13 +130,6 @@ def check_place(leaf: Leaf, seq: int, origin: str) -> None:
         raise Tampered(f"{leaf.where}: the record does not say that it is number {seq} of this log")
 
 
-def leaves_of(folder: Path, note: Note, tree: Tree) -> Iterator[Leaf]:
-    """Yield the leaves of a log in the form that it has."""
-    if is_ledger(folder):
-        return ledger(folder, note, tree)
-    return exported(folder, note)
-
-
 def verify_log(folder: Path, trusted: Sequence[Key], held: Sequence[Path]) -> dict[str, Any]:
     """Verify a log; Tampered says what is wrong first."""
     walk = judged_leaves(folder, trusted, held)
@@ -121,6 +139,8 @@ def verify_log(folder: Path, trusted: Sequence[Key], held: Sequence[Path]) -> di
         except StopIteration as end:
             found: dict[str, Any] = end.value
             return found
+        except FORMLESS as error:
+            raise Tampered(f"it is not of the form of a log: {type(error).__name__}") from None
 
 
 def judged_leaves(
@@ -133,10 +153,12 @@ def judged_leaves(
         raise Tampered("the checkpoint is not of this log")
     tree, story = Tree(), Story()
     check_roots(tree, notes)
-    for leaf in leaves_of(folder, note, tree):
+    said = None if is_ledger(folder) else manifest(folder)
+    leaves = ledger(folder, note, tree) if said is None else exported(folder, note, said)
+    for leaf in leaves:
         check_place(leaf, tree.size, note.origin)
         if leaf.record is not None:
-            story.take(leaf.record)
+            story.take(tree.size, leaf.record)
         tree.append(leaf.hash)
         check_roots(tree, notes)
         yield leaf
@@ -144,15 +166,28 @@ def judged_leaves(
         if one.size > tree.size:
             raise Tampered(f"{one.file}: {one.size} records were signed and {tree.size} are there")
         check_signed(one, story, trusted)
-    if is_export(folder):
+        if one.size > note.size:
+            text = f"the log's own checkpoint is older, it signs {note.size} records"
+            raise Tampered(f"{one.file}: {text}")
+    check_pruned(story, said)
+    if said is not None:
         upper_tiles(folder, note.size)
     return {
         "origin": note.origin,
         "records": tree.size,
+        "with_bytes": story.bytes,
         "signed": note.size,
         "root": note.root.hex(),
         "without_outcome": len(story.open),
     }
+
+
+def check_pruned(story: Story, said: dict[str, Any] | None) -> None:
+    """Refuse a log that begins later than its own records say that it was pruned."""
+    whole = 256 if said is not None and said["format"] == "tiles" else 1
+    is_claimed = said is None or (said["complete"] and said["format"] in BYTES)
+    if is_claimed and story.first > -(-story.pruned_to // whole) * whole:
+        raise Tampered(f"no record says that those before {story.first} were pruned")
 
 
 def note_of(path: Path) -> bytes:
@@ -235,9 +270,6 @@ def main(given: Sequence[str]) -> int:
         code, problem = NOT_INTACT, str(error)
     except (Unusable, OSError) as error:
         code, problem = CANNOT, str(error)
-    except (ValueError, KeyError, TypeError, struct.error) as error:
-        # What was meant to be read was made by whoever is to be judged.
-        code, problem = NOT_INTACT, f"it is not of the form of a log: {type(error).__name__}"
     if asked.json:
         said = {"proven": code == PROVEN, **found, **({"problem": problem} if problem else {})}
         sys.stdout.write(json.dumps(said) + "\n")

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from sidecar.record import disk
 from sidecar.record.disk import DISK, FOLDER_MODE, NEW_ONLY, OLD, READ, Io
-from sidecar.record.limits import PERSONS_BYTES_MAX, READ_BYTES
+from sidecar.record.limits import PERSONS_BYTES_MAX, PERSONS_MAX, READ_BYTES
 from sidecar.record.persons import keyfile
 from sidecar.record.persons.names import new_handles
 from sidecar.terms.errors import LedgerBroken, RecordError
@@ -67,17 +67,26 @@ class Persons:
         self._end = 0
         self._fd = -1
         self._is_sound = True
+        self._rows_max = PERSONS_MAX
 
     @classmethod
     def open(
-        cls, path: Path, key_path: Path, io: Io = DISK, random_bytes: Random = os.urandom
+        cls,
+        path: Path,
+        key_path: Path,
+        io: Io = DISK,
+        random_bytes: Random = os.urandom,
+        rows_max: int = PERSONS_MAX,
     ) -> "Persons":
         """Return the table at `path`, a new one where there is none; blocks while it is read.
+
+        Beyond `rows_max` it takes nobody new.
 
         Raises:
             LedgerBroken: It cannot be read, or its key is absent.
         """
         table = cls(path, key_path, io, random_bytes)
+        table._rows_max = rows_max
         try:
             table._open()
         except OSError as error:
@@ -237,10 +246,17 @@ class Persons:
     def _add(self, handles: Mapping[str, str]) -> None:
         """Append rows; where the disk says no, nothing of them is known."""
         assert self._fd >= 0
+        if len(self._known) + len(handles) > self._rows_max:
+            raise RecordError(
+                f"the table of persons is full: it has {len(self._known)} of at most "
+                f"{self._rows_max}; forget whom no record needs to name any more"
+            )
         try:
             if not self._is_sound:
                 self._rewrite(dict(self._known))
             data = self._encrypted(self._key, handles, self._rows)
+            if self._end + len(data) > PERSONS_BYTES_MAX:
+                raise RecordError(f"the table of persons is full: {self._end} bytes")
             disk.write_all(self._io, self._fd, data)
             self._io.fdatasync(self._fd)
         except OSError as error:
@@ -254,6 +270,8 @@ class Persons:
     def _rewrite(self, known: dict[str, str]) -> None:
         """Write the table again under a new key; only `known` are in it."""
         key, old = self._random(keyfile.KEY_BYTES), self._key
+        # From where the new table stands until it is opened, ours has no name any more.
+        self._is_sound = False
         # Both keys stand until the new table does: a crash leaves one that can be opened.
         keyfile.store(self._io, self._key_path, [key, old])
         data = _head(key) + self._encrypted(key, known, 0)

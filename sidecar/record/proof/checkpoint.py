@@ -113,11 +113,13 @@ def note_text(note: bytes, trusted: Verifier) -> str | None:
         msg = "the checkpoint is not a signed note"
         raise ValueError(msg)
     text += "\n"
-    is_signed = [_is_signed(text, line, trusted) for line in tail[:-1].split("\n")]
-    return text if any(is_signed) else None
+    # One that goes by the key's name and id and is not the key's spoils the note (signed-note).
+    is_signed = {_is_signed(text, line, trusted) for line in tail[:-1].split("\n")}
+    return text if True in is_signed and False not in is_signed else None
 
 
-def _is_signed(text: str, line: str, trusted: Verifier) -> bool:
+def _is_signed(text: str, line: str, trusted: Verifier) -> bool | None:
+    """Return whether a signature is right, None for somebody else's."""
     dash, _, rest = line.partition(" ")
     name, _, encoded = rest.partition(" ")
     raw = _base64(encoded)
@@ -125,7 +127,7 @@ def _is_signed(text: str, line: str, trusted: Verifier) -> bool:
         msg = "the checkpoint has a malformed signature line"
         raise ValueError(msg)
     if name != trusted.name or not hmac.compare_digest(raw[:4], trusted.key_id):
-        return False
+        return None
     try:
         trusted.key.verify(raw[4:], text.encode())
     except InvalidSignature:

@@ -21,7 +21,7 @@ TILE_BYTES: Final = TILE_WIDTH * HASH_BYTES
 HEIGHT: Final = 8
 
 
-def tile_path(level: int, number: int) -> str:
+def tile_path(level: int | str, number: int) -> str:
     """Return where tile `number` of `level` stands below `tiles/`.
 
     Source: C2SP tlog-tiles, Merkle Tree.

@@ -17,15 +17,12 @@ import asyncio
 import logging
 import socket
 import time
-from collections.abc import Collection, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Collection, Mapping
 
-from sidecar.record.canonical import split
 from sidecar.record.fold import Revocations
 from sidecar.record.inputs.beside import anonymous, persons_named
 from sidecar.record.limits import (
     DURABLE_TIMEOUT_S,
-    FRAME_RECORDS_MAX,
     OWED_EVERY_S,
     RECORD_BYTES_MAX,
     UNACKED_BYTES_MAX,
@@ -33,7 +30,7 @@ from sidecar.record.limits import (
 )
 from sidecar.record.recorder import wire
 from sidecar.record.recorder.handles import KnownHandles
-from sidecar.record.recorder.link import Frame, Link
+from sidecar.record.recorder.link import Frame, Link, Meter, item_of
 from sidecar.record.recorder.wire import (
     Ack,
     Item,
@@ -45,21 +42,9 @@ from sidecar.record.recorder.wire import (
     frame,
 )
 from sidecar.terms.errors import RecordError
-from sidecar.terms.record import AnyRecord, DecisionRecord, OutcomeRecord, SideObject
+from sidecar.terms.record import AnyRecord, MadeRecord, SideObject
 
 _log = logging.getLogger("sidecar.recorder")
-
-
-class Meter(Protocol):
-    """Counts what comes of records."""
-
-    def written(self, records: Sequence[AnyRecord], seconds: float) -> None:
-        """Take note of records that are durable, and of how long they took."""
-        ...
-
-    def lost(self, count: int, error: RecordError) -> None:
-        """Take note of records that were refused."""
-        ...
 
 
 class RecorderClient:
@@ -91,6 +76,8 @@ class RecorderClient:
         self._is_group = False
         self._unsynced: dict[int, Frame] = {}
         self._late: dict[str, None] = {}
+        # To be sent again to the same recorder.
+        self._refused: dict[int, None] = {}
         self._count = 0
         self._bytes = 0
         self._open: dict[str, None] = {}
@@ -130,6 +117,7 @@ class RecorderClient:
         """Say who is there, and everything that no recorder has answered for."""
         # INVARIANT: in one step, so what is gathered from now on goes behind it, and nothing twice.
         self._link = link
+        self._refused = {}
         link.say(frame(wire.Hello(tuple(self._open))))
         for sent in (*self._unsynced.values(), *self._unacked.values()):
             link.say(self._encoded(sent))
@@ -146,32 +134,31 @@ class RecorderClient:
         Raises:
             RecordError: At once, where there is no hope.
         """
-        if found := persons_named(record):
+        if not isinstance(record, MadeRecord) and (found := persons_named(record)):
             return asyncio.ensure_future(self._write_without_names(record, found))
-        halves = split(record)
-        is_outcome = isinstance(record, OutcomeRecord)
-        self._check(record.id, halves.size, is_outcome=is_outcome)
+        item = item_of(record)
+        its_size = size = len(item.head) + len(item.tail) + 1
+        if side:
+            size += sum(len(one.data) for one in side)
+        is_outcome = item.closes is not None
+        if is_outcome or its_size > RECORD_BYTES_MAX or self._is_hopeless(size):
+            self._check(item, its_size, size)
         future = self._loop.create_future()
         gathered = self._outcomes if is_outcome else self._decisions
-        opens = isinstance(record, DecisionRecord) and record.listener_forwarded
-        if opens:
+        if item.opens:
             self._open[record.id] = None
-        closes = record.parent if isinstance(record, OutcomeRecord) else None
-        strict = not (is_outcome or isinstance(record, DecisionRecord))
-        gathered.items.append(Item(record.id, halves.head, halves.tail, opens, closes, strict))
+        gathered.items.append(item)
         gathered.futures.append(future)
         gathered.records.append(record)
-        size = halves.size
         if side:
             gathered.side += [SideItem(one.digest, one.data) for one in side]
-            size += sum(len(one.data) for one in side)
         gathered.size += size
         self._count += 1
         self._bytes += size
         if not self._has_gathered:
             self._has_gathered = True
             self._loop.call_soon(self._flush)
-        elif len(gathered.items) >= FRAME_RECORDS_MAX:
+        elif gathered.is_full:
             self._flush()
         return future
 
@@ -194,16 +181,23 @@ class RecorderClient:
 
     # --- sending ---
 
-    def _check(self, id: str, size: int, *, is_outcome: bool) -> None:
+    def _is_hopeless(self, size: int) -> bool:
+        """Return whether there is a reason to refuse what is no outcome."""
+        return self._is_overdue or bool(self._late) or self._is_closed or self._is_full(size)
+
+    def _is_full(self, size: int) -> bool:
+        return self._count >= UNACKED_MAX or self._bytes + size > UNACKED_BYTES_MAX
+
+    def _check(self, item: Item, its_size: int, size: int) -> None:
         why = None
-        if size > RECORD_BYTES_MAX:
-            why = f"a record of {size} bytes; at most {RECORD_BYTES_MAX} are kept"
+        if its_size > RECORD_BYTES_MAX:
+            why = f"a record of {its_size} bytes; at most {RECORD_BYTES_MAX} are kept"
         elif self._is_closed:
             why = "the ledger is closed"
-        elif self._count >= UNACKED_MAX or self._bytes >= UNACKED_BYTES_MAX:
+        elif self._is_full(size):
             why = "too many records are waiting for the recorder"
-        elif is_outcome:
-            why = "the outcome is still on its way" if id in self._late else None
+        elif item.closes is not None:
+            why = "the outcome is still on its way" if item.id in self._late else None
         elif self._is_overdue:
             why = "the recorder does not answer"
         elif self._late:
@@ -292,13 +286,14 @@ class RecorderClient:
         self._is_overdue = False
         sent = self._unacked.get(number)
         if sent is None and error is not None and number in self._unsynced:
-            self._send_again()
+            self._send_again(number)
             return
         if sent is None:
             # It came too late: its writers were refused.
             return
         if error is not None and sent.is_outcome:
             self._keep(sent, error)
+            self._send_again(number)
             return
         self._drop(sent)
         if error is None:
@@ -334,9 +329,10 @@ class RecorderClient:
             self._late.update((item.id, None) for item in sent.items)
             self._meter.lost(len(sent.items), RecordError(error))
             sent.tell(error)
-        self._send_again()
 
-    def _send_again(self) -> None:
+    def _send_again(self, number: int) -> None:
+        """Send a frame once more that the recorder has refused; one that it is silent on it has."""
+        self._refused[number] = None
         if self._retry is None and not self._is_closed:
             self._retry = self._loop.call_later(OWED_EVERY_S, self._send_late)
 
@@ -345,8 +341,10 @@ class RecorderClient:
         if self._link is None or not self._welcomed.is_set():
             # The next recorder is sent everything.
             return
-        for sent in (*self._unsynced.values(), *self._unacked.values()):
-            if sent.is_late or sent.number in self._unsynced:
+        refused, self._refused = self._refused, {}
+        for number in sorted(refused):
+            sent = self._unsynced.get(number) or self._unacked.get(number)
+            if sent is not None:
                 self._link.say(self._encoded(sent))
 
     def _expire(self) -> None:

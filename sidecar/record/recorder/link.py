@@ -2,17 +2,31 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
-from typing import cast
+from collections.abc import Callable, Sequence
+from typing import Protocol, cast
 
 import msgspec
 
+from sidecar.record.canonical import split
+from sidecar.record.limits import FRAME_RECORDS_MAX, GATHERED_BYTES_MAX
 from sidecar.record.recorder import wire
 from sidecar.record.recorder.wire import Item, SideItem
 from sidecar.terms.errors import RecordError
-from sidecar.terms.record import AnyRecord
+from sidecar.terms.record import AnyRecord, DecisionRecord, MadeRecord, OutcomeRecord
 
 _log = logging.getLogger("sidecar.recorder")
+
+
+class Meter(Protocol):
+    """Counts what comes of records."""
+
+    def written(self, records: Sequence[AnyRecord], seconds: float) -> None:
+        """Take note of records that are durable, and of how long they took."""
+        ...
+
+    def lost(self, count: int, error: RecordError) -> None:
+        """Take note of records that were refused."""
+        ...
 
 
 class Frame:
@@ -40,6 +54,11 @@ class Frame:
         self.records: list[AnyRecord] = []
         self.size = 0
         self.began_s = 0.0
+
+    @property
+    def is_full(self) -> bool:
+        """Return whether it is sent before the turn of the loop is over."""
+        return len(self.items) >= FRAME_RECORDS_MAX or self.size >= GATHERED_BYTES_MAX
 
     def tell(self, error: str | None) -> None:
         """Wake who waits; nobody is left then."""
@@ -105,3 +124,15 @@ class Link(asyncio.Protocol):
         """Let go."""
         if self.transport is not None:
             self.transport.close()
+
+
+def item_of(record: AnyRecord) -> Item:
+    """Return a record as it goes over the wire."""
+    if isinstance(record, MadeRecord):
+        return Item(record.id, record.head, record.tail, record.listener_forwarded)
+    head, tail = split(record)
+    if isinstance(record, DecisionRecord):
+        return Item(record.id, head, tail, record.listener_forwarded)
+    if isinstance(record, OutcomeRecord):
+        return Item(record.id, head, tail, closes=record.parent)
+    return Item(record.id, head, tail, strict=True)

@@ -17,20 +17,21 @@ import logging
 import socket
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine
 from typing import cast
 
 import msgspec
 
-from sidecar.record.canonical import Halves
 from sidecar.record.fold import OpenDecisions, RecentIds
 from sidecar.record.ledger import Ledger
 from sidecar.record.limits import GROUP_S_MAX, OWED_EVERY_S, TOOK_S_MAX
 from sidecar.record.recorder import wire
+from sidecar.record.recorder.owed import Owed
 from sidecar.record.recorder.people import Asker, People
-from sidecar.record.recorder.wire import Ack, Item, Revoked, State, Welcome, Write, frame
+from sidecar.record.recorder.sent import Sent
+from sidecar.record.recorder.wire import Ack, Revoked, State, Welcome, Write, frame
 from sidecar.terms.errors import RecordError
-from sidecar.terms.record import SCHEMA, OutcomeRecord, SideObject
+from sidecar.terms.record import SCHEMA, OutcomeRecord
 from sidecar.terms.words import CallId
 
 _log = logging.getLogger("sidecar.recorder")
@@ -52,48 +53,12 @@ class Outside(msgspec.Struct, frozen=True):
     committed: Callable[[int, float], None]
 
 
-class _Sent:
-    """What one frame brought, on its way to the disk."""
-
-    __slots__ = (
-        "_until_us",
-        "began_s",
-        "connection",
-        "halves",
-        "is_strict",
-        "items",
-        "loop",
-        "number",
-        "side",
-    )
-
-    def __init__(self, connection: "Connection", write: Write, items: list[Item]) -> None:
-        self.connection = connection
-        self.number = write.number
-        self.items = items
-        self.halves: Sequence[Halves] = [Halves(item.head, item.tail) for item in items]
-        self.side = [SideObject(one.digest, one.data) for one in write.side]
-        self.loop = connection.loop
-        self.is_strict = any(item.strict for item in items)
-        self.began_s = time.monotonic()
-        self._until_us = write.until_us
-
-    def is_wanted(self) -> bool:
-        """Return whether its worker still waits."""
-        return not self._until_us or time.monotonic_ns() // 1000 < self._until_us
-
-    def settle(self, error: RecordError | None) -> None:
-        """Tell the recorder, on the loop."""
-        self.connection.recorder.settled(self, error)
-
-
 class Connection(asyncio.Protocol):
     """One life of one worker."""
 
-    def __init__(self, recorder: "Recorder", name: str, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, recorder: "Recorder", name: str) -> None:
         self.recorder = recorder
         self.name = name
-        self.loop = loop
         self.has_greeted = False
         self.took_epoch = 0
         self.open: dict[str, None] = {}
@@ -112,13 +77,13 @@ class Connection(asyncio.Protocol):
         self.recorder.joined(self)
 
     def data_received(self, data: bytes) -> None:
-        """Take what the worker sends; one that does not speak the language is let go."""
+        """Take what the worker sends; one that does not speak the language is ended."""
         try:
             for body in self._frames.feed(data):
                 self.recorder.heard(self, wire.read_worker(body))
         except (wire.Garbled, msgspec.DecodeError) as error:
-            _log.error("worker %s is cut off, it is not understood: %s", self.name, error)
-            self.cut()
+            _log.error("%s is not understood: %s", self.name, error)
+            self.recorder.end(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Close what the worker has left open."""
@@ -145,28 +110,41 @@ class Recorder:
         self._ledger = ledger
         self._recent = recent
         self._outside = outside
-        # Left over from before this recorder: nobody has claimed them yet.
-        self._unclaimed = dict(opened.ids)
+        self._owed = Owed(ledger, opened, self._unknown)
         self._is_complete = False
         self._connections: dict[Connection, None] = {}
+        # Handed in, and not yet connected: they are heard before anything is nobody's.
+        self._arriving = 0
+        # On their way to the disk: what is sent again meanwhile waits for what comes of it.
+        self._queued: set[str] = set()
+        self._parked: dict[tuple[Connection, int], Write] = {}
         self._pushed_epoch = ledger.revocations.epoch
         self._held: list[tuple[int, Connection, int]] = []
         # Frames that are acknowledged and not durable: the size at which they are.
         self._unsynced: deque[tuple[int, Connection, int]] = deque()
         self._looking: asyncio.TimerHandle | None = None
-        self._to_close: dict[str, None] = {}
-        self._closing: asyncio.Task[None] | None = None
         self._was_refusing = False
         self._gone = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._people = People(ledger, lambda: tuple(self._connections), self._end)
+        self._people = People(ledger, lambda: tuple(self._connections), self.end)
 
     # --- what the supervisor asks ---
 
-    async def connect(self, name: str, connected: socket.socket) -> None:
-        """Serve a worker's connection."""
+    def connect(self, name: str, connected: socket.socket) -> asyncio.Task[None]:
+        """Serve a worker's connection; from now on it is counted among the living."""
+        self._arriving += 1
+        task = asyncio.get_running_loop().create_task(self._connect(name, connected))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _connect(self, name: str, connected: socket.socket) -> None:
         loop = asyncio.get_running_loop()
-        await loop.create_unix_connection(lambda: Connection(self, name, loop), sock=connected)
+        try:
+            await loop.create_unix_connection(lambda: Connection(self, name), sock=connected)
+        finally:
+            self._arriving -= 1
+            self._close_unclaimed()
 
     def complete(self) -> None:
         """Take note that every living worker was handed in: what none claims is nobody's."""
@@ -187,8 +165,7 @@ class Recorder:
             connection.cut()
         await self.nobody_is_left()
         self.complete()
-        if self._closing is not None:
-            await asyncio.wait([self._closing], timeout=OWED_EVERY_S)
+        await self._owed.stop(OWED_EVERY_S)
         await self._ledger.close()
 
     def tell_state(self) -> None:
@@ -206,7 +183,7 @@ class Recorder:
     @property
     def open_decisions(self) -> int:
         """Return how many decisions have no outcome yet."""
-        return len(self._unclaimed) + sum(len(one.open) for one in self._connections)
+        return len(self._owed) + sum(len(one.open) for one in self._connections)
 
     # --- what connections say ---
 
@@ -236,9 +213,7 @@ class Recorder:
                 self._release()
             case wire.Hello(claimed):
                 connection.has_greeted = True
-                connection.open.update(dict.fromkeys(claimed))
-                for id in claimed:
-                    self._unclaimed.pop(id, None)
+                connection.open.update(dict.fromkeys(self._owed.claimed(claimed)))
                 self._close_unclaimed()
             case wire.AskHandles(number, persons):
                 self._spawn(self._people.answer(connection, number, persons))
@@ -256,30 +231,53 @@ class Recorder:
         """Close what a worker that is gone has left open."""
         self._connections.pop(connection, None)
         self._people.dropped(connection)
-        self._to_close.update(connection.open)
+        self._owed.give_up(connection.open)
         self._close_unclaimed()
-        self._close_some()
         self._release()
         self._gone.set()
 
     # --- records ---
 
     def _write(self, connection: Connection, write: Write) -> None:
-        items = [item for item in write.items if item.id not in self._recent]
-        try:
-            self._ledger.submit(_Sent(connection, write, items))
-        except RecordError as error:
-            connection.say(Ack(write.number, str(error)))
-
-    def settled(self, sent: _Sent, error: RecordError | None) -> None:
-        """Acknowledge a frame, after everybody knows what follows from it."""
-        connection = sent.connection
-        if error is not None:
-            connection.say(Ack(sent.number, str(error)))
-            self.tell_state()
+        recent, is_closed = self._recent, self._owed.is_closed
+        items = [
+            item
+            for item in write.items
+            if item.id not in recent and (item.closes is None or not is_closed(item.closes))
+        ]
+        sent = Sent(connection, write, items, self.settled)
+        if not self._queued.isdisjoint(sent.ids):
+            self._parked[connection, write.number] = write
             return
+        try:
+            self._ledger.submit(sent)
+        except RecordError as error:
+            self._failed(sent, error)
+        else:
+            self._queued.update(sent.ids)
+            self._owed.telling(sent.closes)
+
+    def _failed(self, sent: Sent[Connection], error: RecordError) -> None:
+        if sent.closes:
+            self._owed.failed(sent.closes, is_kept=sent.connection.is_alive)
+        sent.connection.say(Ack(sent.number, str(error)))
+
+    def settled(self, sent: Sent[Connection], error: RecordError | None) -> None:
+        """Acknowledge a frame, after everybody knows what follows from it."""
+        self._queued.difference_update(sent.ids)
+        if error is None:
+            self._taken(sent)
+        else:
+            self._failed(sent, error)
+        parked, self._parked = self._parked, {}
+        for (connection, _), write in parked.items():
+            self._write(connection, write)
+        self.tell_state()
+
+    def _taken(self, sent: Sent[Connection]) -> None:
+        connection = sent.connection
         self._outside.committed(len(sent.items), time.monotonic() - sent.began_s)
-        self._note(connection, sent.items)
+        self._note(connection, sent)
         epoch = self._ledger.revocations.epoch
         if epoch != self._pushed_epoch:
             self._push(epoch)
@@ -290,7 +288,6 @@ class Recorder:
         if self._ledger.is_group:
             self._unsynced.append((self._ledger.accepted, connection, sent.number))
             self.tell_synced()
-        self.tell_state()
 
     def tell_synced(self) -> None:
         """Tell who wrote what is durable by now."""
@@ -307,19 +304,20 @@ class Recorder:
         self._looking = None
         self.tell_synced()
 
-    def _note(self, connection: Connection, items: Iterable[Item]) -> None:
+    def _note(self, connection: Connection, sent: Sent[Connection]) -> None:
         add, owed = self._recent.add, connection.open
-        for item in items:
+        for item in sent.items:
             add(item.id)
-            if item.closes is not None:
-                owed.pop(item.closes, None)
-            elif item.opens:
+            if item.opens:
                 owed[item.id] = None
+        if sent.closes:
+            self._owed.told(sent.closes)
+            for decision in sent.closes:
+                owed.pop(decision, None)
         if owed and not connection.is_alive:
             # It was gone before its record was durable.
-            self._to_close.update(owed)
+            self._owed.give_up(owed)
             owed.clear()
-            self._close_some()
 
     # --- revocations ---
 
@@ -344,11 +342,12 @@ class Recorder:
         """Let go of workers that did not take a revocation: without records they permit nothing."""
         for connection in tuple(self._connections):
             if connection.took_epoch < epoch:
-                self._end(connection)
+                self.end(connection)
 
-    def _end(self, connection: Asker) -> None:
+    def end(self, connection: Asker) -> None:
+        """End a worker that is of no use any more; the supervisor starts another."""
         assert isinstance(connection, Connection)
-        _log.error("%s does not take what it must; it is ended", connection.name)
+        _log.error("%s does not do what it must; it is ended", connection.name)
         self._outside.stuck(connection.name)
         connection.cut()
 
@@ -359,31 +358,10 @@ class Recorder:
     # --- outcomes that never came ---
 
     def _close_unclaimed(self) -> None:
-        everybody_has_greeted = all(one.has_greeted for one in self._connections)
-        if self._is_complete and everybody_has_greeted and self._unclaimed:
-            self._to_close.update(self._unclaimed)
-            self._unclaimed.clear()
-        self._close_some()
+        has_everybody_greeted = all(one.has_greeted for one in self._connections)
+        if self._is_complete and not self._arriving and has_everybody_greeted:
+            self._owed.nobody_is_left()
 
-    def _close_some(self) -> None:
-        if self._to_close and self._closing is None:
-            self._closing = asyncio.get_running_loop().create_task(self._close_all())
-            self._closing.add_done_callback(self._closed)
-
-    def _closed(self, closing: asyncio.Task[None]) -> None:
-        self._closing = None
-        if not closing.cancelled():
-            closing.result()
-
-    async def _close_all(self) -> None:
-        while self._to_close:
-            id = next(iter(self._to_close))
-            record = OutcomeRecord(
-                SCHEMA, self._outside.new_id(), CallId(id), self._outside.now(), "unknown"
-            )
-            try:
-                await self._ledger.write(record)
-            except RecordError:
-                await asyncio.sleep(OWED_EVERY_S)
-                continue
-            del self._to_close[id]
+    def _unknown(self, decision: str) -> OutcomeRecord:
+        id, time = self._outside.new_id(), self._outside.now()
+        return OutcomeRecord(SCHEMA, id, CallId(decision), time, "unknown")

@@ -49,6 +49,7 @@ class Segment:
         self.size = HEADER_BYTES
         self.offsets: list[int] = []
         self._synced = 0
+        self._has_end = False
         self._written = HEADER_BYTES
         self._inode = _inode(io.fstat(fd))
 
@@ -141,9 +142,13 @@ class Segment:
         except OSError:
             self.cut()
             raise
+        self._has_end = True
 
     def cut(self) -> None:
         """Take back what was written and not synced, as far as the disk lets us."""
+        if self._has_end:
+            # INVARIANT: an end stays while the next segment may be there after a loss of power.
+            return
         self._cut_to(self.size)
         del self.offsets[self._synced :]
         self._written = self.size

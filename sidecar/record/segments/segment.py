@@ -207,7 +207,7 @@ def _cut(buffer: bytes, start: int) -> Chunk:
         begin = at + FRAME_HEADER_BYTES
         record = buffer[begin : begin + length]
         if len(record) != length or crc(record) != said or not 2 <= length <= FRAME_BYTES_MAX:
-            end = _footer(buffer[at : at + FOOTER_BYTES])
+            end = read_footer(buffer[at : at + FOOTER_BYTES])
             return Chunk(offsets, records, start + at + (FOOTER_BYTES if end else 0), end)
         offsets.append(start + at)
         records.append(record)
@@ -215,7 +215,8 @@ def _cut(buffer: bytes, start: int) -> Chunk:
     return Chunk(offsets, records, start + at)
 
 
-def _footer(data: bytes) -> Footer | None:
+def read_footer(data: bytes) -> Footer | None:
+    """Return what a footer says, None when it is not one."""
     if len(data) != FOOTER_BYTES or not data.startswith(_END_MAGIC):
         return None
     _, *said = _FOOTER.unpack_from(data)
@@ -229,7 +230,7 @@ def holds_later_batch(tail: bytes) -> bool:
     Then what stands before it had been durable, and was damaged since.
     """
     ends = (found.start() for found in re.finditer(re.escape(_END_MAGIC), tail))
-    if any(_footer(tail[at : at + FOOTER_BYTES]) for at in ends):
+    if any(read_footer(tail[at : at + FOOTER_BYTES]) for at in ends):
         return True
     return any(
         _begins_batch(tail, found.start() - FRAME_HEADER_BYTES)

@@ -70,6 +70,11 @@ class Child:
         return child
 
     @property
+    def life(self) -> str:
+        """Return what no other process is called, nor the next one of this name."""
+        return f"{self.name} ({self.pid})"
+
+    @property
     def is_alive(self) -> bool:
         """Return whether it has not ended, as far as is known."""
         return self._process.returncode is None

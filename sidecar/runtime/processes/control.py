@@ -68,7 +68,7 @@ class Open(msgspec.Struct, frozen=True, tag=True):
 
 
 class Connect(msgspec.Struct, frozen=True, tag=True):
-    """A descriptor was handed in: the other end is the recorder, or the process of this name."""
+    """A descriptor was handed in: the other end is the recorder, or this life of a process."""
 
     name: str
 
@@ -164,9 +164,9 @@ class Opened(msgspec.Struct, frozen=True, tag=True):
 
 
 class Stuck(msgspec.Struct, frozen=True, tag=True):
-    """The process of this name does not take what it must; it has to be ended."""
+    """This life of a process does not do what it must, and was let go; it has to be ended."""
 
-    name: str
+    life: str
 
 
 Order = (

@@ -27,6 +27,7 @@ from sidecar.runtime.processes.control import Message
 _log = logging.getLogger("sidecar.supervisor")
 _RECORDER = "sidecar.runtime.processes.recording"
 _WORKER = "sidecar.runtime.processes.worker"
+_SELF = "supervisor"
 
 
 class NeverServed(Exception):
@@ -206,9 +207,7 @@ class Fleet:
     def _opened(self, recorder: Child) -> None:
         """Connect everybody to a recorder that was started."""
         self._recorder_up = True
-        mine, its = socket.socketpair()
-        recorder.hand(its, "supervisor")
-        self._spawn(self._ledger.attach(mine))
+        self._attach(recorder)
         for worker in self._workers.values():
             if worker.is_alive and self._bundle_known.is_set():
                 self._connect(worker)
@@ -216,12 +215,18 @@ class Fleet:
         self._was_opened.set()
         self._look()
 
+    def _attach(self, recorder: Child) -> None:
+        """Connect this process itself."""
+        mine, its = socket.socketpair()
+        recorder.hand(its, _SELF)
+        self._spawn(self._ledger.attach(mine))
+
     def _connect(self, worker: Child) -> None:
         if self._recorder is None or not self._recorder_up:
             # The next recorder is connected with everybody.
             return
         one, other = socket.socketpair()
-        self._recorder.hand(one, worker.name)
+        self._recorder.hand(one, worker.life)
         worker.hand(other, "recorder")
 
     # --- what they say ---
@@ -230,9 +235,8 @@ class Fleet:
         match message:
             case control.Opened():
                 self._opened(child)
-            case control.Stuck(name):
-                if name in self._workers:
-                    self._workers[name].kill()
+            case control.Stuck(life):
+                self._stuck(child, life)
             case control.Serving(digest):
                 self._serving[child.name] = digest
                 if not hmac.compare_digest(digest, self._digest):
@@ -242,6 +246,14 @@ class Fleet:
                 self._loaded(child, digest, error)
             case _:
                 self._hear_answer(child, message)
+
+    def _stuck(self, recorder: Child, life: str) -> None:
+        """Begin anew with one whom the recorder has let go; with this life of it, and no other."""
+        if life == _SELF:
+            self._attach(recorder)
+        for worker in self._workers.values():
+            if worker.life == life:
+                worker.kill()
 
     def _hear_answer(self, child: Child, message: Message) -> None:
         match message:
@@ -340,7 +352,7 @@ class Fleet:
         await self._all(control.Count(count), children, str(count), SCRAPE_S_MAX)
         counts = Counts()
         counts.take(self._past.snapshot())
-        counts.take(self._metrics.counts.snapshot())
+        counts.take(self._metrics.snapshot())
         for child in children:
             if child.is_alive:
                 counts.take(child.counted)

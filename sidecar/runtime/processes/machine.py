@@ -10,13 +10,13 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from sidecar.terms.ids import rfc3339, uuid7
+from sidecar.terms.ids import rfc3339, uuid7_head, uuid7_tails
 from sidecar.terms.words import CallId
 
-_ID_BYTES: Final = 10
 # Some megabytes of values at most wait for a collection that cycles need.
 _YOUNG_MAX: Final = 20_000
-_RANDOM_BYTES: Final = 256 * _ID_BYTES
+# Of 256 ids.
+_RANDOM_BYTES: Final = 2560
 
 
 class Ids:
@@ -24,19 +24,16 @@ class Ids:
 
     def __init__(self) -> None:
         self._last_ms = 0
-        self._random = b""
-        self._at = 0
+        self._tails: list[str] = []
 
     def new(self) -> CallId:
         """Return the next id."""
         now_ms = time.time_ns() // 1_000_000
         self._last_ms = max(self._last_ms, now_ms)
-        if self._at >= len(self._random):
+        if not self._tails:
             # A system call for many ids; what is not used yet is nobody's secret.
-            self._random, self._at = os.urandom(_RANDOM_BYTES), 0
-        at = self._at
-        self._at = at + _ID_BYTES
-        return uuid7(self._last_ms, self._random[at : at + _ID_BYTES])
+            self._tails = uuid7_tails(os.urandom(_RANDOM_BYTES))
+        return CallId(uuid7_head(self._last_ms) + self._tails.pop())
 
 
 def now() -> str:

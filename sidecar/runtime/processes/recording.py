@@ -126,7 +126,6 @@ class Recording:
         self._line: Line | None = None
         self._ends = asyncio.Event()
         self._is_told = False
-        self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
         """Serve until told to stop, or until the supervisor and all workers are gone."""
@@ -149,10 +148,7 @@ class Recording:
     def _hear(self, message: Message) -> None:
         match message:
             case Connect(name):
-                connecting = self._recorder.connect(name, self._post.handed())
-                task = asyncio.get_running_loop().create_task(connecting)
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
+                _ = self._recorder.connect(name, self._post.handed())
             case Complete():
                 self._recorder.complete()
             case Count(number):

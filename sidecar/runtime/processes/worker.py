@@ -46,7 +46,7 @@ from sidecar.runtime.reload import Current, take_entities
 from sidecar.runtime.wiring import Parts, Serving, listener_of, sources
 from sidecar.terms.call import Json
 from sidecar.terms.errors import SidecarError
-from sidecar.terms.record import SCHEMA, OpsRecord
+from sidecar.terms.record import SCHEMA, Ledger, OpsRecord
 from sidecar.terms.spent import Timed, untimed
 
 _log = logging.getLogger("sidecar.worker")
@@ -142,7 +142,7 @@ class Worker:
                 self._spawn(self._put_entities(digest))
             case control.Count(number):
                 self._metrics.counts.put(names.QUEUE, (), self._ledger.waiting)
-                self._tell(control.Counted(number, self._metrics.counts.snapshot()))
+                self._tell(control.Counted(number, self._metrics.snapshot()))
             case control.Text(number, text):
                 asked = self._texts.pop(number, None)
                 if asked is not None and not asked.done():
@@ -251,7 +251,7 @@ class Worker:
 
 def path_of(
     bundle: Callable[[], Bundle],
-    ledger: flow.Ledger,
+    ledger: Ledger,
     facts: FactSource,
     secrets: Secrets,
     timed: Timed = untimed,

@@ -1,9 +1,9 @@
 """Writes the list of PostgreSQL's immutable functions that only read their arguments.
 
 `python -m tests.domains.data.builtins` asks a real PostgreSQL and rewrites the module. What is left
-out: what SQL cannot call (`internal`, `cstring`), names of which another form is not immutable, and
-those below, which are immutable in name and look further all the same. So do those of `regclass` and its
-kin and of `aclitem`: a literal becomes one by a look into the catalogue.
+out: what SQL cannot call (`internal`, `cstring`), names of which another form is not immutable,
+those below, which are immutable in name and look further all the same, and those of `regclass`, its
+kin and `aclitem`: a literal becomes one by a look into the catalogue.
 """
 
 from pathlib import Path

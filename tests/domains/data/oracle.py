@@ -2,9 +2,9 @@
 
     make oracle SCHEMA=schema.sql STATEMENTS=statements.sql > cases.jsonl
 
-`debug_print_parse` shows the analysed tree of `PREPARE name AS statement`: each relation that stands
-in it with the privileges and the columns that are checked (RTEPermissionInfo, PostgreSQL 16 and
-later). A line of the answer is a case of the conformance data: what is read and written, and the
+`debug_print_parse` shows the analysed tree of `PREPARE name AS statement`: each relation with the
+privileges and the columns of it that are checked (RTEPermissionInfo, PostgreSQL 16 and later).
+A line of the answer is a case of the conformance data: what is read and written, and the
 catalogue that it was resolved against.
 """
 
@@ -45,7 +45,7 @@ class Oracle:
     def __init__(self, server: LocalPostgres, schema: str) -> None:
         self._connection = psycopg.connect(
             host=server.host, port=server.port, user=server.superuser, password=server.password,
-            dbname="postgres", autocommit=True,
+            dbname="postgres", autocommit=True, prepare_threshold=None,
         )  # fmt: skip
         self._connection.execute(schema.encode())
         self._trees: list[str] = []
@@ -58,7 +58,9 @@ class Oracle:
     def refresh(self) -> None:
         """Learn the relations anew, after a change of them."""
         found = self._connection.execute(_COLUMNS).fetchall()
-        self._relations = {row[0]: (row[1], dict(zip(row[3], row[2], strict=True))) for row in found}
+        self._relations = {
+            row[0]: (row[1], dict(zip(row[3], row[2], strict=True))) for row in found
+        }
         path = self._connection.execute("select current_schemas(true)").fetchone()
         assert path is not None
         self.path: list[str] = path[0]
@@ -78,13 +80,13 @@ class Oracle:
 
     def ask(self, statement: str) -> Case | None:
         """Return what is read and written, None for what PostgreSQL refuses or is no query."""
+        with contextlib.suppress(psycopg.Error):
+            self._connection.execute("deallocate asked")
         self._trees.clear()
         with contextlib.suppress(psycopg.Error):
             self._connection.execute(b"prepare asked as " + statement.encode())
         # The tree of PREPARE itself comes first.
         tree = self._trees[-1] if len(self._trees) > 1 else ""
-        with contextlib.suppress(psycopg.Error):
-            self._connection.execute("deallocate asked")
         if not tree or "{QUERY :commandType 6" in tree:
             return None
         return self._case(statement, tree)

@@ -2,6 +2,7 @@
 
 from hashlib import sha256
 
+import msgspec
 import pytest
 
 from sidecar.domains.data import DOMAIN
@@ -44,7 +45,10 @@ def line(target):
 TABLE = {"protocol": "sql", "schemas": {"public": {"tables": {"t": {"columns": ["a", "b"]}}}}}
 
 
-@pytest.mark.parametrize("row", rows("data/targets.yaml"))
+@pytest.mark.parametrize(
+    "row",
+    [*rows("data/targets.yaml"), *rows("data/definitions.yaml"), *rows("data/relatives.yaml")],
+)
 def test_targets(row):
     parsed = parse(row.given, row.table["catalog"])
 
@@ -52,7 +56,9 @@ def test_targets(row):
     assert parsed.parse.status == "complete"
 
 
-@pytest.mark.parametrize("row", rows("data/hostile.yaml"))
+@pytest.mark.parametrize(
+    "row", [*rows("data/hostile.yaml"), *rows("data/definitions_refused.yaml")]
+)
 def test_refused(row):
     with pytest.raises(ParseError) as refused:
         parse(row.given, row.table["catalog"])
@@ -108,10 +114,53 @@ def test_the_native_block_holds_what_rules_read_and_no_text():
         "reads": {"public.t": ["a", "b"]},
         "writes": {},
         "functions": ["lower"],
+        "usage": {"public.t.a": ["project"], "public.t.b": ["predicate", "project"]},
         "limit": 3,
         "text_sha256": sha256(text.encode()).hexdigest(),
         "complete": True,
     }
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("COPY t TO STDOUT", "copy"),
+        ("COPY (SELECT a FROM t) TO STDOUT", "copy_query"),
+        ("DECLARE c CURSOR FOR SELECT a FROM t", "declare"),
+        ("PREPARE p AS SELECT a FROM t", "prepare"),
+        ("LISTEN c", "listen"),
+    ],
+)
+def test_a_listener_is_refused_what_it_does_not_carry(text, kind):
+    enforced = msgspec.structs.replace(call_of(text), is_enforced=True)
+    carried = msgspec.structs.replace(call_of(text, carries=[kind]), is_enforced=True)
+
+    with pytest.raises(ParseError) as refused:
+        DOMAIN.parse(enforced, catalogue_of(TABLE), Needs())
+
+    assert refused.value.reason == "parse.unsupported"
+    assert DOMAIN.parse(carried, catalogue_of(TABLE), Needs()).native["kind"] == kind
+    assert parse(text, TABLE).native["kind"] == kind
+
+
+@pytest.mark.parametrize("row", rows("data/usage.yaml"))
+def test_usage(row):
+    usage = parse(row.given, row.table["catalog"]).native["usage"]
+
+    assert {column: " ".join(uses) for column, uses in usage.items()} == row.want
+
+
+def test_a_text_of_a_known_shape_is_read_as_itself():
+    first = parse("SELECT a FROM t WHERE b = 'x1' AND a > 1", TABLE)
+    second = parse("select a\nfrom t where b = 'x2' /* c */ and a > 22", TABLE)
+
+    assert second.targets == first.targets
+    assert second.native["text_sha256"] != first.native["text_sha256"]
+    assert parse("SELECT a FROM t LIMIT 4", TABLE).native["limit"] == 4
+    assert parse("SELECT a FROM t LIMIT 5", TABLE).native["limit"] == 5
+    with pytest.raises(ParseError):
+        # The same tokens as the first, and no SQL to PostgreSQL's grammar.
+        parse("SELECT a FROM t WHERE b = 'x' 'y' AND a > 1", TABLE)
 
 
 def test_parameters_are_offered_where_given():
@@ -129,6 +178,7 @@ def test_parameters_are_offered_where_given():
         ({"dialect": None}, "parse.envelope"),
         ({"dialect": "mysql"}, "parse.unsupported"),
         ({"params": "x"}, "parse.envelope"),
+        ({"carries": "copy"}, "parse.envelope"),
         ({"catalog": []}, "parse.envelope"),
         ({"catalog": {"t": ["a"]}}, "parse.envelope"),
         ({"catalog": {"public.t": "a"}}, "parse.envelope"),
@@ -215,6 +265,16 @@ def test_another_catalogue_is_another_analysis():
     assert parse(text, labelled).targets[0].resource.labels == ("pii",)
 
 
+def test_another_order_of_columns_is_another_analysis():
+    text = "INSERT INTO t VALUES (40404)"
+
+    one = parse(text, {"protocol": "sql"}, catalog={"public.t": ["a", "b"]})
+    other = parse(text, {"protocol": "sql"}, catalog={"public.t": ["b", "a"]})
+
+    assert [t.resource.key for t in one.targets[1:]] == ["column:public.t.a"]
+    assert [t.resource.key for t in other.targets[1:]] == ["column:public.t.b"]
+
+
 @pytest.mark.parametrize(
     ("spec", "told"),
     [
@@ -230,6 +290,12 @@ def test_another_catalogue_is_another_analysis():
         ({"functions": {"f": {}}}, "`schema.name`"),
         ({"functions": {"a.f": {"reads": ["x"]}}}, "`schema.table` or"),
         ({"functions": {"a.f": {"reads": ["no.table"]}}}, "is not listed"),
+        ({"schemas": {"hr": {"tables": {"v": {"reads": ["no.table"]}}}}}, "is not listed"),
+        ({"schemas": {"hr": {"tables": {"v": {"inherits": ["no.parent"]}}}}}, "is not listed"),
+        (
+            {"schemas": {"hr": {"tables": {"v": {"columns": {"a": {"shows": ["hr.w.a"]}}}}}}},
+            "is not listed",
+        ),
     ],
 )
 def test_a_catalogue_with_a_mistake_is_refused(spec, told):

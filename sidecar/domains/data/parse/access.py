@@ -1,5 +1,6 @@
 """Notes what a statement does to which tables and columns while it is walked."""
 
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -7,6 +8,7 @@ import msgspec
 from sidecar.domains.data.catalogue import Function, Relations, Table, TableKey
 from sidecar.domains.data.limits import RELATIONS_MAX
 from sidecar.domains.data.parse.text.functions import ALLOWED
+from sidecar.domains.data.parse.text.lookups import FUNCTIONS as LOOKUPS
 from sidecar.terms.errors import ParseError
 from sidecar.terms.reasons import reason
 from sidecar.terms.words import ActionClass
@@ -14,6 +16,7 @@ from sidecar.terms.words import ActionClass
 # The action class of what a verb does to its table.
 CLASSES: Final[dict[str, ActionClass]] = {
     "select": "read", "insert": "write", "update": "write", "delete": "delete",
+    "lookup": "list",
 }  # fmt: skip
 SYSTEM_COLUMNS: Final = frozenset(("ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"))
 
@@ -34,13 +37,18 @@ class Accesses:
 
     def __init__(self, relations: Relations, search_path: tuple[str, ...]) -> None:
         self._relations = relations
-        self._search_path = search_path
+        self.search_path = search_path
         self.tables: dict[tuple[TableKey, str], TableAccess] = {}
         self.touched: dict[TableKey, None] = {}
         # Those that stand in the text by name; a declared function touches others.
         self.named: dict[TableKey, None] = {}
         self.verbs: dict[str, None] = {}
         self.functions: dict[str, None] = {}
+        # What columns are read for at this point of the walk, and what they have been used for.
+        self.use = "project"
+        self.usage: dict[tuple[TableKey, str], dict[str, None]] = {}
+        # Columns in the order of their reading, so that an expression knows what it came from.
+        self.log: list[tuple[TableKey, str]] = []
         # A call stands in FROM: how many columns it has, and their names, depends on its types.
         self.has_calls = False
         self._relation_count = 0
@@ -62,7 +70,7 @@ class Accesses:
         table = self._relations.tables.get(TableKey(schema, name)) if schema is not None else None
         if schema is None:
             # `pg_catalog` is searched before everything else, and holds every `pg_` relation.
-            path = ("pg_catalog",) if name.startswith("pg_") else self._search_path
+            path = ("pg_catalog",) if name.startswith("pg_") else self.search_path
             keys = (TableKey(step, name) for step in path)
             table = next(
                 (found for key in keys if (found := self._relations.tables.get(key))), None
@@ -79,21 +87,49 @@ class Accesses:
         self.touched.setdefault(key)
         return self.tables.setdefault((key, verb), TableAccess(key, verb, {}))
 
+    def table(self, key: TableKey) -> Table:
+        """Return a listed table."""
+        return self._relations.tables[key]
+
+    def beneath(self, table: Table, children: Sequence[Table], verb: str) -> None:
+        """Note what is touched with a table: its children, and what a view is made of."""
+        for child in children:
+            self.touch(child.key, verb)
+        for key, column in table.reads:
+            self.column(key, column)
+        for shown in table.shows.values():
+            for key, _ in shown:
+                self.touch(key, verb)
+
     def column(self, key: TableKey, column: str, verb: str = "select") -> None:
         """Note a column read or written by name."""
         access = self.touch(key, verb)
         access.columns.setdefault(column)
         access.is_named = True
+        self.used(key, column, verb)
+
+    def used(self, key: TableKey, column: str, verb: str = "select") -> None:
+        """Note what a column is used for where it was read before, in a query inside, or here."""
+        use = self.use if verb == "select" else "write"
+        self.usage.setdefault((key, column), {}).setdefault(use)
+        self.log.append((key, column))
 
     def star(self, key: TableKey, columns: tuple[str, ...], verb: str = "select") -> None:
         """Note columns read or written without being named."""
         self.touch(key, verb).columns.update(dict.fromkeys(columns))
+        for column in columns:
+            self.used(key, column, verb)
+
+    def look_up(self, table: str) -> None:
+        """Note that a system catalogue answers; it need not be listed."""
+        self.tables.setdefault(
+            (key := TableKey("pg_catalog", table), "lookup"), TableAccess(key, "lookup", {})
+        )
 
     def whole_row(self, key: TableKey) -> None:
         """Note a table's row as a value: every column that it has."""
-        access = self.touch(key)
-        access.columns.update(dict.fromkeys(self._relations.tables[key].columns))
-        access.is_whole_row = True
+        self.star(key, tuple(self._relations.tables[key].columns))
+        self.touch(key).is_whole_row = True
 
     def call(self, schema: str | None, name: str) -> None:
         """Note a call; what a declared function reads and writes is noted as done here.
@@ -102,7 +138,7 @@ class Accesses:
             ParseError: `parse.unknown_function`.
         """
         is_built_in = schema in (None, "pg_catalog") and name in ALLOWED
-        path = self._search_path if schema is None else (schema,)
+        path = self.search_path if schema is None else (schema,)
         declared = [f for s in path if (f := self._relations.functions.get((s, name)))]
         if not declared and not is_built_in:
             raise ParseError(
@@ -110,6 +146,8 @@ class Accesses:
             )
         if is_built_in:
             self.functions.setdefault(name)
+            if name in LOOKUPS:
+                self.look_up(LOOKUPS[name])
         # Which overload is meant depends on types: all that the search path reaches count.
         for function in declared:
             self.functions.setdefault(function.name)

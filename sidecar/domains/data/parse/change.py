@@ -10,7 +10,7 @@ from sqlglot import exp
 
 from sidecar.domains.data.parse.access import Accesses
 from sidecar.domains.data.parse.nodes import check, name_of, unread
-from sidecar.domains.data.parse.query import Queries, alias_of, bare_name, plain
+from sidecar.domains.data.parse.query import Queries, alias_of, bare_name, first_name, plain
 from sidecar.domains.data.parse.scope import Column, Item, Relation, Scope, read_star
 from sidecar.domains.data.parse.sources import Sources
 from sidecar.terms.errors import ParseError
@@ -86,11 +86,12 @@ class Changes:
     def _write_first(self, relation: Relation, width: int, *, is_default: bool) -> None:
         """Note an INSERT without a column list: it fills the first columns."""
         assert relation.table is not None
-        names = tuple(column.name for column in relation.columns)
         if not is_default:
             # A call in FROM may have more columns than are known.
             is_known = width and not self._accesses.has_calls
-            self._accesses.star(relation.table, names[:width] if is_known else names, "insert")
+            for column in relation.columns[:width] if is_known else relation.columns:
+                for key, name in column.bases:
+                    self._accesses.star(key, (name,), "insert")
 
     def _write(self, relation: Relation, names: Sequence[str], verb: str) -> None:
         assert relation.table is not None
@@ -99,7 +100,8 @@ class Changes:
                 raise ParseError(
                     reason("parse.unknown_column"), "a column to write that is not listed"
                 )
-            self._accesses.column(relation.table, name, verb)
+            for key, base in (base for column in relation.named(name) for base in column.bases):
+                self._accesses.column(key, base, verb)
 
     def _conflict(self, node: exp.OnConflict, relation: Relation, scope: Scope) -> None:
         check(node, _CONFLICT)
@@ -107,13 +109,13 @@ class Changes:
         level = scope.below((relation,))
         for key in node.args.get("conflict_keys") or ():
             check(key, frozenset(("this", "desc", "nulls_first")))
-            self._queries.reader.read(key.this, level)
+            self._queries.reader.read_for("predicate", key.this, level)
         if node.args.get("constraint") is not None:
             # The constraint's columns are not known: it may be any of them.
             name_of(node.args["constraint"])
             read_star(relation.columns, self._accesses)
         if node.args.get("index_predicate") is not None:
-            self._queries.reader.read(node.args["index_predicate"], level)
+            self._queries.reader.read_for("predicate", node.args["index_predicate"], level)
         if action == "DO NOTHING":
             return
         if action != "DO UPDATE":
@@ -137,7 +139,8 @@ class Changes:
             if isinstance(to, exp.Paren):
                 to = exp.Tuple(expressions=[to.this])
             columns = to.expressions if isinstance(to, exp.Tuple) else [to]
-            names = [bare_name(column) for column in columns]
+            # `SET a.b = …` writes the field b of the column a: no table may stand there.
+            names = [first_name(column) for column in columns]
             self._write(relation, [name for name in names if name is not None], "update")
             if None in names:
                 raise unread()
@@ -156,7 +159,7 @@ class Changes:
     def _delete(self, node: exp.Delete, scope: Scope) -> tuple[Column, ...]:
         check(node, _DELETE)
         relation = self._target(node.this, "delete")
-        everything = _with(relation, self._sources.items(node.args.get("using") or (), (), scope))
+        everything = _with(relation, self._sources.using(node.args.get("using") or (), scope))
         level = scope.below(everything.relations)
         self._where(node, level)
         return self._returning(node, level, everything)
@@ -166,7 +169,7 @@ class Changes:
         relation = self._target(node.this, "merge")
         everything = _with(relation, self._sources.items([node.args["using"]], (), scope))
         level = scope.below(everything.relations)
-        self._queries.reader.read(node.args["on"], level)
+        self._queries.reader.read_for("join", node.args["on"], level)
         check(node.args["whens"], frozenset(("expressions",)))
         for when in node.args["whens"].expressions:
             self._when(when, relation, level)
@@ -176,7 +179,7 @@ class Changes:
         check(node, _WHEN)
         assert relation.table is not None
         if node.args.get("condition") is not None:
-            self._queries.reader.read(node.args["condition"], level)
+            self._queries.reader.read_for("predicate", node.args["condition"], level)
         then = node.args.get("then")
         if isinstance(then, exp.Update):
             check(then, frozenset(("expressions",)))
@@ -192,7 +195,14 @@ class Changes:
     def _when_insert(self, node: exp.Insert, relation: Relation, level: Scope) -> None:
         check(node, frozenset(("this", "expression")))
         self._note(relation, "insert")
-        if not isinstance(node.this, exp.Tuple) or not isinstance(node.expression, exp.Tuple):
+        if not isinstance(node.expression, exp.Tuple):
+            raise unread()
+        if node.this is None:
+            self._write_first(relation, len(node.expression.expressions), is_default=False)
+            for value in node.expression.expressions:
+                self._queries.reader.read(value, level)
+            return
+        if not isinstance(node.this, exp.Tuple):
             raise unread()
         names = [bare_name(column) for column in node.this.expressions]
         self._write(relation, [name for name in names if name is not None], "insert")
@@ -210,14 +220,17 @@ class Changes:
         where = node.args.get("where")
         if where is not None:
             check(where, frozenset(("this",)))
-            self._queries.reader.read(where.this, level)
+            self._queries.reader.read_for("predicate", where.this, level)
 
     def _returning(self, node: exp.Expression, level: Scope, item: Item) -> tuple[Column, ...]:
         returning = node.args.get("returning")
         if returning is None:
             return ()
         check(returning, frozenset(("expressions",)))
-        return plain(self._queries.outputs(returning.expressions, item, level))
+        before, self._accesses.use = self._accesses.use, "returning"
+        columns = plain(self._queries.outputs(returning.expressions, item, level))
+        self._accesses.use = before
+        return columns
 
 
 def _with(relation: Relation, others: Item) -> Item:

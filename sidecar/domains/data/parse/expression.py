@@ -58,6 +58,13 @@ class Reader:
         self._read_all(node, scope)
         return None
 
+    def read_for(self, use: str, node: object, scope: Scope) -> Row:
+        """Note what an expression reads, and that it is for `use`."""
+        before, self.accesses.use = self.accesses.use, use
+        row = self.read(node, scope)
+        self.accesses.use = before
+        return row
+
     def _read_all(self, first: object, scope: Scope) -> None:
         pending = [first]
         while pending:
@@ -167,7 +174,7 @@ class Reader:
                 if isinstance(part, exp.WindowSpec):
                     self._frame(part, scope)
                 elif part is not None:
-                    self.read(part, scope)
+                    self.read_for("order" if clause == "order" else "group", part, scope)
 
     def _frame(self, node: exp.WindowSpec, scope: Scope) -> None:
         for part in parts(node, _FRAME):

@@ -9,6 +9,7 @@ from typing import Final
 
 from sqlglot import exp
 
+from sidecar.domains.data.catalogue import TableKey
 from sidecar.domains.data.limits import COLUMNS_MAX
 from sidecar.domains.data.parse.access import Accesses
 from sidecar.domains.data.parse.expression import Reader
@@ -23,6 +24,7 @@ from sidecar.domains.data.parse.scope import (
 )  # fmt: skip
 from sidecar.domains.data.parse.text.canonical import MARK
 from sidecar.domains.data.parse.text.functions import OTHERWISE_NAMED
+from sidecar.domains.data.parse.text.shapes import EXTRA
 from sidecar.terms.errors import ParseError
 from sidecar.terms.reasons import reason
 
@@ -84,7 +86,10 @@ class Queries:
             _refuse_unbound(clause.expressions)
         for cte in clause.expressions:
             check(cte, frozenset(("this", "alias", "materialized")))
-            name, names = alias_of(cte)
+            name, listed = alias_of(cte)
+            names = [column for column in listed if not column.startswith(EXTRA)]
+            # What SEARCH and CYCLE set is seen outside of the query alone.
+            extra = [Column(c[len(EXTRA) :]) for c in listed if c.startswith(EXTRA)]
             body = _bare_body(cte.this)
             if clause.args.get("recursive") and isinstance(body, exp.SetOperation):
                 columns = self._set_operation(body, scope, (name, names))
@@ -92,7 +97,7 @@ class Queries:
                 columns = self.change(body, scope)
             else:
                 columns = self.query(body, scope)
-            scope = scope.with_ctes({name: renamed(plain(columns), names)})
+            scope = scope.with_ctes({name: (*renamed(plain(columns), names), *extra)})
         return scope
 
     def _set_operation(
@@ -109,9 +114,12 @@ class Queries:
         others = self.query(node.expression, inner)
         if len(others) == len(columns):
             columns = tuple(
-                Column(own.name, (), _joined(own.row, other.row), own.is_sure)
-                for own, other in zip(columns, others, strict=True)
-            )
+                Column(
+                    own.name, (), _joined(own.row, other.row), own.is_sure,
+                    own.origins + other.origins,
+                )
+                for own, other in zip(columns, plain(others), strict=True)
+            )  # fmt: skip
         self._tail(node, scope.below(()), columns)
         return columns
 
@@ -153,7 +161,7 @@ class Queries:
         for clause in ("where", "having"):
             if node.args.get(clause) is not None:
                 check(node.args[clause], frozenset(("this",)))
-                self.reader.read(node.args[clause].this, level)
+                self.reader.read_for("predicate", node.args[clause].this, level)
         for window in node.args.get("windows") or ():
             self.reader.window(window, level)
         self._group(node.args.get("group"), item, columns, level)
@@ -174,6 +182,7 @@ class Queries:
 
     def _output(self, node: exp.Expression, item: Item, level: Scope) -> tuple[Column, ...]:
         """Note what one item of the select list reads; return the columns it gives."""
+        mark = len(self.accesses.log)
         if isinstance(node, exp.Star):
             check(node, frozenset())
             read_star(item.columns, self.accesses)
@@ -186,11 +195,21 @@ class Queries:
             # Neither order nor number of its columns is known: a name may stand there twice.
             self.accesses.has_calls = True
             row = self.reader.read(node, level) or frozenset()
-            return tuple(Column(name, is_sure=False) for name in sorted(row))
+            return tuple(
+                Column(name, (), None, False, self._origins(mark))  # noqa: FBT003
+                for name in sorted(row)
+            )
         if isinstance(node, exp.Alias):
             check(node, frozenset(("this", "alias")))
-            return (Column(name_of(node.args["alias"]), (), self.reader.read(node.this, level)),)
-        return (Column(_implied(node), (), self.reader.read(node, level)),)
+            name, node = name_of(node.args["alias"]), node.this
+        else:
+            name = _implied(node)
+        value = self.reader.read(node, level)
+        return (Column(name, (), value, origins=self._origins(mark)),)
+
+    def _origins(self, mark: int) -> tuple[tuple[TableKey, str], ...]:
+        """Return the columns read since the log was `mark` long."""
+        return tuple(dict.fromkeys(self.accesses.log[mark:]))
 
     def _group(
         self, node: exp.Group | None, item: Item, columns: Sequence[Column], level: Scope
@@ -212,7 +231,9 @@ class Queries:
                 or name not in outputs
                 or any(relation.named(name) for relation in item.relations)
             ):
-                self.reader.read(part, level)
+                self._key("group", part, columns, level)
+            else:
+                self._use("group", [c for c in columns if c.name == name])
 
     def _distinct(self, node: exp.Distinct | None, columns: Sequence[Column], level: Scope) -> None:
         if node is None or node.args.get("on") is None:
@@ -220,7 +241,7 @@ class Queries:
         check(node, frozenset(("on",)))
         on = node.args["on"]
         for part in on.expressions if isinstance(on, exp.Tuple) else [on]:
-            self._sort_key(part, columns, level)
+            self._sort_key("group", part, columns, level)
 
     def _tail(self, node: exp.Expression, level: Scope, columns: Sequence[Column]) -> None:
         """Read ORDER BY, LIMIT and OFFSET."""
@@ -229,7 +250,7 @@ class Queries:
             check(order, _EXPRESSIONS)
             for part in order.expressions:
                 check(part, frozenset(("this", "desc", "nulls_first")))
-                self._sort_key(part.this, columns, level)
+                self._sort_key("order", part.this, columns, level)
         for clause in ("limit", "offset"):
             limit = node.args.get(clause)
             if isinstance(limit, exp.Fetch):
@@ -240,7 +261,9 @@ class Queries:
             if count is not None:
                 self.reader.read(count, level)
 
-    def _sort_key(self, node: exp.Expression, columns: Sequence[Column], level: Scope) -> None:
+    def _sort_key(
+        self, use: str, node: exp.Expression, columns: Sequence[Column], level: Scope
+    ) -> None:
         """Read a key of ORDER BY or DISTINCT ON: a bare name is an output column first.
 
         Inside an expression it never is: there PostgreSQL takes the input column.
@@ -249,8 +272,25 @@ class Queries:
             check(node, frozenset(("this",)))
             node = node.this
         name = bare_name(node)
-        if name is None or not any(column.name == name and column.is_sure for column in columns):
-            self.reader.read(node, level)
+        outputs = [column for column in columns if column.name == name and column.is_sure]
+        if name is None or not outputs:
+            self._key(use, node, columns, level)
+        else:
+            self._use(use, outputs)
+
+    def _key(self, use: str, node: exp.Expression, columns: Sequence[Column], level: Scope) -> None:
+        """Read a key that is no output's name; a number is the place of an output."""
+        if isinstance(node, exp.Literal) and not node.is_string and str(node.this).isdigit():
+            self._use(use, columns[int(node.this) - 1 : int(node.this)])
+        self.reader.read_for(use, node, level)
+
+    def _use(self, use: str, columns: Sequence[Column]) -> None:
+        """Note what outputs are used for beyond being one."""
+        before, self.accesses.use = self.accesses.use, use
+        for column in columns:
+            for key, name in (*column.bases, *column.origins):
+                self.accesses.used(key, name)
+        self.accesses.use = before
 
     def _lock(self, lock: exp.Lock, item: Item) -> None:
         """Note FOR UPDATE and its kin as writes: they need that privilege and block writers."""
@@ -263,7 +303,9 @@ class Queries:
         else:
             keys = list(self.accesses.touched)
         for key in keys:
+            table = self.accesses.table(key)
             self.accesses.touch(key, "update")
+            self.accesses.beneath(table, [self.accesses.table(c) for c in table.children], "update")
 
 
 def alias_of(node: exp.Expression) -> tuple[str, list[str]]:
@@ -318,9 +360,19 @@ def bare_name(node: object) -> str | None:
     return name_of(node.this) if node.this.args.get("quoted") else None
 
 
+def first_name(node: object) -> str | None:
+    """Return the column of `column` or `column.field`, None for anything else."""
+    if not isinstance(node, exp.Column) or isinstance(node.this, exp.Star):
+        return None
+    return name_of(node.parts[0])
+
+
 def plain(columns: Sequence[Column]) -> tuple[Column, ...]:
     """Return columns as they are outside of their query: what they read has been noted inside."""
-    return tuple(Column(column.name, (), column.row, column.is_sure) for column in columns)
+    return tuple(
+        Column(c.name, (), c.row, c.is_sure, c.bases + c.origins if c.bases else c.origins)
+        for c in columns
+    )
 
 
 def _joined(one: Row, other: Row) -> Row:

@@ -27,6 +27,8 @@ class Column(msgspec.Struct, frozen=True):
     row: Row = None
     # Not so for a call's columns in FROM, whose names depend on its types.
     is_sure: bool = True
+    # What its value came from: read inside of its query, used where it is read.
+    origins: tuple[tuple[TableKey, str], ...] = ()
 
 
 class Relation(msgspec.Struct, frozen=True):
@@ -94,10 +96,24 @@ class Scope(msgspec.Struct, frozen=True):
             level = level.parent
 
 
-def table_relation(table: Table, alias: str | None) -> Relation:
-    """Return a table of the catalogue as a FROM item's relation."""
-    columns = tuple(Column(name, ((table.key, name),)) for name in table.columns)
+def table_relation(table: Table, alias: str | None, children: Sequence[Table] = ()) -> Relation:
+    """Return a table of the catalogue as a FROM item's relation.
+
+    Args:
+        table: A view's columns read what they show as well.
+        alias: None where it goes by its own name.
+        children: Tables whose rows are its rows too.
+    """
+    if table.shows or children:
+        columns = tuple(Column(name, _bases(table, name, children)) for name in table.columns)
+    else:
+        columns = tuple(Column(name, ((table.key, name),)) for name in table.columns)
     return Relation(alias or table.key.table, columns, table.key, is_aliased=alias is not None)
+
+
+def _bases(table: Table, name: str, children: Sequence[Table]) -> tuple[tuple[TableKey, str], ...]:
+    inherited = [(child.key, name) for child in children if name in child.columns]
+    return ((table.key, name), *table.shows.get(name, ()), *inherited)
 
 
 def renamed(columns: Sequence[Column], names: Sequence[str]) -> tuple[Column, ...]:
@@ -115,6 +131,8 @@ def read_columns(columns: Sequence[Column], accesses: Accesses) -> None:
     for column in columns:
         for key, name in column.bases:
             accesses.column(key, name)
+        for key, name in column.origins:
+            accesses.used(key, name)
 
 
 def read_star(columns: Sequence[Column], accesses: Accesses) -> None:
@@ -122,6 +140,8 @@ def read_star(columns: Sequence[Column], accesses: Accesses) -> None:
     for column in columns:
         for key, name in column.bases:
             accesses.star(key, (name,))
+        for key, name in column.origins:
+            accesses.used(key, name)
 
 
 def read_row(relation: Relation, accesses: Accesses) -> Row:

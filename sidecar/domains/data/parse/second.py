@@ -10,6 +10,7 @@ Texts come here after our scanner, so they are bounded in bytes, in brackets and
 """
 
 import ctypes
+from collections.abc import Collection
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Final, NamedTuple
 import orjson
 
 from sidecar.domains.data.parse.statement import Statement
+from sidecar.domains.data.parse.text.lookups import SEQUENCES
 from sidecar.terms.call import Json
 from sidecar.terms.errors import ParseError
 from sidecar.terms.reasons import reason
@@ -45,7 +47,7 @@ _NODES: Final = """
 array coalesce current_catalog current_date current_role current_schema current_time
 current_timestamp current_user extract greatest grouping least localtime localtimestamp
 nullif overlay position row session_user substring timezone trim user xmlattributes xmlconcat
-xmlelement xmlexists xmlforest normalize
+xmlelement xmlexists xmlforest normalize merge_action
 """
 _NOT_CALLS: Final = frozenset(_NODES.split())
 
@@ -74,6 +76,25 @@ class Seen(NamedTuple):
     ctes: set[str]
     calls: set[tuple[str | None, str]]
     constructs: set[str]
+    # Of calls that move or read a sequence: the function, and its literal first argument.
+    sequences: list[tuple[str, str | None]]
+    # Every name that stands in it, of whatever kind.
+    names: set[str]
+    # Operators, and types cast to; those of `pg_catalog` without it, others with their schema.
+    operators: set[str]
+    types: set[str]
+    # The kinds of the nodes in it, and the tree itself.
+    nodes: set[str]
+    tree: dict[str, Json]
+
+    @property
+    def has_query(self) -> bool:
+        """Return whether a query stands anywhere in it."""
+        return "SelectStmt" in self.nodes
+
+    def inside(self, node: Json) -> "Seen":
+        """Return what stands in a part of the tree, which is a statement of its own."""
+        return _collected({"stmts": [{"stmt": node}]})
 
 
 def check_session(text: str, verb: str) -> None:
@@ -88,19 +109,39 @@ def check_session(text: str, verb: str) -> None:
         raise _disagreement("statements")
 
 
-def check_statement(text: str, statement: Statement) -> None:
+def check_statement(text: str, statement: Statement) -> Seen:
     """Check that PostgreSQL's grammar finds the same statement, relations and functions.
 
     Raises:
         ParseError: `parse.disagreement`, with what they disagree on, and nothing of the text.
     """
     seen = look(text)
+    agree(seen, statement)
+    return seen
+
+
+def agree(seen: Seen, statement: Statement) -> None:
+    """Check a reading of ours against what PostgreSQL's grammar has seen of the same text.
+
+    Raises:
+        ParseError: `parse.disagreement`.
+    """
     if seen.kinds != [_KINDS[statement.kind]]:
         raise _disagreement("statements")
     if not _same_relations(seen, statement):
         raise _disagreement("relations")
     if not _same_functions(seen, statement):
         raise _disagreement("functions")
+
+
+def check_names(seen: Seen, names: Collection[str]) -> None:
+    """Check that the names that we decoded stand in the text for PostgreSQL's grammar as well.
+
+    Raises:
+        ParseError: `parse.disagreement`.
+    """
+    if not seen.names.issuperset(names):
+        raise _disagreement("names")
 
 
 def _same_relations(seen: Seen, statement: Statement) -> bool:
@@ -154,7 +195,7 @@ def look(text: str) -> Seen:
 def _collected(tree: dict[str, Json]) -> Seen:
     statements = tree.get("stmts", ())
     kinds = [next(iter(one["stmt"])) for one in statements]
-    seen = Seen(kinds, set(), set(), set(), set())
+    seen = Seen(kinds, set(), set(), set(), set(), [], set(), set(), set(), set(), tree)
     waiting: list[Json] = list(statements)
     while waiting:
         node = waiting.pop()
@@ -168,6 +209,12 @@ def _collected(tree: dict[str, Json]) -> Seen:
 
 
 def _note(node: dict[str, Json], seen: Seen) -> None:
+    seen.nodes.update(node)
+    seen.names.update(value for value in node.values() if isinstance(value, str))
+    if "A_Expr" in node:
+        seen.operators.add(_joined(node["A_Expr"].get("name")))
+    if "TypeCast" in node:
+        seen.types.add(_joined(node["TypeCast"]["typeName"]["names"]))
     if "relname" in node:
         # A database before it is the one connected to, or PostgreSQL refuses the statement.
         seen.relations.add((node.get("schemaname"), node["relname"]))
@@ -179,6 +226,27 @@ def _note(node: dict[str, Json], seen: Seen) -> None:
             seen.constructs.add(names[-1])
         else:
             seen.calls.add((".".join(names[:-1]) or None, names[-1]))
+            if names[-1] in SEQUENCES:
+                seen.sequences.append((names[-1], _literal(node.get("args"))))
+
+
+def _joined(names: Json) -> str:
+    """Return a name with its schema before it, but for `pg_catalog`."""
+    parts = [str(name["String"]["sval"]) for name in names] if isinstance(names, list) else []
+    return ".".join(parts[1:] if parts[:1] == ["pg_catalog"] else parts)
+
+
+def _literal(arguments: Json) -> str | None:
+    """Return a call's first argument where it is a string, cast to `regclass` or not at all."""
+    node = arguments[0] if isinstance(arguments, list) and arguments else None
+    if isinstance(node, dict) and "TypeCast" in node:
+        node = node["TypeCast"]
+        kind = node["typeName"]["names"][-1]["String"]["sval"]
+        node = node["arg"] if kind == "regclass" else None
+    if not isinstance(node, dict) or "A_Const" not in node:
+        return None
+    value = node["A_Const"].get("sval")
+    return value["sval"] if value is not None and "sval" in value else None
 
 
 @cache

@@ -24,6 +24,7 @@ from sidecar.domains.data.parse.scope import (
     table_relation,
 )  # fmt: skip
 from sidecar.domains.data.parse.text.functions import COLUMNS, OTHERWISE_NAMED, VARIED
+from sidecar.domains.data.parse.text.shapes import EXTRA
 from sidecar.terms.errors import ParseError
 from sidecar.terms.reasons import reason
 
@@ -70,6 +71,14 @@ class Sources:
                 done[-1] = self._join(done[-1], join, done[:-1], outer)
         return _beside(done)
 
+    def using(self, nodes: Sequence[exp.Expression], outer: Scope) -> Item:
+        """Read the USING of a DELETE: its first item holds those behind commas as joins."""
+        if len(nodes) != 1:
+            return self.items(nodes, (), outer)
+        joins = nodes[0].args.get("joins") or []
+        nodes[0].set("joins", None)
+        return self.items(nodes, joins, outer)
+
     def _join(self, left: Item, join: exp.Join, done: Sequence[Item], outer: Scope) -> Item:
         words = [str(join.args.get(word) or "").upper() for word in ("side", "kind", "method")]
         if words[0] not in _SIDES or words[1] not in _KINDS or words[2] not in _METHODS:
@@ -77,13 +86,18 @@ class Sources:
         right = self._item(join.this, [*done, left], outer)
         both = (*left.relations, *right.relations)
         if join.args.get("on") is not None:
-            self._queries.reader.read(join.args["on"], outer.below(both))
-        names = [name_of(name) for name in join.args.get("using") or ()]
+            self._queries.reader.read_for("join", join.args["on"], outer.below(both))
+        listed = [name_of(name) for name in join.args.get("using") or ()]
+        names = [name for name in listed if not name.startswith(EXTRA)]
         if words[2] == "NATURAL":
             self._check_natural((*left.columns, *right.columns))
             mine = {column.name for column in right.columns}
             names = [c.name for c in left.columns if c.name and c.name in mine]
-        return Item(both, self._merged(left, right, names))
+        columns = self._merged(left, right, names)
+        aliases = [name[len(EXTRA) :] for name in listed if name.startswith(EXTRA)]
+        # The alias of USING has the merged columns alone, and hides nothing.
+        merged = tuple(Relation(alias, columns[: len(set(names))]) for alias in aliases)
+        return Item((*both, *merged), columns)
 
     def _check_natural(self, columns: Sequence[Column]) -> None:
         """Refuse NATURAL where a column's name is not known for sure: it may be one that joins."""
@@ -102,9 +116,12 @@ class Sources:
                 raise ParseError(
                     reason("parse.unknown_column"), "a column of USING that is not there"
                 )
+            before, self._accesses.use = self._accesses.use, "join"
             read_columns([*mine, *other], self._accesses)
+            self._accesses.use = before
             bases = tuple(base for c in (*mine, *other) for base in c.bases)
-            merged.append(Column(name, bases, is_sure=mine[0].is_sure))
+            origins = tuple(origin for c in (*mine, *other) for origin in c.origins)
+            merged.append(Column(name, bases, None, mine[0].is_sure, origins))
         rest = [c for c in (*left.columns, *right.columns) if c.name not in names]
         return (*merged, *rest)
 
@@ -156,7 +173,11 @@ class Sources:
         if node.args.get("catalog") is not None:
             name_of(node.args["catalog"])
         self._accesses.touch(table.key, verb)
-        relation = table_relation(table, name or None)
+        children = []
+        if not node.args.get("only") and verb != "insert":
+            children = [self._accesses.table(key) for key in table.children]
+        self._accesses.beneath(table, children, verb)
+        relation = table_relation(table, name or None, children)
         return Relation(
             relation.name, renamed(relation.columns, names), table.key, relation.is_aliased
         )
@@ -199,6 +220,7 @@ class Sources:
 
     def _calls(self, node: exp.Expression, name: str, names: Sequence[str], lateral: Scope) -> Item:
         """Read `f(…)` or `ROWS FROM (f(…), …)`: the columns are one a call unless known better."""
+        name = "" if name == EXTRA else name
         nodes = node.args.get("rows_from") or [node if isinstance(node, exp.Table) else node.this]
         columns: list[Column] = []
         called = ""

@@ -58,6 +58,7 @@ class Statement(msgspec.Struct, frozen=True):
     named: tuple[TableKey, ...]
     functions: tuple[str, ...]
     limit: int | None
+    usage: dict[tuple[TableKey, str], tuple[str, ...]] = {}
 
 
 def read_statement(
@@ -75,14 +76,15 @@ def read_statement(
             raise ParseError(reason("parse.unsupported"), f"`{first.text}` is not read")
         raise ParseError(reason("parse.syntax"), "no statement begins like this")
     try:
-        return _read(_parsed(canonical(tokens)), relations, search_path)
+        text, lookups = canonical(tokens)
+        return _read(_parsed(text), lookups, relations, search_path)
     except RecursionError:
         raise ParseError(reason("parse.too_large"), "nested too deeply") from None
 
 
 def check_grammar(tokens: list[Token]) -> None:
     """Raise ParseError where the grammar cannot read `tokens`; names are not looked up."""
-    _parsed(canonical(tokens))
+    _parsed(canonical(tokens)[0])
 
 
 def _parsed(text: str) -> exp.Expression:
@@ -96,7 +98,12 @@ def _parsed(text: str) -> exp.Expression:
     return found[0]
 
 
-def _read(node: exp.Expression, relations: Relations, search_path: tuple[str, ...]) -> Statement:
+def _read(
+    node: exp.Expression,
+    lookups: frozenset[str],
+    relations: Relations,
+    search_path: tuple[str, ...],
+) -> Statement:
     accesses = Accesses(relations, search_path)
     queries = Queries(accesses)
     sources = Sources(accesses, queries)
@@ -109,6 +116,8 @@ def _read(node: exp.Expression, relations: Relations, search_path: tuple[str, ..
         queries.query(node, Scope())
     else:
         queries.change(node, Scope())
+    for table in sorted(lookups):
+        accesses.look_up(table)
     return Statement(
         kind=kind,
         verbs=tuple(accesses.verbs),
@@ -117,6 +126,7 @@ def _read(node: exp.Expression, relations: Relations, search_path: tuple[str, ..
         named=tuple(accesses.named),
         functions=tuple(sorted(accesses.functions)),
         limit=_limit(node),
+        usage={column: tuple(sorted(uses)) for column, uses in accesses.usage.items()},
     )
 
 

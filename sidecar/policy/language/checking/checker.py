@@ -166,23 +166,25 @@ class _Checker:
         if path is not None and not self._is_local(path.root):
             return self._resolved(path, _chain(tree))
         operand, over = self.visit(tree.operand)
-        found = self._field(over, tree.field, tree)
+        found = self._field(over, tree.field, tree, is_asked=tree.test or tree.optional)
         resolved = Select(tree.start, tree.end, operand, tree.field, tree.optional, tree.test)
         if tree.test:
             return resolved, BOOL
         return resolved, _optional(found) if tree.optional else found
 
-    def _field(self, over: AnyType, field: str, node: Tree) -> AnyType:
-        """Return the type of a field of something of type `over`."""
+    def _field(self, over: AnyType, field: str, node: Tree, *, is_asked: bool = False) -> AnyType:
+        """Return the type of a field of something of type `over`; `is_asked` for, not just read."""
         if isinstance(over, Record):
             known = over.fields.get(field)
-            if known is None and not over.is_open:
+            may_lack = over.is_open or (is_asked and over.may_ask)
+            if known is None and not may_lack:
                 return self._wrong(wording.unknown_field(field, over), _last_word(node))
             return known or DYN
         if over == DYN:
             return DYN
         if over.name == "optional":
-            return _optional(self._field(over.args[0], field, node))
+            # A field of what may be absent may be absent, but must be one that there may be.
+            return _optional(self._field(over.args[0], field, node, is_asked=is_asked))
         if over.name != "map":
             return self._wrong(f"a field of {wording.a(over)}, which has none", node)
         if not fits(STRING, over.args[0], {}):
@@ -233,7 +235,7 @@ class _Checker:
         resolved = Call(tree.start, tree.end, full, args)
         record, key = types[0] if types else DYN, tree.args[-1] if tree.args else None
         if full in _INDEX and isinstance(record, Record) and _is_string(key):
-            found = self._field(record, str(key.value), tree)
+            found = self._field(record, str(key.value), tree, is_asked=full == "_[?_]")
             return resolved, found if full == "_[_]" else _optional(found)
         return resolved, self._overload(tree, full, types, is_member=False)
 

@@ -1,7 +1,8 @@
 """What an expression may cost, told before it runs: steps of its macros as a polynomial in n.
 
 How long a literal list is, or one of the bundle's parameters, is known; of everything else the
-length is n, one for all. Where macros stand in each other their lengths multiply; calls inside of
+length is n, one for all. Where macros stand in each other their lengths multiply, each with the
+weight of its body (`running/weights.py`); calls inside of
 them that go through a list pay as `running/cost.py` says, if n is not small. Texts are not counted,
 for they have no n, and what `==` compares is taken for a value without parts.
 
@@ -9,14 +10,16 @@ for they have no n, and what `==` compares is taken for a value without parts.
 an expression whose `low` is beyond the budget has no value, whatever is asked.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from fractions import Fraction
 from typing import Final, TypeAlias
 
 import msgspec
 
 from sidecar.policy.language.running import cost
+from sidecar.policy.language.running.constants import constants
 from sidecar.policy.language.running.state import STEPS_MAX
+from sidecar.policy.language.running.weights import weight
 from sidecar.policy.language.tree import (
     Bind,
     Call,
@@ -75,7 +78,7 @@ def estimate(tree: Tree, lengths: Lengths = lambda _: None) -> Estimate:
         tree: As the checker returns it.
         lengths: How long what stands at a path is, as far as it is known.
     """
-    reader = _Reader(lengths)
+    reader = _Reader(lengths, constants(tree))
     low, high = reader.visit(tree, inside=False)
     certain = max(low, reader.lowest) > STEPS_MAX
     return Estimate(_text(high), int(_at(high, ASSUMED)), _exceeds_from(high), certain)
@@ -83,7 +86,7 @@ def estimate(tree: Tree, lengths: Lengths = lambda _: None) -> Estimate:
 
 def length_of(tree: Tree, lengths: Lengths) -> int | None:
     """Return how many elements the value of `tree` has, where that is known."""
-    low, high = _Reader(lengths).length(tree)
+    low, high = _Reader(lengths, ()).length(tree)
     return int(low) if high == (low,) else None
 
 
@@ -91,8 +94,9 @@ _Bounds: TypeAlias = tuple[Fraction, Polynomial]
 
 
 class _Reader:
-    def __init__(self, lengths: Lengths) -> None:
+    def __init__(self, lengths: Lengths, known: Collection[int]) -> None:
         self._lengths = lengths
+        self._known = known
         # What names of `cel.bind` are as long as; those of macros are elements, unknown.
         self._bound: dict[str, _Bounds] = {}
         # The largest lower bound of any part: some parts are not always reached.
@@ -122,9 +126,10 @@ class _Reader:
         least, each = self.visit(first, inside=True)
         if tree.condition is not None:
             each = _sum(each, self.visit(tree.body, inside=True)[1])
-        each = _sum(each, (Fraction(1),))
+        heavy = Fraction(weight(tree, self._known))
+        each = _sum(each, (heavy,))
         is_every = tree.kind in _ALL_ASKED and tree.condition is None
-        low += shortest + (shortest if is_every else min(shortest, Fraction(1))) * least
+        low += shortest * heavy + (shortest if is_every else min(shortest, Fraction(1))) * least
         self.lowest = max(self.lowest, low)
         return low, _sum(high, _product(longest, each))
 

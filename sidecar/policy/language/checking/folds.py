@@ -2,6 +2,8 @@
 
 from typing import Final
 
+import msgspec
+
 from sidecar.policy.language.tree import FoldKind
 from sidecar.policy.language.types import (
     BOOL,
@@ -60,6 +62,8 @@ def result(kind: FoldKind, over: AnyType, one: AnyType, body: AnyType) -> AnyTyp
     if kind in {"map", "transformList"}:
         return list_of(body)
     if kind == "transformMap":
+        if isinstance(over, Record):
+            return msgspec.structs.replace(over, fields=dict.fromkeys(over.fields, body))
         return map_of(one, body)
     if kind == "transformMapEntry":
         return body if _is(body, "map") else map_of(DYN, DYN)

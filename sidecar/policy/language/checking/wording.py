@@ -48,7 +48,8 @@ def unknown_field(field: str, record: Record) -> str:
     known = sorted(record.fields)
     below = record.fields.get("properties")
     if below is not None and not get_close_matches(field, known, n=1) and _may_have(below, field):
-        return f"unknown field `{field}` of `{record}`; did you mean `{record}.properties.{field}`?"
+        whole = "" if " or " in record.name else f"{record}."
+        return f"unknown field `{field}` of `{record}`; did you mean `{whole}properties.{field}`?"
     offer = _offer(field, known, "it has")
     return f"unknown field `{field}` of `{record}`{offer}"
 

@@ -11,7 +11,9 @@ class Function(msgspec.Struct, frozen=True):
     """One function in one way of being called.
 
     `call` takes values positionally, the target of a member function first, and is strict and
-    total: it returns a value or raises a `Fault`, whatever it is given.
+    total: it returns a value or raises a `Fault`, whatever it is given. A metered one
+    takes a `meter` as well, by name, and pays as it works: its arguments alone do not tell what it
+    will cost.
     """
 
     name: str
@@ -19,6 +21,7 @@ class Function(msgspec.Struct, frozen=True):
     arity: int
     signatures: tuple[Signature, ...]
     call: Callable[..., object]
+    is_metered: bool = False
 
 
 def function(name: str, call: Callable[..., object], *signatures: str) -> Function:
@@ -29,6 +32,11 @@ def function(name: str, call: Callable[..., object], *signatures: str) -> Functi
 def member(name: str, call: Callable[..., object], *signatures: str) -> Function:
     """Return the declaration of `target.name(…)`; the target is the first parameter."""
     return _declared(name, call, signatures, is_member=True)
+
+
+def metered(declared: Function) -> Function:
+    """Return `declared` as one whose `call` takes a meter."""
+    return msgspec.structs.replace(declared, is_metered=True)
 
 
 def _declared(

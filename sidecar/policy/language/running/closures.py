@@ -9,6 +9,7 @@ from typing import Final, TypeAlias
 from sidecar.policy.language.faults import Fault, NoSuchOverload
 from sidecar.policy.language.functions import Function
 from sidecar.policy.language.functions.extensions import optionals
+from sidecar.policy.language.functions.extensions.patterns import Program
 from sidecar.policy.language.running import cost
 from sidecar.policy.language.running.state import Run
 from sidecar.policy.language.values import Maybe
@@ -28,6 +29,48 @@ def paid_call(declared: Function, args: tuple[Step, ...]) -> Step:
         return value
 
     return paid
+
+
+class _Meter:
+    """What a function that is metered is given: patterns, and where it pays."""
+
+    __slots__ = ("_own", "_run", "spend")
+
+    def __init__(self, run: Run, own: Program | None, spend: Callable[[float], None]) -> None:
+        self._run = run
+        self._own = own
+        self.spend = spend
+
+    def program(self, pattern: str) -> Program:
+        """Return the program of a pattern: of a literal, what was made beforehand."""
+        return self._run.pattern(pattern) if self._own is None else self._own
+
+
+def metered_call(
+    declared: Function, args: tuple[Step, ...], own: Program | None, *, is_inside: bool
+) -> Step:
+    """Return a call that pays as it works.
+
+    Args:
+        declared: The function.
+        args: Of which the second is a pattern.
+        own: The pattern, where it is a literal.
+        is_inside: Of a macro; outside only a pattern that data gives is paid for.
+    """
+    call = declared.call
+
+    def metered(run: Run) -> object:
+        given = [arg(run) for arg in args]
+        value = call(*given, meter=_Meter(run, own, run.spend if is_inside else _free))
+        if is_inside:
+            run.spend(cost.steps_made(value))
+        return value
+
+    return metered
+
+
+def _free(_steps: float) -> None:
+    pass
 
 
 def called(call: Callable[..., object], args: tuple[Step, ...]) -> Step:

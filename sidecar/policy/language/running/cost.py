@@ -27,6 +27,7 @@ SEARCH_LIGHT: Final = 32
 _CHARS: Final = 1_024
 _ITEMS: Final = 256
 _MADE: Final = 64
+_PAIRED: Final = 16
 SEARCHED: Final = 64
 PARTS: Final = 8
 _SIZED: Final = frozenset({str, bytes, list, dict})
@@ -47,6 +48,8 @@ _ALONG: Final = frozenset({"startsWith", "endsWith"})
 _TEXTS: Final = frozenset({str, bytes})
 # Of a list these compare deeply; of a text they are searches like others.
 _SEARCHES: Final = frozenset({"indexOf", "lastIndexOf"})
+# This reads a text that its argument holds.
+PAIRS: Final = "getQuery"
 # These look, or may look, into every part of what they are given, however deep.
 DEEP: Final = _SEARCHES | {
     *("sets.contains", "sets.equivalent", "sets.intersects", "distinct", "flatten", "format"),
@@ -98,6 +101,8 @@ def steps(name: str, values: Sequence[object]) -> float:
         return _along(*values)
     if name == "@in":
         return _searched(*values)
+    if name == PAIRS:
+        return len(getattr(values[0], "query", "")) / _PAIRED
     if name in DEEP and not (name in _SEARCHES and type(values[0]) is str):
         return _nodes(list(values)) / PARTS
     return sum(map(_given, values))

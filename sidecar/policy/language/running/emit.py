@@ -16,6 +16,7 @@ from typing import Any, Final, TypeAlias, cast
 from sidecar.policy.language.facts import FACT_NAMES
 from sidecar.policy.language.functions import FUNCTIONS
 from sidecar.policy.language.running import cost, forms, loops
+from sidecar.policy.language.running.constants import constants
 from sidecar.policy.language.running.scope import BUDGET, Piece, Scope, Unsure
 from sidecar.policy.language.tree import (
     Bind,
@@ -29,7 +30,7 @@ from sidecar.policy.language.tree import (
     Select,
     Tree,
 )
-from sidecar.policy.language.values import TYPES, Uint
+from sidecar.policy.language.values import TYPES, Maybe, Uint
 from sidecar.policy.language.walk import nodes
 from sidecar.terms.decision import Facts
 
@@ -46,6 +47,8 @@ _KINDS: Final = {
     "list": "list",
     "optional": "maybe",
 }
+
+_VALUES: Final = {bool: "bool", int: "int", str: "string", list: "list", Maybe: "maybe"}
 
 
 def emitted(tree: Tree, variables: Collection[str]) -> Fast | None:
@@ -80,16 +83,21 @@ class Emitter:
     def __init__(self, variables: Collection[str]) -> None:
         self.scope = Scope(variables)
         self.folds = 0
+        self.constants: dict[int, object] = {}
 
     def begin(self, tree: Tree) -> Piece:
         """Return the code of an expression, which has a budget of its own."""
-        self.folds = sum(isinstance(node, Fold) for node in nodes(tree))
+        self._begun(tree)
         return self.visit(tree)
 
     def begin_condition(self, tree: Tree) -> str:
         """Return the code of a condition, of which nothing is known but that it must be a bool."""
-        self.folds = sum(isinstance(node, Fold) for node in nodes(tree))
+        self._begun(tree)
         return self.condition(tree)
+
+    def _begun(self, tree: Tree) -> None:
+        self.folds = sum(isinstance(node, Fold) for node in nodes(tree))
+        self.constants = constants(tree)
 
     def source(self, body: Piece) -> str:
         """Return the module: the loops, and the function that begins with reading the roots."""
@@ -155,6 +163,9 @@ class Emitter:
 
     def call(self, tree: Call) -> Piece:
         """Return a call, whatever its function is."""
+        if id(tree) in self.constants:
+            value = self.constants[id(tree)]
+            return Piece(self.scope.constant(value), _VALUES.get(type(value), "dyn"))
         name = tree.function
         if name in _CHAINS:
             clauses = [self.condition(each) for each in _chain(tree, name)]
@@ -172,9 +183,12 @@ class Emitter:
         declared = FUNCTIONS.get((tree.function, tree.target is not None, len(tree.args)))
         if declared is None:
             raise Unsure
+        if declared.is_metered and (self.scope.is_inside or not _is_literal(args[1])):
+            # How much it will have to pay is not known before.
+            raise Unsure
         called = f"{self.scope.constant(declared.call)}({', '.join(codes)})"
         if self.scope.is_inside and not cost.is_free(declared):
-            if tree.function in cost.DEEP:
+            if tree.function in cost.DEEP or tree.function == cost.PAIRS:
                 raise Unsure
             called = f"light({', '.join([self.scope.constant(declared.call), *codes])})"
         results = {_KINDS.get(each.result.name, "dyn") for each in declared.signatures}
@@ -210,6 +224,10 @@ class Emitter:
     def bind(self, tree: Bind) -> Piece:
         """Return a body that knows one more name."""
         return loops.bind(self, tree)
+
+
+def _is_literal(tree: Tree) -> bool:
+    return isinstance(tree, Constant) and type(tree.value) is str
 
 
 def path_of(tree: Tree) -> tuple[str, ...] | None:

@@ -8,7 +8,8 @@ code is a faster way to the same value and asks here whenever it is not sure.
 Source: https://github.com/google/cel-spec/blob/master/doc/langdef.md#evaluation
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 from sidecar.policy.language.facts import FACT_NAMES
@@ -19,7 +20,8 @@ from sidecar.policy.language.faults import (
     NoSuchOverload,
     NoSuchVariable,
 )
-from sidecar.policy.language.functions import FUNCTIONS
+from sidecar.policy.language.functions import FUNCTIONS, Function
+from sidecar.policy.language.functions.extensions.patterns import Program, compiled
 from sidecar.policy.language.functions.standard.containers import (
     has_field,
     optional_select,
@@ -27,8 +29,17 @@ from sidecar.policy.language.functions.standard.containers import (
 )
 from sidecar.policy.language.functions.wrappers import FIELD, WRAPPERS
 from sidecar.policy.language.running import cost, folds
-from sidecar.policy.language.running.closures import INSTEAD, LOGIC, Step, called, paid_call
+from sidecar.policy.language.running.closures import (
+    INSTEAD,
+    LOGIC,
+    Step,
+    called,
+    metered_call,
+    paid_call,
+)
+from sidecar.policy.language.running.constants import constants
 from sidecar.policy.language.running.state import Run
+from sidecar.policy.language.running.weights import weight
 from sidecar.policy.language.tree import (
     Bind,
     Call,
@@ -56,7 +67,7 @@ class Exact:
             tree: As the checker returns it; what it could not resolve fails when it is reached.
             variables: The full names that stand for data; every other rooted name is a type.
         """
-        builder = Builder(variables)
+        builder = Builder(variables, constants(tree))
         self._step = builder.visit(tree)
         self._slots = builder.slots
 
@@ -96,10 +107,12 @@ class _Lazy:
 class Builder:
     """Makes the closures of one tree; `explain` makes them with a note beside each."""
 
-    __slots__ = ("_depth", "_scope", "_variables", "slots")
+    __slots__ = ("_constants", "_depth", "_scope", "_variables", "slots")
 
-    def __init__(self, variables: Collection[str]) -> None:
+    def __init__(self, variables: Collection[str], known: Mapping[int, object]) -> None:
+        """Begin; `known` are the constant parts of the tree, see `constants`."""
         self._variables = variables
+        self._constants = known
         # Name → its slot, and whether what stands there is computed on demand.
         self._scope: dict[str, tuple[int, bool]] = {}
         self.slots = 0
@@ -108,7 +121,13 @@ class Builder:
 
     def visit(self, tree: Tree) -> Step:
         """Return the closure of a node."""
+        if id(tree) in self._constants:
+            return self.known(tree, self._constants[id(tree)])
         return _VISITS[type(tree)](self, tree)
+
+    def known(self, _tree: Tree, value: object) -> Step:
+        """Return a part that is constant."""
+        return lambda _run: value
 
     def _all(self, trees: tuple[Tree, ...]) -> tuple[Step, ...]:
         return tuple(self.visit(tree) for tree in trees)
@@ -155,22 +174,30 @@ class Builder:
             return LOGIC[name](*args)
         if (name, len(args)) in FACT_NAMES:
             return lambda run: run.fact(name, tuple([arg(run) for arg in args]))
-        return self._strict(name, args, is_member=False)
+        return self._strict(tree, args, is_member=False)
 
     def _member(self, tree: Call, target: Tree) -> Step:
         steps = (self.visit(target), *self._all(tree.args))
         if len(steps) == 2 and tree.function in INSTEAD:
             return INSTEAD[tree.function](*steps)
-        return self._strict(tree.function, steps, is_member=True)
+        return self._strict(tree, steps, is_member=True)
 
-    def _strict(self, name: str, args: tuple[Step, ...], *, is_member: bool) -> Step:
+    def _strict(self, tree: Call, args: tuple[Step, ...], *, is_member: bool) -> Step:
         """Return a call of a function that needs all of its arguments."""
-        declared = FUNCTIONS.get((name, is_member, len(args) - is_member))
+        declared = FUNCTIONS.get((tree.function, is_member, len(tree.args)))
         if declared is None:
             return _failing(NoSuchOverload)
+        if declared.is_metered:
+            return self._metered(declared, tree.args[not is_member], args)
         if self._depth and not cost.is_free(declared):
             return paid_call(declared, args)
         return called(declared.call, args)
+
+    def _metered(self, declared: Function, pattern: Tree, args: tuple[Step, ...]) -> Step:
+        own = literal_pattern(pattern)
+        if own is not None and not self._depth:
+            return called(declared.call, args)
+        return metered_call(declared, args, own, is_inside=self._depth > 0)
 
     # Aggregates.
 
@@ -227,7 +254,8 @@ class Builder:
         body = self.visit(tree.body)
         self._depth -= 1
         self._scope = outer
-        return folds.folded(tree.kind, folds.Parts(over, slots, condition, body))
+        each = weight(tree, self._constants)
+        return folds.folded(tree.kind, folds.Parts(over, slots, condition, body, each))
 
     def bind(self, tree: Bind) -> Step:
         """Return a body that knows one more name."""
@@ -242,6 +270,15 @@ class Builder:
             return body(run)
 
         return bound
+
+
+def literal_pattern(tree: Tree) -> Program | None:
+    """Return the pattern that a literal is, None for anything else."""
+    if not isinstance(tree, Constant) or not isinstance(tree.value, str):
+        return None
+    with suppress(Fault):
+        return compiled(tree.value)
+    return None
 
 
 def held(value: object) -> list[object]:

@@ -17,6 +17,7 @@ import msgspec
 
 from sidecar.policy.language.faults import Fault
 from sidecar.policy.language.running.closures import Step
+from sidecar.policy.language.running.constants import constants
 from sidecar.policy.language.running.exact import Builder
 from sidecar.policy.language.running.state import Run
 from sidecar.policy.language.tree import Fold, Tree
@@ -79,7 +80,7 @@ class Explainer:
 
     def __init__(self, tree: Tree, variables: Collection[str]) -> None:
         """Make closures of a tree; the arguments are those of `Exact`."""
-        builder = _Noting(variables)
+        builder = _Noting(variables, constants(tree))
         self._tree = tree
         self._step = builder.visit(tree)
         self._slots = builder.slots
@@ -160,8 +161,8 @@ class _Noting(Builder):
 
     __slots__ = ("_begins",)
 
-    def __init__(self, variables: Collection[str]) -> None:
-        super().__init__(variables)
+    def __init__(self, variables: Collection[str], known: Mapping[int, object]) -> None:
+        super().__init__(variables, known)
         # The node that is asked first in each round → the names of its macro.
         self._begins: dict[int, tuple[str, ...]] = {}
 
@@ -173,6 +174,17 @@ class _Noting(Builder):
         made = self._folded(tree) if isinstance(tree, Fold) else super().visit(tree)
         noted = _noted(made, id(tree), depth)
         return noted if names is None else _begun(noted, slots, depth)
+
+    def known(self, tree: Tree, value: object) -> Step:
+        """Return a part that is constant, and the notes of what it is made of."""
+        parts = [self.visit(each) for each in children(tree)]
+
+        def noted(run: Run) -> object:
+            for part in parts:
+                part(run)
+            return value
+
+        return noted
 
     def _folded(self, tree: Fold) -> Step:
         first = tree.body if tree.condition is None else tree.condition

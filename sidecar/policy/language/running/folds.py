@@ -19,12 +19,13 @@ Step: TypeAlias = Callable[[Run], object]
 
 
 class Parts(NamedTuple):
-    """A macro in closures; `slots` are those of its one or two names."""
+    """A macro in closures; `slots` are those of its one or two names, `weight` see `weights`."""
 
     over: Step
     slots: tuple[int, ...]
     condition: Step | None
     body: Step
+    weight: float = 1
 
 
 def folded(kind: FoldKind, parts: Parts) -> Step:
@@ -56,14 +57,14 @@ def _elements(parts: Parts, run: Run) -> Iterator[object]:
     if len(parts.slots) == 1:
         (slot,) = parts.slots
         found = singles(over)
-        run.spend(len(found))
+        run.spend(len(found) * parts.weight)
         for one in found:
             run.slots[slot] = one
             yield one
         return
     first, second = parts.slots
     paired = pairs(over)
-    run.spend(len(paired))
+    run.spend(len(paired) * parts.weight)
     for key, value in paired:
         run.slots[first], run.slots[second] = key, value
         yield key

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Final
 
 from sidecar.policy.language.faults import Fault
-from sidecar.policy.language.functions.extensions.patterns import compiled
+from sidecar.policy.language.functions.extensions.patterns import SEARCH_STEP, compiled
 from sidecar.policy.language.running.cost import LIGHT, SEARCH_LIGHT
 from sidecar.policy.language.running.scope import Form, Piece, Unsure, Writer
 from sidecar.policy.language.tree import Constant, ListOf, Select, Tree
@@ -196,17 +196,16 @@ def _matches(writer: Writer, args: tuple[Tree, ...]) -> Piece | None:
     pattern = args[1]
     if not isinstance(pattern, Constant) or not isinstance(pattern.value, str):
         return None
-    if len(pattern.value) >= LIGHT:
-        return None
     try:
         program = compiled(pattern.value)
     except Fault:
         return None
-    bytes_max = PATTERN_STEPS_MAX // program.programsize
+    # In a macro only what is free.
+    work_max = SEARCH_STEP - 1 if writer.scope.is_inside else PATTERN_STEPS_MAX
+    bytes_max = work_max // program.programsize
     matched = writer.scope.constant(_matcher(program.search, bytes_max))
     text = writer.visit(args[0]).code
-    called = f"light({matched}, {text})" if writer.scope.is_inside else f"{matched}({text})"
-    return Piece(called, "bool")
+    return Piece(f"{matched}({text})", "bool")
 
 
 def _matcher(search: Callable[[bytes, int], object], bytes_max: int) -> Callable[[object], bool]:

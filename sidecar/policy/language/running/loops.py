@@ -4,6 +4,7 @@ from typing import Final, NamedTuple
 
 from sidecar.policy.language.running.cost import LIGHT
 from sidecar.policy.language.running.scope import BUDGET, Piece, Unsure, Writer
+from sidecar.policy.language.running.weights import weight
 from sidecar.policy.language.tree import Bind, Call, Constant, Fold, FoldKind, Name
 
 # What stands before the loop, in it, and after it; `{0}` is the body and `{1}` the name.
@@ -42,7 +43,7 @@ def loop(writer: Writer, tree: Fold) -> Piece:
     is_test = tree.kind not in _TRANSFORMS
     body = writer.condition(tree.body) if is_test else writer.visit(tree.body).code
     scope.restore(outer)
-    parts = _Loop(names, _paid(writer), condition, body)
+    parts = _Loop(names, _paid(writer, weight(tree, writer.constants)), condition, body)
     free = scope.leave()
     name = scope.fresh("loop")
     head = f"def {name}({', '.join(['over', *free])}):"
@@ -67,10 +68,10 @@ def _lines(kind: FoldKind, parts: _Loop) -> list[str]:
     ]
 
 
-def _paid(writer: Writer) -> str:
+def _paid(writer: Writer, each: float) -> str:
     if writer.folds == 1:
-        return f"if len(over) > {BUDGET}: give_up()"
-    return f"spend({writer.scope.read('b')}, over)"
+        return f"if len(over) > {int(BUDGET / each)}: give_up()"
+    return f"spend({writer.scope.read('b')}, over, {each})"
 
 
 def _sought(tree: Fold) -> str | None:
@@ -90,7 +91,7 @@ def _sought(tree: Fold) -> str | None:
 def _found(writer: Writer, over: Piece, text: str) -> Piece:
     first, again = writer.scope.once(over)
     is_one = writer.folds == 1
-    paid = f"len({again}) <= {BUDGET}" if is_one else f"spend({writer.scope.read('b')}, {again})"
+    paid = f"len({again}) <= {BUDGET}" if is_one else f"spend({writer.scope.read('b')}, {again}, 1)"
     kept = f"(type({first}) is list or type({again}) is dict) and {paid}"
     return Piece(f"({text!r} in {again} if {kept} else give_up())", "bool")
 

@@ -67,8 +67,8 @@ def _contains_flat(needle: object, container: object) -> object:
     raise Unsure
 
 
-def _spend(budget: list[int], over: list[object] | dict[object, object]) -> bool:
-    budget[0] -= len(over)
+def _spend(budget: list[float], over: list[object] | dict[object, object], each: float) -> bool:
+    budget[0] -= len(over) * each
     if budget[0] < 0:
         raise Unsure
     return True
@@ -240,6 +240,8 @@ class Writer(Protocol):
     scope: Scope
     # How many macros go over something: one alone needs no counting.
     folds: int
+    # The parts that are the same in every evaluation, by identity.
+    constants: dict[int, object]
 
     def visit(self, tree: Tree) -> Piece:
         """Return the code of a node."""

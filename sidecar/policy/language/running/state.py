@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import ClassVar, Final
 
 from sidecar.policy.language.faults import BudgetExceeded, Fault, NoSuchOverload
+from sidecar.policy.language.functions.extensions.patterns import Program, compiled_for
 from sidecar.terms.decision import FactKey, Facts
 
 # A macro costs as many steps as what it goes over has elements, paid before the first: whether a
@@ -33,7 +34,7 @@ class _FactAbsent(Fault):
 class Run:
     """One evaluation; never shared."""
 
-    __slots__ = ("_facts", "_left", "data", "missed", "slots")
+    __slots__ = ("_facts", "_left", "_patterns", "data", "missed", "slots")
 
     def __init__(self, data: Mapping[str, object], facts: Facts) -> None:
         self.data = data
@@ -41,12 +42,23 @@ class Run:
         self.missed: set[FactKey] = set()
         self._facts = facts
         self._left: float = STEPS_MAX
+        self._patterns: dict[str, Program] = {}
 
     def spend(self, steps: float) -> None:
         """Pay for going over so many elements, or for as much work."""
         self._left -= steps
         if self._left < 0:
             raise BudgetExceeded
+
+    def pattern(self, text: str) -> Program:
+        """Return a pattern that data gave, paid for once in an evaluation.
+
+        Kept here beside the cache of all evaluations, which many patterns would make useless.
+        """
+        found = self._patterns.get(text)
+        if found is None:
+            found = self._patterns[text] = compiled_for(text, self.spend)
+        return found
 
     def fact(self, name: str, arguments: tuple[object, ...]) -> object:
         """Return the value of a fact, of which a note is made where it is not in hand."""

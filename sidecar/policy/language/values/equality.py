@@ -13,6 +13,7 @@ Source: https://github.com/google/cel-spec/blob/master/doc/langdef.md#equality
 
 import math
 from collections.abc import Hashable, Iterable
+from contextlib import suppress
 from typing import Final
 
 from sidecar.policy.language.faults import BudgetExceeded, NoSuchField, NoSuchOverload
@@ -135,7 +136,9 @@ def aligned(left: object, right: object) -> tuple[float, float]:
     kind, other = type(left), type(right)
     if kind in NUMBERS and other in NUMBERS:
         if kind is not other and float in {kind, other}:
-            left, right = float(left), float(right)  # type: ignore[arg-type]  # numbers
+            # An integer beyond every double, which only data can give, is compared as it is.
+            with suppress(OverflowError):
+                return float(left), float(right)  # type: ignore[arg-type]  # numbers
     elif kind is not other or kind not in _ORDERED:
         raise NoSuchOverload
     return left, right  # type: ignore[return-value]  # or alike, and ordered as numbers are

@@ -20,6 +20,7 @@ from sidecar.domains.data.parse.text.casts import closers, without_casts
 from sidecar.domains.data.parse.text.functions import OPERATORS
 from sidecar.domains.data.parse.text.grammar import BARE, is_word_of_grammar
 from sidecar.domains.data.parse.text.lexer import Token
+from sidecar.domains.data.parse.text.shapes import reshaped
 from sidecar.terms.errors import ParseError
 from sidecar.terms.reasons import reason
 
@@ -45,6 +46,8 @@ _BEFORE_STRING: Final = BARE | {
     "zone", "range", "both", "leading", "trailing", "placing",
 }  # fmt: skip
 _FUNCTION_WORDS: Final = frozenset(("left", "right"))
+_FRAMES: Final = frozenset(("rows", "range", "groups"))
+_BOUND_KINDS: Final = ("number", "string", "param", "punct")
 _PLAIN_OPERATORS: Final = frozenset(("+", "-", "*", "/", "%", "=", "<", ">", "<=", ">=", "<>"))
 _SPECIAL: Final = {
     "all": "_all", "array": "_array", "at": "_at_time_zone", "by": "_by", "collate": "_collate",
@@ -58,13 +61,14 @@ _PREFIX_OPERATORS: Final = frozenset((
 _NO_TOKEN: Final = Token("none", "")
 
 
-def canonical(statement: list[Token]) -> str:
-    """Return the statement as text for the grammar's parser.
+def canonical(statement: list[Token]) -> tuple[str, frozenset[str]]:
+    """Return the statement as text for the grammar's parser, and the system catalogues looked into.
 
     Raises:
         ParseError: `parse.unsupported` for types, operators and forms that are not read.
     """
-    return _Writer(without_casts(statement)).text()
+    plain, lookups = without_casts(reshaped(statement))
+    return _Writer(plain).text(), lookups
 
 
 class _Writer:
@@ -111,6 +115,10 @@ class _Writer:
 
     def _string(self, _text: str) -> None:
         before = self._peek(-1)
+        if before.kind == "string":
+            # The lexer has seen that they are one, over several lines.
+            self._at += 1
+            return
         if before.text in (")", "]") or before.kind in ("quoted", "number", "param"):
             raise _unread("a string behind a name or a bracket, which is a cast")
         if before.kind == "word" and before.text not in _BEFORE_STRING:
@@ -160,6 +168,9 @@ class _Writer:
         if self._inside and self._inner_word(text):
             return True
         if text in _SPECIAL and getattr(self, _SPECIAL[text])(before, after):
+            return True
+        if text in _FRAMES and self._operand and after.kind in _BOUND_KINDS:
+            self._put(text, operand=False)
             return True
         if text in _FUNCTION_WORDS and after == ("punct", "("):
             return False
@@ -345,6 +356,10 @@ class _Writer:
         return True
 
     def _by(self, before: Token, after: Token) -> bool:
+        if before == ("word", "matched") and after.text in ("source", "target"):
+            # By target is what MERGE's plain NOT MATCHED means.
+            self._put("by source" if after.text == "source" else "", operand=False, taken=2)
+            return True
         if before != ("word", "group") or after.text not in ("distinct", "all"):
             return False
         self._put("by", operand=False, taken=2)

@@ -1,12 +1,14 @@
 """Takes casts to built-in types out of the tokens: they read nothing beyond their operand.
 
 `CAST(x AS type)` becomes `(x)`, `x::type` becomes `x`, `type 'text'` becomes the string. A cast to
-any other type is refused: a domain's checks, a type's input function and `regclass` look further.
+any other type is refused: a domain's checks and a type's input function may run anybody's code.
+`regclass` and its kin look a name up, which is noted (`lookups`).
 """
 
 from typing import Final
 
-from sidecar.domains.data.parse.text.functions import TYPES
+from sidecar.domains.data.parse.text import lookups
+from sidecar.domains.data.parse.text.functions import STANDARD_DOMAINS, TYPES
 from sidecar.domains.data.parse.text.lexer import Token
 from sidecar.terms.errors import ParseError
 from sidecar.terms.reasons import reason
@@ -25,6 +27,10 @@ _TAILS: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
 _UNITS: Final = frozenset(("year", "month", "day", "hour", "minute", "second"))
 # A word behind one of these is a label, a column or a relation, not a type.
 _NOT_BEFORE_TYPE: Final = (Token("punct", "."), Token("word", "as"))
+_DOT: Final = Token("punct", ".")
+# How a token was left out: as a type whose name counts, or otherwise.
+_TYPE, _SEEN = 1, 2
+_KNOWN: Final = TYPES | lookups.TYPES.keys()
 
 
 def closers(statement: list[Token]) -> dict[int, int]:
@@ -41,29 +47,31 @@ def closers(statement: list[Token]) -> dict[int, int]:
     return found
 
 
-def without_casts(statement: list[Token]) -> list[Token]:
-    """Return the tokens without casts and without the types of literals.
+def without_casts(statement: list[Token]) -> tuple[list[Token], frozenset[str]]:
+    """Return the tokens without casts and types of literals, and the system catalogues looked into.
 
     Raises:
         ParseError: `parse.unsupported` for a type that is not built in.
     """
     if not _may_cast(statement):
-        return statement
+        return statement, frozenset()
     closing = closers(statement)
     dropped = bytearray(len(statement))
     for at, piece in enumerate(statement):
         if piece == ("punct", "::") and _names_partition(statement, at):
-            _drop(dropped, at, at + 2)
+            _drop(dropped, at, at + 2, _SEEN)
         elif piece == ("punct", "::"):
             _drop(dropped, at, _type_end(statement, at + 1, closing))
         elif piece.kind == "word" and (at == 0 or statement[at - 1] not in _NOT_BEFORE_TYPE):
             _drop_word(statement, at, closing, dropped)
-    return [token for at, token in enumerate(statement) if not dropped[at]]
+    kept = [token for at, token in enumerate(statement) if not dropped[at]]
+    names = (token.text for at, token in enumerate(statement) if dropped[at] == _TYPE)
+    return kept, frozenset(lookups.TYPES[name] for name in names if name in lookups.TYPES)
 
 
 def _may_cast(statement: list[Token]) -> bool:
     return any(
-        text == "::" or (kind == "word" and (text == "cast" or text in TYPES))
+        text == "::" or (kind == "word" and (text == "cast" or text in _KNOWN))
         for kind, text in statement
     )
 
@@ -78,9 +86,9 @@ def _drop_word(
         split = _cast_split(statement, at + 2, end)
         if split < 0 or _type_end(statement, split + 1, closing) != end:
             raise _unread()
-        _drop(dropped, at, at + 1)
+        _drop(dropped, at, at + 1, _SEEN)
         _drop(dropped, split, end)
-    elif word in TYPES:
+    elif word in _KNOWN:
         end = _type_end(statement, at, closing)
         if end < len(statement) and statement[end].kind == "string":
             _drop(dropped, at, end)
@@ -115,16 +123,19 @@ def _cast_split(statement: list[Token], start: int, end: int) -> int:
     return split
 
 
-def _drop(dropped: bytearray, start: int, end: int) -> None:
+def _drop(dropped: bytearray, start: int, end: int, how: int = _TYPE) -> None:
     for at in range(start, end):
-        dropped[at] = 1
+        dropped[at] = how
 
 
 def _type_end(statement: list[Token], at: int, closing: dict[int, int]) -> int:
     """Return where the type that begins at `at` ends."""
-    if statement[at : at + 2] == [Token("word", "pg_catalog"), Token("punct", ".")]:
-        at += 2
-    if at >= len(statement) or statement[at].kind != "word" or statement[at].text not in TYPES:
+    schema = statement[at].text if statement[at + 1 : at + 2] == [_DOT] else ""
+    known = STANDARD_DOMAINS if schema == "information_schema" else _KNOWN
+    at += 2 if schema in ("pg_catalog", "information_schema") else 0
+    if statement[at : at + 1] == [Token("quoted", "char")] and known is _KNOWN:
+        return _brackets_end(statement, at + 1, closing)
+    if at >= len(statement) or statement[at].kind != "word" or statement[at].text not in known:
         raise _unread()
     name = statement[at].text
     at = _tail_end(statement, at + 1, name)
@@ -133,6 +144,16 @@ def _type_end(statement: list[Token], at: int, closing: dict[int, int]) -> int:
     if statement[at : at + 1] == [Token("punct", "(")] and _is_modifier(statement, at, closing):
         at = _tail_end(statement, closing[at] + 1, name)
     return _brackets_end(statement, at, closing)
+
+
+def plain_type_end(statement: list[Token], at: int) -> int:
+    """Return where a built-in type ends that no name is looked up for, -1 where none begins."""
+    if at >= len(statement) or statement[at].text in lookups.TYPES:
+        return -1
+    try:
+        return _type_end(statement, at, closers(statement))
+    except ParseError:
+        return -1
 
 
 def _tail_end(statement: list[Token], at: int, name: str) -> int:

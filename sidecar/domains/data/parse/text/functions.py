@@ -10,6 +10,8 @@ organisation's own are declared in the catalogue with the tables that they read 
 from typing import Final
 
 from sidecar.domains.data.parse.text.builtins import IMMUTABLE
+from sidecar.domains.data.parse.text.lookups import COLUMNS as LOOKUP_COLUMNS
+from sidecar.domains.data.parse.text.lookups import FUNCTIONS, SEQUENCES
 
 # Of names with forms of several kinds, those whose stable forms depend on the time zone alone.
 _ALSO_STABLE: Final = """
@@ -23,7 +25,8 @@ _REVIEWED: Final = """
 array_sample array_shuffle array_to_json array_to_string clock_timestamp concat concat_ws
 current_database current_schema current_schemas current_user enum_first enum_last enum_range format
 gen_random_uuid json_agg json_agg_strict json_build_array json_build_object json_object_agg
-json_object_agg_strict json_object_agg_unique json_object_agg_unique_strict json_to_tsvector
+json_object_agg_strict json_object_agg_unique json_object_agg_unique_strict json_to_record
+json_to_recordset json_to_tsvector jsonb_to_record jsonb_to_recordset
 jsonb_agg jsonb_agg_strict jsonb_build_array jsonb_build_object jsonb_path_exists_tz
 jsonb_path_match_tz jsonb_path_query_array_tz jsonb_path_query_first_tz jsonb_path_query_tz
 jsonb_to_tsvector make_timestamptz merge_action now pg_backend_pid pg_client_encoding
@@ -42,10 +45,12 @@ xmlforest current_catalog current_date current_role current_time current_timesta
 localtimestamp user
 """
 
-ALLOWED: Final = IMMUTABLE | frozenset((_ALSO_STABLE + _REVIEWED + _CONSTRUCTS).split())
+_LOOKED_AT: Final = frozenset((_ALSO_STABLE + _REVIEWED + _CONSTRUCTS).split())
+ALLOWED: Final = IMMUTABLE | SEQUENCES | FUNCTIONS.keys() | _LOOKED_AT
 
 # What a call in FROM yields where it is not one column of the call's own name.
 COLUMNS: Final[dict[str, tuple[str, ...]]] = {
+    **LOOKUP_COLUMNS,
     "json_each": ("key", "value"),
     "pg_get_keywords": ("word", "catcode", "barelabel", "catdesc", "baredesc"),
     "json_each_text": ("key", "value"),
@@ -76,9 +81,15 @@ daterange dec decimal double float float4 float8 inet int int2 int4 int4multiran
 int8 int8multirange int8range integer interval json jsonb jsonpath line lseg macaddr macaddr8
 money name nchar numeric nummultirange numrange path point polygon real smallint text time
 timestamp timestamptz timetz tsquery tsrange tsmultirange tstzrange tstzmultirange tsvector uuid
-varbit varchar xml pg_lsn
+varbit varchar xml pg_lsn oid xid xid8 cid tid int2vector oidvector pg_snapshot txid_snapshot
+refcursor
 """
 TYPES: Final = frozenset(_TYPES.split())
+
+# Domains that every database has, with checks that call nothing.
+STANDARD_DOMAINS: Final = frozenset(
+    ("cardinal_number", "character_data", "sql_identifier", "time_stamp", "yes_or_no")
+)
 
 # The built-in operators; one of somebody's own calls a function.
 _OPERATORS: Final = """

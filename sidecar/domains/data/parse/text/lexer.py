@@ -4,7 +4,7 @@ Boundaries decide everything: a string that ends one character early is another 
 scanner is the only reader of the text; the grammar reads what `canonical` makes of the tokens.
 It follows the lexical structure of PostgreSQL with `standard_conforming_strings` on (which may not
 be changed through the sidecar). What depends on settings or that two readers cut differently is
-refused: `U&` forms, strings continued after an `E''` string, digits with letters on their heels.
+refused: strings continued after an `E''` string, `UESCAPE`, digits with letters on their heels.
 
 Source: PostgreSQL manual, §4.1 Lexical Structure.
 """
@@ -25,10 +25,10 @@ _SCANNER: Final = re.compile(
     r"""
     (?P<space>[ \t\n\r\f\v]+ | --[^\n\r]*)
   | (?P<comment>/\*)
-  | (?P<unicode>[uU]&["'])
+  | (?P<unicode>[uU]&"(?:[^"]|"")++")
   | (?P<escaped>[eE]'(?:[^'\\]|''|\\.)*+')
   | (?P<broken>[eE]')
-  | (?P<string>[bBxXnN]?'(?:[^']|'')*+')
+  | (?P<string>(?:[bBxXnN]|[uU]&)?'(?:[^']|'')*+')
   | (?P<quoted>"(?:[^"]|"")++")
   | (?P<word>[A-Za-z_\u0080-\U0010ffff][A-Za-z0-9_$\u0080-\U0010ffff]*)
   | (?P<number>(?:[0-9]+(?:\.(?!\.)[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)
@@ -39,6 +39,7 @@ _SCANNER: Final = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
+_ESCAPE: Final = re.compile(r"\\(?:(\\)|\+([0-9a-fA-F]{6})|([0-9a-fA-F]{4})|(.?))", re.DOTALL)
 _COMMENT_EDGE: Final = re.compile(r"/\*|\*/")
 _WORD_CHAR: Final = re.compile(r"[A-Za-z0-9_$\u0080-\U0010ffff]")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0e-\x1f\x7f\ud800-\udfff]")
@@ -100,8 +101,9 @@ def _take(text: str, match: re.Match[str], found: list[Token]) -> int:
 
 def _take_literal(text: str, match: re.Match[str], found: list[Token]) -> int:
     kind, raw = match.lastgroup, match.group()
-    if kind == "quoted":
-        found.append(Token("quoted", _name(raw[1:-1].replace('""', '"'))))
+    if kind in ("quoted", "unicode"):
+        name = raw[raw.index('"') + 1 : -1].replace('""', '"')
+        found.append(Token("quoted", _name(name if kind == "quoted" else _decoded(name))))
         return match.end()
     if kind in ("number", "param"):
         if _WORD_CHAR.match(text, match.end()):
@@ -120,11 +122,34 @@ def _take_literal(text: str, match: re.Match[str], found: list[Token]) -> int:
         return end + len(raw)
     if kind == "broken":
         raise ParseError(reason("parse.syntax"), "a string does not end")
-    raise ParseError(reason("parse.unsupported"), "unicode names and strings (U&) are not read")
+    raise ParseError(reason("parse.syntax"), "a name does not end")
+
+
+def _decoded(text: str) -> str:
+    """Return a name of `U&"…"` with its escapes read; `UESCAPE` is refused where it is written out.
+
+    Source: PostgreSQL manual, §4.1.2.3.
+    """
+
+    def character(match: re.Match[str]) -> str:
+        backslash, long, short, other = match.groups()
+        if other is not None:
+            raise ParseError(reason("parse.syntax"), "an escape of a name that is none")
+        return backslash or chr(min(int(long or short, 16), 0x110000 - 1))
+
+    name = _ESCAPE.sub(character, text)
+    if _CONTROL.search(name) or "\U0010ffff" in name:
+        raise ParseError(reason("parse.encoding"), "a name holds a control character")
+    return name
 
 
 def _refuse_continued(text: str, match: re.Match[str]) -> None:
-    """Refuse a string behind a string: what its backslashes mean depends on the one before."""
+    """Refuse a string behind one with a prefix: what its backslashes mean depends on that.
+
+    Behind a plain one it is plain too, and `canonical` writes both as one.
+    """
+    if match.group().startswith("'"):
+        return
     at = match.end()
     while True:
         following = _SCANNER.match(text, at)

@@ -1,14 +1,15 @@
 """Spells what PostgreSQL's grammar has and the tree's parser has not, before it is written out.
 
-Each shape becomes one that both read, with what was taken out kept as a marked name where a list of
-names stands already: `USING (a) AS j` as `USING (a, ␞j)`, the columns of SEARCH and CYCLE behind
-those of their CTE. No scanned name holds such a mark, since control characters are refused.
+Each shape becomes one that both read. What was taken out is kept as a marked name where a list of
+names stands: `USING (a) AS j` is `USING (a, ␞j)`, the columns that SEARCH and CYCLE set stand
+behind those of their CTE. No scanned name holds such a mark: control characters are refused.
 A shape that is not recognised stays as it is and ends as a syntax error.
 """
 
+from collections.abc import Iterator
 from typing import Final
 
-from sidecar.domains.data.parse.text.casts import closers, type_end
+from sidecar.domains.data.parse.text.casts import closers, plain_type_end
 from sidecar.domains.data.parse.text.lexer import Token
 from sidecar.terms.errors import ParseError
 from sidecar.terms.reasons import reason
@@ -18,122 +19,219 @@ EXTRA: Final = "\x1e"
 _OPEN: Final = Token("punct", "(")
 _CLOSE: Final = Token("punct", ")")
 _COMMA: Final = Token("punct", ",")
-_DOT: Final = Token("punct", ".")
 _AS: Final = Token("word", "as")
 _NAMES: Final = ("word", "quoted")
-_JOINS: Final = frozenset(("join", "cross", "inner", "left", "right", "full", "natural"))
-_TRIGGERS: Final = frozenset(("using", "search", "cycle", "insert", "merge", "as"))
+_QUERIES: Final = frozenset(("select", "with", "values", "table"))
+_CONSTANTS: Final = ("word", "quoted", "string", "number")
+
+
+class Edit:
+    """What to leave out of a statement and what to put in; applied at once."""
+
+    def __init__(self, statement: list[Token]) -> None:
+        self.tokens = statement
+        self.closing = closers(statement)
+        self._dropped: set[int] = set()
+        self._added: dict[int, list[Token]] = {}
+
+    def drop(self, start: int, end: int) -> None:
+        """Leave out the tokens from `start` to before `end`."""
+        self._dropped.update(range(start, end))
+
+    def add(self, at: int, *pieces: Token) -> None:
+        """Put `pieces` before the token at `at`."""
+        self._added.setdefault(at, []).extend(pieces)
+
+    def text(self, at: int) -> str:
+        """Return the word at `at`, empty for anything else."""
+        if not 0 <= at < len(self.tokens) or self.tokens[at].kind != "word":
+            return ""
+        return self.tokens[at].text
+
+    def is_at(self, at: int, piece: Token) -> bool:
+        """Return whether `piece` stands at `at`."""
+        return 0 <= at < len(self.tokens) and self.tokens[at] == piece
+
+    def is_name(self, at: int) -> bool:
+        """Return whether a word or a quoted name stands at `at`."""
+        return 0 <= at < len(self.tokens) and self.tokens[at].kind in _NAMES
+
+    def level(self, start: int, end: int) -> Iterator[int]:
+        """Yield the positions from `start` on that stand in no bracket of their own."""
+        at = start
+        while at < min(end, len(self.tokens)):
+            yield at
+            at = self.closing.get(at, at) + 1
+
+    def result(self) -> list[Token]:
+        """Return the tokens as they are to be."""
+        if not self._dropped and not self._added:
+            return self.tokens
+        out: list[Token] = []
+        for at, token in enumerate(self.tokens):
+            out += self._added.get(at, ())
+            if at not in self._dropped:
+                out.append(token)
+        return out
 
 
 def reshaped(statement: list[Token]) -> list[Token]:
     """Return the tokens in shapes that the tree's parser reads."""
     words = {token.text for token in statement if token.kind == "word"}
-    if not words & _TRIGGERS:
-        return statement
-    if "search" in words or "cycle" in words:
-        statement = _without_search(statement)
-    if "using" in words:
-        statement = _without_join_alias(statement)
-    if "insert" in words:
-        statement = _without_parts(statement)
-    if "merge" in words:
-        statement = _with_bracketed_source(statement)
-    return _without_definitions(statement) if "as" in words else statement
-
-
-def _marked(name: str) -> Token:
-    return Token("quoted", EXTRA + name)
-
-
-def _without_join_alias(statement: list[Token]) -> list[Token]:
-    """Take `AS j` from behind `USING (…)`."""
-    closing = closers(statement)
-    out: list[Token] = []
-    at = 0
-    while at < len(statement):
-        if statement[at] != ("word", "using") or statement[at + 1 : at + 2] != [_OPEN]:
-            out.append(statement[at])
-            at += 1
+    for trigger, shape in _SHAPES.items():
+        if trigger not in words:
             continue
-        end = closing[at + 1]
-        alias = statement[end + 2 : end + 3]
-        if statement[end + 1 : end + 2] == [_AS] and alias and alias[0].kind in _NAMES:
-            out += [*statement[at:end], _COMMA, _marked(alias[0].text), _CLOSE]
-            at = end + 3
-        else:
-            out += statement[at : at + 1]
-            at += 1
-    return out
+        edit = Edit(statement)
+        for at in [at for at, piece in enumerate(statement) if piece == ("word", trigger)]:
+            shape(edit, at)
+        statement = edit.result()
+    return statement
 
 
-def _without_search(statement: list[Token]) -> list[Token]:
-    """Move the columns that SEARCH and CYCLE set into the list of columns of their CTE."""
-    opening = {end: start for start, end in closers(statement).items()}
-    added: dict[int, list[Token]] = {}
-    out: list[Token] = []
-    at, body = 0, -1
-    while at < len(statement):
-        end = _clause_end(statement, at) if at and (body >= 0 or statement[at - 1] == _CLOSE) else 0
+def _marked(name: Token) -> Token:
+    return Token("quoted", EXTRA + name.text)
+
+
+def _join_alias(edit: Edit, at: int) -> None:
+    """Move `AS j` behind `USING (…)` into its list."""
+    end = edit.closing.get(at + 1, 0)
+    # A query may stand in brackets there too: behind the USING of DELETE and MERGE.
+    listed = edit.tokens[at + 2 : end]
+    is_list = all((piece == _COMMA) == bool(i % 2) for i, piece in enumerate(listed))
+    if not edit.is_at(at + 1, _OPEN) or not is_list:
+        return
+    if edit.is_at(end + 1, _AS) and edit.is_name(end + 2):
+        edit.add(end, _COMMA, _marked(edit.tokens[end + 2]))
+        edit.drop(end + 1, end + 3)
+
+
+def _search(edit: Edit, at: int) -> None:
+    """Move the columns that `SEARCH … SET a` and `CYCLE … SET a USING b` add to their CTE."""
+    if not edit.is_at(at - 1, _CLOSE):
+        return
+    body = next(start for start, end in edit.closing.items() if end == at - 1)
+    names: list[Token] = []
+    while edit.text(at) in ("search", "cycle"):
+        end = _clause_end(edit, at)
         if not end:
-            out.append(statement[at])
-            at, body = at + 1, -1
-            continue
-        # A CTE may have both, one behind the other: the second one's body is the first one's.
-        body = opening[at - 1] if body < 0 else body
-        added.setdefault(_as_before(statement, body), []).extend(_set_names(statement[at:end]))
+            return
+        names += [
+            _marked(edit.tokens[i + 1]) for i in range(at, end) if _names_column(edit, i, end)
+        ]
+        edit.drop(at, end)
         at = end
-    return _with_columns(statement, out, added) if added else statement
+    head = body - 1
+    while edit.text(head) in ("materialized", "not"):
+        head -= 1
+    if not names or not edit.is_at(head, _AS):
+        raise _unread()
+    listed = [piece for name in names for piece in (_COMMA, name)]
+    if edit.is_at(head - 1, _CLOSE):
+        edit.add(head - 1, *listed)
+    else:
+        edit.add(head, _OPEN, *listed[1:], _CLOSE)
 
 
-def _clause_end(statement: list[Token], at: int) -> int:
-    """Return where SEARCH … SET name, or CYCLE … USING name, ends; 0 where there is none."""
-    if statement[at].kind != "word" or statement[at].text not in ("search", "cycle"):
-        return 0
-    last = "set" if statement[at].text == "search" else "using"
-    for i in range(at + 1, len(statement) - 1):
-        kind, text = statement[i]
-        if statement[i] == ("word", last):
-            return i + 2 if statement[i + 1].kind in _NAMES else 0
-        if kind not in ("word", "quoted", "string", "number") and statement[i] != _COMMA:
+def _names_column(edit: Edit, at: int, end: int) -> bool:
+    return edit.text(at) == "set" or (edit.text(at) == "using" and at == end - 2)
+
+
+def _clause_end(edit: Edit, at: int) -> int:
+    """Return where `SEARCH … SET a` or `CYCLE … USING b` ends, 0 where it is none."""
+    last = "set" if edit.text(at) == "search" else "using"
+    for i in range(at + 1, len(edit.tokens) - 1):
+        if edit.text(i) == last:
+            return i + 2 if edit.is_name(i + 1) else 0
+        if edit.tokens[i].kind not in _CONSTANTS and not edit.is_at(i, _COMMA):
             return 0
     return 0
 
 
-def _set_names(clause: list[Token]) -> list[Token]:
-    """Return the names behind SET and USING."""
-    return [
-        _marked(clause[i + 1].text)
-        for i, token in enumerate(clause)
-        if token == ("word", "set") or (token == ("word", "using") and i == len(clause) - 2)
-    ]
+def _cycle(edit: Edit, at: int) -> None:
+    """Move what CYCLE adds; one behind SEARCH has been moved with it."""
+    _search(edit, at)
 
 
-def _as_before(statement: list[Token], body: int) -> int:
-    at = body - 1
-    while at > 0 and statement[at].text in ("materialized", "not"):
-        at -= 1
-    if at < 1 or statement[at] != _AS:
-        raise _unread()
-    return at
+def _parts(edit: Edit, at: int) -> None:
+    """Leave the column of `INSERT INTO t (column.field[1], …)`, of which a part is written."""
+    if edit.text(at + 1) != "into":
+        return
+    at += 2
+    while edit.is_name(at) and edit.is_at(at + 1, Token("punct", ".")):
+        at += 2
+    at += 3 if edit.text(at + 1) == "as" else 1
+    if not edit.is_at(at, _OPEN) or edit.text(at + 1) in _QUERIES or edit.is_at(at + 1, _OPEN):
+        return
+    end = edit.closing[at]
+    start = at + 1
+    for i in [*(i for i in edit.level(at + 1, end) if edit.is_at(i, _COMMA)), end]:
+        if i - start > 1:
+            if not edit.is_name(start) or not _is_part(edit, start + 1, i):
+                raise _unread()
+            edit.drop(start + 1, i)
+        start = i + 1
 
 
-def _with_columns(
-    statement: list[Token], out: list[Token], added: dict[int, list[Token]]
-) -> list[Token]:
-    """Write the marked names before each `AS`, into the list that stands there or into a new one.
-
-    Clauses stand behind the bodies, so the tokens before the first body are where they were.
-    """
-    shift = 0
-    for at in sorted(added):
-        names = [piece for name in added[at] for piece in (name, _COMMA)][:-1]
-        # What was left out before this CTE: whole clauses of those before it.
-        place = _moved(statement, out, at, shift)
-        if out[place - 1] == _CLOSE:
-            new = [_COMMA, *names]
-            place -= 1
+def _is_part(edit: Edit, at: int, end: int) -> bool:
+    """Return whether only `.field` and subscripts that read nothing stand there."""
+    while at < end:
+        if edit.is_at(at, Token("punct", ".")) and edit.is_name(at + 1):
+            at += 2
+        elif edit.is_at(at, Token("punct", "[")):
+            inside = edit.tokens[at + 1 : edit.closing[at]]
+            if any(kind not in ("number", "param") and text != ":" for kind, text in inside):
+                return False
+            at = edit.closing[at] + 1
         else:
-            new = [_OPEN, *names, _CLOSE]
-        out[place:place] = new
-        shift += len(new)
-    return out
+            return False
+    return True
+
+
+def _source(edit: Edit, at: int) -> None:
+    """Put the joins of `MERGE INTO t USING a JOIN b ON … ON …` in brackets."""
+    if edit.text(at + 1) != "into":
+        return
+    using = on = 0
+    is_joined = False
+    for i in edit.level(at + 2, len(edit.tokens)):
+        word = edit.text(i)
+        if not using:
+            using = i if word == "using" else 0
+        elif word == "on":
+            on = i
+        elif word == "when" and edit.text(i + 1) in ("matched", "not"):
+            break
+        is_joined |= bool(using) and word == "join"
+    if is_joined and on:
+        edit.add(using + 1, _OPEN)
+        edit.add(on, _CLOSE)
+
+
+def _definitions(edit: Edit, at: int) -> None:
+    """Leave the names of `f(…) AS t (a type, b type)`."""
+    is_named = edit.is_name(at + 1)
+    start = at + 2 if is_named else at + 1
+    if not edit.is_at(start, _OPEN) or edit.text(start + 1) in _QUERIES:
+        return
+    end = edit.closing[start]
+    commas = [i for i in edit.level(start + 1, end) if edit.is_at(i, _COMMA)]
+    found: list[tuple[int, int]] = []
+    for first, last in zip([start, *commas], [*commas, end], strict=True):
+        if not edit.is_name(first + 1) or plain_type_end(edit.tokens, first + 2) != last:
+            return
+        found.append((first + 2, last))
+    for first, last in found:
+        edit.drop(first, last)
+    if not is_named:
+        edit.add(at + 1, _marked(Token("quoted", "")))
+
+
+# In this order: CYCLE's own USING is gone before those of joins are looked at.
+_SHAPES: Final = {
+    "search": _search, "cycle": _cycle, "using": _join_alias, "insert": _parts, "merge": _source,
+    "as": _definitions,
+}  # fmt: skip
+
+
+def _unread() -> ParseError:
+    return ParseError(reason("parse.unsupported"), "a part of a list that is not read")

@@ -146,8 +146,8 @@ DECLARED: Final = (
     # What the `sortBy` macro comes to: the elements, and what was computed of each.
     function("lists.@sortByAssociatedKeys", sort_by, "list(A), list(B) -> list(A)"),
     member("slice", piece, "list(A), int, int -> list(A)"),
-    member("flatten", flatten, "list(A) -> list(dyn)"),
-    member("flatten", flatten, "list(A), int -> list(dyn)"),
+    member("flatten", flatten, "list(list(A)) -> list(dyn)", "list(A) -> list(A)"),
+    member("flatten", flatten, "list(list(A)), int -> list(dyn)", "list(A), int -> list(A)"),
     member("distinct", distinct, "list(A) -> list(A)"),
     member("reverse", reverse, "list(A) -> list(A)", "string -> string"),
     member("sort", sort, *_SORTS),

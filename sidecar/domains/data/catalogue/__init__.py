@@ -10,12 +10,10 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from sidecar.domains.data.limits import PAYLOAD_TABLES_MAX
 from sidecar.syntax.json import canonical
 from sidecar.terms.call import Json
 from sidecar.terms.domain import CatalogueFile
-from sidecar.terms.errors import ParseError, PolicyError
-from sidecar.terms.reasons import reason
+from sidecar.terms.errors import PolicyError
 from sidecar.terms.words import component
 
 
@@ -37,6 +35,11 @@ class Table(msgspec.Struct, frozen=True):
     key: TableKey
     labels: tuple[str, ...]
     columns: dict[str, tuple[str, ...]]
+    # Of a view: what each column shows, and what it reads beyond that, to the last table.
+    shows: dict[str, tuple[tuple[TableKey, str], ...]] = {}
+    reads: tuple[tuple[TableKey, str], ...] = ()
+    # The tables that inherit from it, to the last one.
+    children: tuple[TableKey, ...] = ()
 
     @property
     def all_labels(self) -> tuple[str, ...]:
@@ -52,6 +55,23 @@ class Function(msgspec.Struct, frozen=True):
     writes: tuple[tuple[TableKey, str | None], ...] = ()
 
 
+Touched = tuple[tuple[TableKey, str | None], ...]
+
+
+class Relatives(msgspec.Struct, frozen=True):
+    """What a file says of a view (what its columns show, what else it reads) and of parents."""
+
+    shows: dict[str, Touched] = {}
+    reads: Touched = ()
+    parents: tuple[TableKey, ...] = ()
+
+    @property
+    def all(self) -> Touched:
+        """Return everything that is named."""
+        shown = [one for touched in self.shows.values() for one in touched]
+        return (*shown, *self.reads, *((parent, None) for parent in self.parents))
+
+
 class Relations(msgspec.Struct, frozen=True):
     """What statements for one upstream are resolved against; `identity` is its digest."""
 
@@ -59,13 +79,15 @@ class Relations(msgspec.Struct, frozen=True):
     functions: dict[tuple[str, str], Function]
     search_path: tuple[str, ...]
     identity: str
+    # The labels of schemas, for what is made in them.
+    schemas: dict[str, tuple[str, ...]] = {}
 
 
 _NONE: Final = Relations({}, {}, ("public",), "")
 _FIELDS: Final = {"protocol", "upstream", "dialect", "search_path", "schemas", "functions"}
 _SCHEMA_FIELDS: Final = {"labels", "tables"}
-_TABLE_FIELDS: Final = {"labels", "columns"}
-_COLUMN_FIELDS: Final = {"labels", "type"}
+_TABLE_FIELDS: Final = {"labels", "columns", "reads", "inherits"}
+_COLUMN_FIELDS: Final = {"labels", "type", "shows"}
 _FUNCTION_FIELDS: Final = {"reads", "writes"}
 
 
@@ -111,6 +133,7 @@ def compile_catalogue(files: Sequence[CatalogueFile]) -> DataCatalogue:
 def _merged(readers: list["_Reader"], problems: list[str]) -> Relations:
     tables: dict[TableKey, Table] = {}
     functions: dict[tuple[str, str], Function] = {}
+    schemas: dict[str, tuple[str, ...]] = {}
     search_path: tuple[str, ...] = _NONE.search_path
     for reader in readers:
         for key, table in reader.tables.items():
@@ -118,26 +141,85 @@ def _merged(readers: list["_Reader"], problems: list[str]) -> Relations:
                 problems.append(f"{reader.at(key)}: table `{key.id}` is listed twice")
             tables[key] = table
         functions.update(reader.functions)
+        for name, labels in reader.schemas.items():
+            schemas[name] = _union(schemas.get(name, ()), labels)
         search_path = reader.search_path or search_path
     for reader in readers:
         problems.extend(reader.unknown(tables))
-    return _relations(tables, functions, search_path)
+    if not problems:
+        tables = _related(tables, {k: v for r in readers for k, v in r.relatives.items()})
+    return relations_of(tables, functions, search_path, schemas)
 
 
-def _relations(
+def _related(
+    tables: dict[TableKey, Table], said: Mapping[TableKey, Relatives]
+) -> dict[TableKey, Table]:
+    """Return the tables with what their views show and read, and their children, to the last."""
+    if not said:
+        return tables
+    children: dict[TableKey, list[TableKey]] = {}
+    for key, own in said.items():
+        for parent in own.parents:
+            children.setdefault(parent, []).append(key)
+    found = dict(tables)
+    for key, table in tables.items():
+        own = said.get(key, Relatives())
+        found[key] = msgspec.structs.replace(
+            table,
+            shows={
+                column: tuple(_columns(touched, tables, said))
+                for column, touched in own.shows.items()
+            },
+            reads=tuple(_columns(own.reads, tables, said)),
+            children=tuple(_below(key, children)),
+        )
+    return found
+
+
+def _below(key: TableKey, children: Mapping[TableKey, list[TableKey]]) -> list[TableKey]:
+    found: dict[TableKey, None] = {}
+    waiting = list(children.get(key, ()))
+    while waiting:
+        child = waiting.pop(0)
+        if child not in found and child != key:
+            found[child] = None
+            waiting += children.get(child, ())
+    return list(found)
+
+
+def _columns(
+    touched: Touched, tables: Mapping[TableKey, Table], said: Mapping[TableKey, Relatives]
+) -> dict[tuple[TableKey, str], None]:
+    """Return columns with those that they show in turn; of a table without a column, all."""
+    found: dict[tuple[TableKey, str], None] = {}
+    waiting = list(touched)
+    while waiting:
+        key, column = waiting.pop(0)
+        if column is None:
+            waiting += [(key, name) for name in tables[key].columns]
+        elif (key, column) not in found:
+            found[key, column] = None
+            view = said.get(key, Relatives())
+            waiting += [*view.shows.get(column, ()), *view.reads]
+    return found
+
+
+def relations_of(
     tables: dict[TableKey, Table],
     functions: dict[tuple[str, str], Function],
     search_path: tuple[str, ...],
+    schemas: dict[str, tuple[str, ...]],
 ) -> Relations:
+    """Return the relations with the digest of all that analyses depend on."""
     said = [
-        [[key.id, table.labels, list(table.columns.items())] for key, table in tables.items()],
-        [
-            [function.name, *msgspec.to_builtins((function.reads, function.writes))]
-            for function in functions.values()
-        ],
+        # The order of columns counts, and objects have none.
+        [[msgspec.to_builtins(table), list(table.columns)] for table in tables.values()],
+        [msgspec.to_builtins(function) for function in functions.values()],
         search_path,
+        sorted(schemas.items()),
     ]
-    return Relations(tables, functions, search_path, hashlib.sha256(canonical(said)).hexdigest())
+    digest = hashlib.sha256(canonical(said)).hexdigest()
+    return Relations(tables, functions, search_path, digest, schemas)
 
 
 class _Reader:
@@ -148,6 +230,8 @@ class _Reader:
         self.problems: list[str] = []
         self.tables: dict[TableKey, Table] = {}
         self.functions: dict[tuple[str, str], Function] = {}
+        self.schemas: dict[str, tuple[str, ...]] = {}
+        self.relatives: dict[TableKey, Relatives] = {}
         spec = file.spec
         self._known(spec, _FIELDS)
         upstream = spec.get("upstream")
@@ -168,10 +252,15 @@ class _Reader:
 
     def unknown(self, tables: dict[TableKey, Table]) -> list[str]:
         """Return a problem for each thing that a function reads or writes and no file lists."""
-        return [
-            f"{self._file.where('functions', f.name)}: `{key.id}` or its column is not listed"
+        named = [
+            (self._file.where("functions", f.name), one)
             for f in self.functions.values()
-            for key, column in (*f.reads, *f.writes)
+            for one in (*f.reads, *f.writes)
+        ]
+        named += [(self.at(key), one) for key, own in self.relatives.items() for one in own.all]
+        return [
+            f"{where}: `{key.id}` or its column is not listed"
+            for where, (key, column) in named
             if key not in tables or (column is not None and column not in tables[key].columns)
         ]
 
@@ -201,6 +290,7 @@ class _Reader:
         schema = self._map(value, *path)
         self._known(schema, _SCHEMA_FIELDS, *path)
         labels = self._strings(schema.get("labels", []), *path, "labels")
+        self.schemas[name] = labels
         for table, said in self._map(schema.get("tables", {}), *path, "tables").items():
             self._table(TableKey(name, table), said, labels)
 
@@ -213,12 +303,19 @@ class _Reader:
         if isinstance(listed, list):
             listed = {name: {} for name in self._strings(listed, *path, "columns")}
         columns: dict[str, tuple[str, ...]] = {}
+        shows: dict[str, Touched] = {}
         for name, said in self._map(listed, *path, "columns").items():
             column = self._map(said if said is not None else {}, *path, "columns", name)
             self._known(column, _COLUMN_FIELDS, *path, "columns", name)
             own = self._strings(column.get("labels", []), *path, "columns", name, "labels")
             columns[name] = _union(labels, own)
+            if "shows" in column:
+                shows[name] = self._accesses(column["shows"], *path, "columns", name, "shows")
         self.tables[key] = Table(key, labels, columns)
+        reads = self._accesses(table.get("reads", []), *path, "reads")
+        parents = self._accesses(table.get("inherits", []), *path, "inherits")
+        if shows or reads or parents:
+            self.relatives[key] = Relatives(shows, reads, tuple(parent for parent, _ in parents))
 
     def _function(self, name: str, value: Json) -> None:
         path = ("functions", name)
@@ -246,39 +343,6 @@ class _Reader:
 
 
 DIALECTS: Final = ("postgres", "postgresql")
-
-
-def payload_relations(catalog: Json, known: Relations) -> Relations:
-    """Return the relations that a dry run's `catalog` lists; labels are those of the bundle's.
-
-    Raises:
-        ParseError: `parse.envelope` when it is not `{"schema.table": [columns]}`.
-    """
-    if not isinstance(catalog, dict) or len(catalog) > PAYLOAD_TABLES_MAX:
-        raise _bad_catalog()
-    tables: dict[TableKey, Table] = {}
-    for name, columns in catalog.items():
-        schema, dot, table = name.partition(".")
-        is_list = isinstance(columns, list) and all(isinstance(c, str) for c in columns)
-        if not dot or not is_list:
-            raise _bad_catalog()
-        key = TableKey(schema, table)
-        labelled = known.tables.get(key)
-        labels = labelled.labels if labelled else ()
-        of_columns = labelled.columns if labelled else {}
-        tables[key] = Table(key, labels, {c: of_columns.get(c, labels) for c in columns})
-    functions = {
-        name: function
-        for name, function in known.functions.items()
-        if all(key in tables for key, _ in (*function.reads, *function.writes))
-    }
-    return _relations(tables, functions, known.search_path)
-
-
-def _bad_catalog() -> ParseError:
-    return ParseError(
-        reason("parse.envelope"), '`catalog` is expected as {"schema.table": [columns]}'
-    )
 
 
 def _union(*groups: Sequence[str]) -> tuple[str, ...]:

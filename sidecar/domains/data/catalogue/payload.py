@@ -1,0 +1,59 @@
+"""Reads the catalogue of a dry run: tables that a call itself lists, in place of the bundle's."""
+
+import msgspec
+
+from sidecar.domains.data.catalogue import Relations, Table, TableKey, relations_of
+from sidecar.domains.data.limits import PAYLOAD_TABLES_MAX
+from sidecar.terms.call import Json
+from sidecar.terms.errors import ParseError
+from sidecar.terms.reasons import reason
+
+
+def payload_relations(catalog: Json, known: Relations) -> Relations:
+    """Return the relations that a dry run's `catalog` lists.
+
+    Labels, and what views and parents stand for, are those of the bundle's, as far as listed.
+
+    Raises:
+        ParseError: `parse.envelope` when it is not `{"schema.table": [columns]}`.
+    """
+    if not isinstance(catalog, dict) or len(catalog) > PAYLOAD_TABLES_MAX:
+        raise _bad_catalog()
+    tables: dict[TableKey, Table] = {}
+    for name, columns in catalog.items():
+        schema, dot, table = name.partition(".")
+        is_list = isinstance(columns, list) and all(isinstance(c, str) for c in columns)
+        if not dot or not is_list:
+            raise _bad_catalog()
+        key = TableKey(schema, table)
+        labelled = known.tables.get(key) or Table(key, (), {})
+        own = {c: labelled.columns.get(c, labelled.labels) for c in columns}
+        tables[key] = msgspec.structs.replace(labelled, columns=own)
+    functions = {
+        name: function
+        for name, function in known.functions.items()
+        if all(key in tables for key, _ in (*function.reads, *function.writes))
+    }
+    kept = {key: _listed(table, tables) for key, table in tables.items()}
+    return relations_of(kept, functions, known.search_path, known.schemas)
+
+
+def _listed(table: Table, tables: dict[TableKey, Table]) -> Table:
+    """Return a table with those of its relatives that are listed too."""
+    if not table.shows and not table.reads and not table.children:
+        return table
+    return msgspec.structs.replace(
+        table,
+        shows={
+            column: tuple(one for one in shown if one[0] in tables)
+            for column, shown in table.shows.items()
+        },
+        reads=tuple(one for one in table.reads if one[0] in tables),
+        children=tuple(child for child in table.children if child in tables),
+    )
+
+
+def _bad_catalog() -> ParseError:
+    return ParseError(
+        reason("parse.envelope"), '`catalog` is expected as {"schema.table": [columns]}'
+    )

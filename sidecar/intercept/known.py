@@ -1,0 +1,58 @@
+"""The calls that were asked before, by the very bytes that asked them.
+
+What a body says is a function of its bytes, of who sends it and from where: read once, it is not
+read again. What is decided is no such function, and is decided each time.
+"""
+
+from typing import TypeAlias
+
+import msgspec
+
+from sidecar.facts.identity import Caller
+from sidecar.intercept.hot.seam import Peer
+from sidecar.intercept.limits import KNOWN_BODIES_MAX, KNOWN_BODY_BYTES_MAX, SEEN_BODIES_MAX
+from sidecar.record.inputs.again import Again
+from sidecar.terms.call import Call
+
+# Workload, how it was proven, its address, the body.
+_Key: TypeAlias = tuple[str, str, str | None, bytes]
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """Who asks, and from where."""
+
+    caller: Caller
+    peer: Peer
+
+
+class Known:
+    """Calls by the bodies of one path, from the second time on that they are asked.
+
+    Of so many at most, and then all are forgotten at once.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[_Key, Again] = {}
+        # By their hashes: most calls are asked once, and cost no more than that.
+        self._seen: set[int] = set()
+
+    def get(self, asked: Asked, body: bytes) -> Again | None:
+        """Return what is known of calls equal to the one that `body` asks about."""
+        caller = asked.caller
+        return self._known.get((caller.workload.id, caller.verified, asked.peer.ip, body))
+
+    def keep(self, asked: Asked, body: bytes, call: Call) -> Again | None:
+        """Keep the call that `body` asks about; None where it is not to be kept."""
+        if len(body) > KNOWN_BODY_BYTES_MAX:
+            return None
+        caller = asked.caller
+        key = (caller.workload.id, caller.verified, asked.peer.ip, body)
+        if (seen := hash(key)) not in self._seen:
+            if len(self._seen) >= SEEN_BODIES_MAX:
+                self._seen.clear()
+            self._seen.add(seen)
+            return None
+        if len(self._known) >= KNOWN_BODIES_MAX:
+            self._known.clear()
+        found = self._known[key] = Again(call)
+        return found

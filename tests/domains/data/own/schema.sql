@@ -1,0 +1,10 @@
+create type pair as (x int, y text);
+create schema hr;
+create table people(id int primary key, name text, email text, ssn text, tags text[], about jsonb, part pair, parts pair[]);
+create table orders(id int primary key, person int, total numeric, made timestamptz, note text);
+create table "Odd Table"("Col A" int, "b""c" text, plain text);
+create table hr.people(id int, salary numeric, boss int, name text);
+create table parent(id int, kind text);
+create table child(extra text) inherits (parent);
+create view public_people as select id, name from people;
+create sequence counter;

@@ -1,0 +1,247 @@
+"""A call that is asked again is judged, recorded and answered as if it had never been asked."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar import flow
+from sidecar.domains import by_protocol
+from sidecar.facts.sources import Revocations, Sources
+from sidecar.intercept.envelope import decided
+from sidecar.policy.bundle import Bundle, compile_bundle
+from sidecar.record.canonical import split
+from sidecar.record.inputs import Secrets
+from sidecar.record.inputs.again import Again
+from sidecar.terms.call import Call, Identity, Party
+from sidecar.terms.record import AnyRecord, MadeRecord
+from sidecar.terms.words import CallId
+from tests.namebook import Namebook
+from tests.tables import rows
+
+SECRETS = Secrets(b"k" * 32, bytes)
+TIMES = [f"2026-01-01T12:00:0{second}.000000Z" for second in range(6)]
+IDS = [CallId(f"01a20169-d800-738d-89dd-5e41b6bd51a{number}") for number in range(6)]
+RULES = """\
+apiVersion: sidecar/v1
+kind: Policy
+metadata: {name: p}
+spec:
+  rules:
+    - {id: open, effect: allow}
+    - id: late
+      effect: deny
+      when: context.time >= '2026-01-01T12:00:04'
+      message: it is late
+    - id: named
+      effect: deny
+      match: {protocols: [http]}
+      when: request.http.path == '/closed'
+      message: "closed to ${subject.id}"
+    - id: erring
+      effect: allow
+      match: {protocols: [http]}
+      when: context.claimed.missing == 1
+"""
+
+
+def bundle(version: str = "1.0.0") -> Bundle:
+    files = {"bundle.yaml": f'name: b\nversion: "{version}"\n', "policies/p.yaml": RULES}
+    return compile_bundle({name: text.encode() for name, text in files.items()}, by_protocol())
+
+
+BUNDLE, OTHER = bundle(), bundle("2.0.0")
+
+
+class Paper(Namebook):
+    """Keeps what it is told to write."""
+
+    def __init__(self) -> None:
+        self.records: list[AnyRecord] = []
+        self.named: dict[str, str] = {}
+
+    async def write(self, record: AnyRecord, side: object = ()) -> None:
+        self.records.append(record)
+
+
+class List:
+    """Who is revoked, by turns."""
+
+    def __init__(self) -> None:
+        self.epoch = 0
+        self.parties: set[str] = set()
+
+    def is_revoked(self, party: str) -> bool:
+        return party in self.parties
+
+
+class Stand:
+    """A path, and what it has written and answered."""
+
+    def __init__(self) -> None:
+        self.paper = Paper()
+        self.revoked = List()
+        self.bundle = BUNDLE
+        self.path = flow.Path(
+            bundle=lambda: self.bundle,
+            ledger=self.paper,
+            facts=Sources({"revoked": Revocations(self.revoked)}),
+            new_id=lambda: IDS[0],
+            now=lambda: TIMES[0],
+            secrets=SECRETS,
+        )
+
+    async def ask(self, call: Call, again: Again | None) -> bytes:
+        begun = flow.begin(call, self.path, again)
+        answer = await flow.finish(begun)
+        assert isinstance(begun, flow.Begun)
+        if begun.outcome is not None:
+            return begun.outcome.answer(answer.decision, decided)
+        return orjson.dumps(decided(answer.decision), option=orjson.OPT_APPEND_NEWLINE)
+
+    @property
+    def bytes(self) -> list[tuple[bytes, bytes]]:
+        return [tuple(split(record)) for record in self.paper.records]  # type: ignore[misc]
+
+
+def a_call(given: dict[str, Any], id: CallId, time: str) -> Call:
+    subject = Party(**given.get("subject", {"type": "service", "id": "s"}))
+    actors = tuple(Party(**one) for one in given.get("actors", ()))
+    return Call(
+        id,
+        time,
+        "ask",
+        "default",
+        given.get("protocol", "http"),
+        given["call"],
+        Identity(subject, actors, "key", given.get("asserted_by")),
+        {"claimed": {}, **given.get("context", {})},
+    )
+
+
+async def both(given: dict[str, Any], turn: Callable[[Stand, int], None]) -> Stand:
+    """Ask the same six times, where it is remembered and where it is not; return the first."""
+    first, other = Stand(), Stand()
+    again = Again(a_call(given, IDS[0], TIMES[0]))
+    for number, (id, time) in enumerate(zip(IDS, TIMES, strict=True)):
+        turn(first, number)
+        turn(other, number)
+        asked = again.like if not number else again.call(id, time)
+        assert await first.ask(asked, again) == await other.ask(a_call(given, id, time), None)
+    assert first.bytes == other.bytes
+    return first
+
+
+def nothing(_stand: Stand, _number: int) -> None:
+    """Change nothing between two calls."""
+
+
+def made(stand: Stand) -> list[int]:
+    return [n for n, one in enumerate(stand.paper.records) if isinstance(one, MadeRecord)]
+
+
+@pytest.mark.parametrize("row", rows("flow/again.yaml"))
+async def test_asked_again(row: Any) -> None:
+    assert made(await both(row.given, nothing)) == row.want["made"]
+
+
+async def test_who_was_revoked_meanwhile_is_refused_at_once() -> None:
+    def turn(stand: Stand, number: int) -> None:
+        if number == 3:
+            stand.revoked.parties.add("service:s")
+            stand.revoked.epoch += 1
+
+    given = {"call": {"method": "GET", "url": "http://a.test/b"}}
+    stand = await both(given, turn)
+
+    assert [b'"outcome":"deny"' in tail for _, tail in stand.bytes] == [False] * 3 + [True] * 3
+
+
+async def test_another_bundle_is_asked_what_the_call_means() -> None:
+    def turn(stand: Stand, number: int) -> None:
+        stand.bundle = BUNDLE if number < 3 else OTHER
+
+    given = {"call": {"method": "GET", "url": "http://a.test/b"}}
+    stand = await both(given, turn)
+
+    assert [b'"version":"2.0.0' in tail for _, tail in stand.bytes] == [False] * 3 + [True] * 3
+
+
+async def test_a_person_who_was_forgotten_has_a_new_handle() -> None:
+    def turn(stand: Stand, number: int) -> None:
+        if number == 3:
+            stand.paper.named["user:alice"] = "p_" + "9" * 22
+
+    given = {
+        "subject": {"type": "user", "id": "alice"},
+        "call": {"method": "GET", "url": "http://a.test/alice"},
+    }
+    await both(given, turn)
+
+
+words = st.sampled_from(
+    ["a", "", "alice", "é", "a@b.test", "\x00", '"', "\\", *IDS[:4], *TIMES[:4], "Bearer",
+     " abcdefgh", "swk_" + "a" * 20, "eyJhbGciOi.x", "password", "***"]
+)  # fmt: skip
+texts = st.lists(words, max_size=3).map("".join)
+values = st.recursive(
+    texts | st.integers(-3, 3) | st.booleans() | st.none() | st.floats(0, 1),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(texts, inner, max_size=2),
+    max_leaves=5,
+)
+things = st.dictionaries(texts, values, max_size=2)
+parties = st.fixed_dictionaries(
+    {"type": st.sampled_from(["user", "service", "agent"]), "id": texts, "properties": things}
+)
+calls = st.one_of(
+    st.fixed_dictionaries(
+        {
+            "protocol": st.just("authzen"),
+            "call": st.fixed_dictionaries(
+                {
+                    "action": st.fixed_dictionaries({"name": texts, "properties": things}),
+                    "resource": st.fixed_dictionaries(
+                        {"type": texts, "id": texts, "properties": things}
+                    ),
+                    "context": things,
+                }
+            ),
+        }
+    ),
+    st.fixed_dictionaries(
+        {
+            "call": st.fixed_dictionaries(
+                {
+                    "method": st.sampled_from(["GET", "POST", "closed"]),
+                    "url": texts.map(lambda text: f"http://a.test/{text}"),
+                    "headers": st.just({"content-type": "application/json"}),
+                    "body": values.map(lambda value: orjson.dumps(repr(value)).decode()),
+                }
+            )
+        }
+    ),
+)
+
+
+@given(
+    calls,
+    st.none() | parties,
+    st.lists(parties, max_size=2),
+    st.fixed_dictionaries({"claimed": things, "ip": st.sampled_from(["127.0.0.1", "192.0.2.7"])}),
+    st.sampled_from([None, "w"]),
+)
+def test_whatever_is_asked_again(
+    call: dict[str, Any],
+    subject: Any,
+    actors: list[Any],
+    context: dict[str, Any],
+    asserted_by: str | None,
+) -> None:
+    given = {**call, "actors": actors, "context": context, "asserted_by": asserted_by}
+    if subject is not None:
+        given["subject"] = subject
+    asyncio.run(both(given, nothing))
