@@ -307,6 +307,11 @@ class _Admitted(msgspec.Struct, frozen=True):
     caller: Caller | None = None
     at_once: Reply | None = None
 
+    @property
+    def who(self) -> str | None:
+        """Return which workload sends it."""
+        return None if self.caller is None else self.caller.workload.id
+
     def answer(self, body: bytes, peer: Peer) -> Answer:
         """Return the answer to the request with this body."""
         assert self.caller is not None

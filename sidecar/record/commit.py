@@ -73,7 +73,7 @@ class Committer:
         whole = recovery.recover(self._log)
         self._known: Known = whole.known
         self._segment: Segment = whole.segment
-        self._news: list[News] = [*whole.news, *lives(history, outside.durability)]
+        self._news: list[News] = [*whole.news, *lives(history, outside.durability, outside.boot)]
         self._outage: Outage | None = None
         self._is_full_told = False
         self._signed_size = -1
@@ -346,6 +346,7 @@ class Committer:
         else:
             recovery.remove_begun(self._log, self._segment.first_seq)
             self._restore_old()
+        self._sign()
         self._begin_segment()
         self._rewrite([])
         self._sign()

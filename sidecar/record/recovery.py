@@ -298,7 +298,7 @@ def _resume(log: Log, names: Sequence[str]) -> Recovered:
         for batch in batches(log.io, log.folder, log.who.origin, scan.known.tree.size):
             scan.take(log, batch)
     except Damage as damage:
-        if not damage.torn:
+        if not damage.torn or damage.file != names[-1]:
             raise
         scan.torn = damage
     except (KeyError, TypeError, ValueError) as error:
@@ -323,12 +323,12 @@ def _begun(log: Log, names: Sequence[str], signed: Sequence[Checkpoint]) -> _Sca
             raise Damage(name_of(first), None, first, "a segment before this one is missing")
         _check_before(log, names[: len(before)], found.tree())
         known = Known(found.tree(), bytearray(found.leaf_bytes()), before)
-        return _Scan(Proven(known.tree, expected), known, signed[-1].size)
+        return _Scan(Proven(known.tree, expected), known, max(map(_size, signed)))
     if firsts[0]:
         text = f"expected {name_of(0)}: a segment is missing"
         raise Damage(names[0], None, 0, text)
     known = Known(Tree(), bytearray(), [])
-    return _Scan(Proven(known.tree, expected), known, signed[-1].size)
+    return _Scan(Proven(known.tree, expected), known, max(map(_size, signed)))
 
 
 def _check_before(log: Log, names: Sequence[str], tree: Tree) -> None:
@@ -367,8 +367,6 @@ def _reopened(log: Log, scan: _Scan) -> Recovered:
     # There is a segment, and each is one batch at least or damaged.
     assert last is not None
     path = log.folder / last.file
-    if scan.torn is not None and scan.torn.file != last.file:
-        raise scan.torn
     if last.footer is not None:
         if scan.torn is not None:
             raise scan.torn

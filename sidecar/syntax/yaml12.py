@@ -14,6 +14,7 @@ import re
 import sys
 from array import array
 from collections.abc import Callable, Iterator, Mapping
+from math import isfinite
 from typing import Any, Final
 
 import msgspec
@@ -254,8 +255,10 @@ class _Reader:
             return self._integer(event, text, 10)
         if _OCTAL.match(text) or _HEX.match(text):
             return self._integer(event, text[2:], 8 if text[1] == "o" else 16)
-        if _FLOAT.match(text):
+        if _FLOAT.match(text) and isfinite(float(text)):
             return float(text)
+        if _FLOAT.match(text):
+            raise self._problem(event, "a number beyond the range of a double")
         if _INF.match(text) or _NAN.match(text):
             raise self._problem(event, "infinities and NaN are not read")
         return text

@@ -5,6 +5,7 @@ import os
 
 import pytest
 
+from sidecar.intercept.authzen import Turns
 from tests.intercept.ask_stand import WORKLOADS, Stand
 from tests.tables import rows
 
@@ -223,6 +224,35 @@ async def test_a_batch_is_bounded():
 
     assert (fits.status, exceeds.status) == (200, 400)
     assert len(stand.ledger.records) == 100
+
+
+async def test_what_lists_hold_in_a_batch_is_bounded():
+    call = {"protocol": "rag", "call": {"collection": "c", "candidates": [{"id": "a"}] * 1000}}
+    stand = await Stand().start()
+    try:
+        exceeds = await stand.decide({"calls": [call] * 5})
+    finally:
+        await stand.stop()
+
+    assert (exceeds.status, stand.ledger.records) == (400, [])
+
+
+async def test_others_are_served_between_calls_that_take_long():
+    clock, served = iter(range(100)), []
+    turns = Turns(lambda: next(clock))
+
+    async def serve():
+        while True:
+            served.append(None)
+            await asyncio.sleep(0)
+
+    serving = asyncio.ensure_future(serve())
+    for _ in range(5):
+        # Each call has taken a second.
+        await turns.next()
+    serving.cancel()
+
+    assert len(served) == 5
 
 
 async def test_a_decision_that_cannot_be_recorded_is_not_said(stand):

@@ -14,9 +14,10 @@ from sidecar.record.disk import DISK, Io
 from sidecar.record.fold import Revocations, revoke
 from sidecar.record.ledger import ledger_paths
 from sidecar.record.limits import GROUP_RECORDS_MAX
+from sidecar.record.proof import identity
 from sidecar.record.recovery import identify, lock
-from sidecar.record.segments.segment import FOOTER_BYTES, name_of, read_footer
-from sidecar.record.verify import verify
+from sidecar.record.segments.segment import FOOTER_BYTES, framed, name_of, read_footer
+from sidecar.record.verify import read_checkpoint, verify
 from sidecar.terms.errors import RecordError
 from sidecar.terms.words import CallId
 from tests.record import sample
@@ -52,8 +53,6 @@ def kill(committer: Committer) -> None:
 
 
 def is_intact(state: Path) -> bool:
-    from sidecar.record.proof import identity
-
     folder, key_file = ledger_paths(state)
     who = identity.load(DISK, key_file)
     return verify(folder, who.verifier, who.last_signed(DISK)).intact
@@ -208,6 +207,71 @@ def test_a_segment_keeps_its_end_until_the_next_is_gone_for_good(tmp_path):
     assert is_intact(tmp_path)
 
 
+# --- what is obeyed is signed ---
+
+
+def signed_size(state: Path) -> int:
+    folder, key_file = ledger_paths(state)
+    who = identity.load(DISK, key_file)
+    return read_checkpoint(DISK, folder, who.verifier).size
+
+
+def test_what_is_obeyed_is_signed_when_it_is_acknowledged(tmp_path):
+    committer = opened(tmp_path)
+    committer.commit(batch(0))
+    before = signed_size(tmp_path)
+
+    committer.commit([split(revoke("agent:a", "user:x", id=CallId("id-1"), time=TIME))])
+
+    assert before == 0
+    assert signed_size(tmp_path) == 2
+    committer.close()
+
+
+def forged(state: Path, event: str, seq: int, committer: Committer) -> None:
+    """Append a frame as somebody does who can write the folder and has no key."""
+    halves = split(admin(seq, event, party="agent:a", by="user:x", first=0, last=0))
+    record = b"%b%b%d},%b" % (halves.head, committer._place, seq, halves.tail)
+    with sample.segments(state)[-1].open("ab") as file:
+        file.write(framed([record]))
+
+
+@pytest.mark.parametrize("event", ["unrevoke", "pruned"])
+@pytest.mark.parametrize("is_killed", [True, False])
+def test_what_is_obeyed_and_was_never_signed_is_set_aside(tmp_path, event, is_killed):
+    committer = opened(tmp_path)
+    committer.commit([split(revoke("agent:a", "user:x", id=CallId("id-0"), time=TIME))])
+    committer.commit(batch(1))
+    (kill if is_killed else Committer.close)(committer)
+    forged(tmp_path, event, 2, committer)
+
+    revocations = Revocations()
+    committer = opened(tmp_path, folds=(revocations,))
+    committer.commit(batch(3))
+    committer.close()
+
+    assert revocations.is_revoked("agent:a")
+    assert sample.ids(tmp_path) == ["id-0", "id-1", "id-3"]
+    assert events(tmp_path) == ["ledger.torn_tail"]
+    assert len(list((tmp_path / "ledger").glob("*.torn"))) == 1
+    assert is_intact(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["rename", "fdatasync", "write"])
+def test_what_is_obeyed_and_cannot_be_signed_is_not_acknowledged(tmp_path, name):
+    disk = FaultyDisk()
+    committer = opened(tmp_path, disk)
+    disk.fails = lambda _, call: errno.EIO if call == name else 0
+
+    with pytest.raises(RecordError):
+        committer.commit([split(revoke("agent:a", "user:x", id=CallId("id-0"), time=TIME))])
+
+    disk.fails = lambda _, _name: 0
+    committer.commit(batch(1))
+    committer.close()
+    assert is_intact(tmp_path)
+
+
 # --- lives ---
 
 
@@ -223,6 +287,35 @@ def test_a_life_that_did_not_end_leaves_a_gap_record(tmp_path):
     assert events(tmp_path) == ["ledger.opened", "gap", "ledger.opened", "ledger.closed"]
     (gap,) = [one for one in sample.records(tmp_path) if one["kind"] == "gap"]
     assert (gap["reason"], gap["records_max"], gap["before_ms_max"]) == ("group", 1000, 50)
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "has_gap"),
+    [("b1", "b1", False), ("b1", "b2", True), ("", "", True), ("", "b1", True), ("b1", "", True)],
+)
+@pytest.mark.parametrize("durability", ["strict", "group"])
+def test_only_the_end_of_the_machine_leaves_a_gap(tmp_path, first, then, has_gap, durability):
+    committer = opened(tmp_path, durability="group", boot=first)
+    committer.commit(batch(0))
+    committer.accept(batch(1))
+    kill(committer)
+
+    committer = opened(tmp_path, durability=durability, boot=then)
+    committer.commit(batch(2))
+    committer.close()
+
+    assert sample.ids(tmp_path) == ["id-0", "id-1", "id-2"]
+    assert ("gap" in events(tmp_path)) == has_gap
+    assert events(tmp_path)[-1] == "ledger.closed"
+
+
+def test_a_gap_is_told_after_a_kill_and_then_the_end_of_the_machine(tmp_path):
+    for boot in ("b1", "b1", "b2"):
+        committer = opened(tmp_path, durability="group", boot=boot)
+        committer.commit(batch(len(sample.ids(tmp_path))))
+        kill(committer)
+
+    assert [event for event in events(tmp_path) if event == "gap"] == ["gap"]
 
 
 def test_a_life_that_ended_leaves_none(tmp_path):

@@ -2,6 +2,7 @@
 
 import errno
 import os
+from contextlib import suppress
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -180,6 +181,81 @@ def test_a_reader_without_table_or_key_knows_nobody(tmp_path):
 
     key_path.unlink()
     assert Persons.read(path, key_path).known == {}
+
+
+def test_after_any_failing_call_a_table_goes_on_and_is_found_whole(tmp_path):
+    for number in range(1, 200):
+        state = tmp_path / str(number)
+        opened(state).close()
+        disk = FaultyDisk(partial(fails_once, number))
+        try:
+            persons = Persons.open(*persons_paths(state), disk)
+        except LedgerBroken:
+            continue
+        handed: dict[str, str] = {}
+        did_fail = False
+        try:
+            handed = persons.handles_of([ALICE, BOB])
+            persons.forget(ALICE)
+        except RecordError:
+            did_fail = True
+        handed.pop(ALICE, None)
+        # Asked again: from here on the disk is well.
+        handed |= persons.handles_of(["user:eve"])
+        persons.forget(ALICE)
+        handed |= persons.handles_of(["user:mallory"])
+        persons.close()
+
+        again = Persons.open(*persons_paths(state))
+
+        assert handed.items() <= again.known.items()
+        assert ALICE not in again.known
+        if not did_fail:
+            return
+    pytest.fail("the session makes more calls than were failed")
+
+
+def test_a_full_table_takes_nobody_new_and_says_so(tmp_path):
+    persons = Persons.open(*persons_paths(tmp_path), rows_max=2)
+    handles = persons.handles_of([ALICE, BOB])
+
+    with pytest.raises(RecordError, match="full: it has 2 of at most 2"):
+        persons.handles_of([ALICE, "user:eve"])
+
+    assert persons.handles_of([ALICE, BOB]) == handles
+    assert persons.value_of(handles[BOB]) == BOB
+    assert persons.forget(BOB)
+    assert persons.value_of(handles[BOB]) is None
+    assert persons.handle_of("user:eve")
+    persons.close()
+    assert set(opened(tmp_path).known) == {ALICE, "user:eve"}
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("then", range(1, 12))
+def test_a_crash_while_a_failed_rewriting_is_done_again_leaves_a_table_that_can_be_opened(
+    tmp_path, then
+):
+    """One call fails in forgetting; it is asked again, and from its call `then` on all fail."""
+    for first in range(1, 40):
+        state = tmp_path / str(first)
+        disk = FaultyDisk()
+        persons = Persons.open(*persons_paths(state), disk)
+        bobs = persons.handle_of(BOB)
+        persons.handle_of(ALICE)
+        begun = len(disk.calls)
+        disk.fails = partial(fails_once, begun + first)
+        try:
+            persons.forget(ALICE)
+        except RecordError:
+            crash = len(disk.calls) + then
+            disk.fails = lambda number, _name, crash=crash: errno.EIO if number >= crash else 0
+            with suppress(RecordError):
+                persons.forget(ALICE)
+            assert opened(state).known[BOB] == bobs
+        else:
+            return
+    pytest.fail("forgetting makes more calls than were failed")
 
 
 def session(state: Path, disk: FaultyDisk, handed: dict[str, str]) -> bool:

@@ -1,10 +1,14 @@
 """The second evaluator agrees, cannot say, or disagrees, and then nobody may rest on the rule."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
+from sidecar.domains import by_protocol
 from sidecar.policy.explained import told_of, tree_of
+from sidecar.policy.language.functions import FUNCTIONS
 from sidecar.review.run import run_suites
 from sidecar.review.second import SecondOpinion, opinion, rehearse
 from sidecar.review.second.branches import Branch, branches
@@ -13,9 +17,16 @@ from sidecar.review.second.engine import NotComparable, evaluate
 from sidecar.review.second.inputs import INPUTS_MAX, inputs
 from sidecar.review.second.rehearsal import Anybody
 from sidecar.review.trees import trees_of
+from sidecar.runtime.bundles import load_bundle
 from tests.review.shelf import bundle_of, request, suite_of
 from tests.tables import rows
 
+ROOT = Path(__file__).parents[2]
+BUNDLES = [
+    file.parent
+    for folder in ("policies", "examples", "sidecar/cli/starter")
+    for file in sorted((ROOT / folder).rglob("bundle.yaml"))
+]
 NATIVE: dict[str, Any] = {
     "one": 1,
     "half": 0.5,
@@ -83,6 +94,38 @@ def test_what_is_not_listed_is_a_disagreement(monkeypatch):
     assert (one.ours, one.theirs) == ("false", "true")
 
 
+def test_a_value_where_the_other_errs_is_a_disagreement(monkeypatch):
+    plus = ("_+_", False, 2)
+    wrapping = structs.replace(FUNCTIONS[plus], call=lambda a, b: (a + b + 2**63) % 2**64 - 2**63)
+    monkeypatch.setitem(FUNCTIONS, plus, wrapping)
+    heard = SecondOpinion()
+
+    heard.hear_rule(rule_of("context.n + 1 < 0").rules[0], {"context": {"n": 2**63 - 1}}, {})
+
+    (one,) = heard.disagreements
+    assert (one.part, one.ours, one.theirs) == ("context.n + 1", "a value", "an error")
+    assert heard.not_comparable == {}
+
+
+@pytest.mark.parametrize(
+    "when",
+    [
+        "context.s.lowerAscii() == 'a'",
+        "context.l.transformList(i, v, v) == [1]",
+        "cel.bind(a, context.s, a == 'A')",
+        "google.protobuf.Int32Value{value: 1} == 1",
+        "math.abs(context.l[0]) == 1",
+    ],
+)
+def test_what_the_others_language_lacks_is_no_disagreement(when):
+    heard = SecondOpinion()
+
+    heard.hear_rule(rule_of(when).rules[0], {"context": {"s": "A", "l": [1]}}, {})
+
+    assert heard.disagreements == []
+    assert heard.not_comparable
+
+
 def test_a_part_without_a_function_is_no_known_divergence():
     told = told_of("delegated", (), {"delegated": True}, {})
 
@@ -119,7 +162,7 @@ def test_a_variable_that_json_has_no_word_for_is_heard_and_not_handed_on():
 
     assert found.not_comparable == {
         "p/rule: timestamp('2026-01-01T00:00:00Z')": "its result has no form in JSON",
-        "p/rule: variables.at.getFullYear() == 2026": "it ends in an error where ours does not",
+        "p/rule: variables.at.getFullYear() == 2026": "its language lacks what this uses",
     }
 
 
@@ -181,6 +224,11 @@ def test_the_number_of_inputs_is_bounded():
     clauses = " || ".join(f"subject.properties.p{n} == {n}" for n in range(100))
 
     assert len(list(inputs(trees_of(rule_of(clauses).rules[0]), {}))) == INPUTS_MAX
+
+
+@pytest.mark.parametrize("folder", BUNDLES, ids=lambda folder: str(folder.relative_to(ROOT)))
+def test_nobody_disagrees_about_the_bundles_that_are_here(folder):
+    assert rehearse(load_bundle(folder, by_protocol())).disagreements == []
 
 
 def test_too_many_branches_are_counted_and_not_heard():

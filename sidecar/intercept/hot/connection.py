@@ -14,18 +14,21 @@ INVARIANT: `in_flight` counts the requests in BODY and BUSY; it is given back wh
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Final, cast
 
+from sidecar.intercept.hot import refusals
 from sidecar.intercept.hot.answers import CONTINUE, Reply, written
 from sidecar.intercept.hot.body import Chunked, Sized, TooLarge
-from sidecar.intercept.hot.head import Malformed, head_end, read_head
+from sidecar.intercept.hot.head import Malformed, behind_empty_line, head_end, read_head
 from sidecar.intercept.hot.limits import (
     AHEAD_BYTES_MAX,
     HEAD_S_MAX,
     KNOWN_HEAD_BYTES_MAX,
     KNOWN_HEADS_MAX,
     LINGER_S_MAX,
+    STRANGER_S_MAX,
     TURNS_MAX,
     WRITE_BUFFER_BYTES_MAX,
     WRITE_S_MAX,
@@ -40,11 +43,6 @@ _BODY: Final = 1
 _BUSY: Final = 2
 _REST: Final = 3
 _GONE: Final = 4
-_NOT_HTTP: Final = Refused(400, "http", "the request is not HTTP")
-_FAILED: Final = Refused(500, "internal", "the sidecar failed")
-_MISFRAMED: Final = Refused(400, "body", "the body is not framed as its headers say")
-_LATE: Final = Refused(408, "body", "the body did not come in time")
-_BUSY_NOW: Final = Refused(429, "busy", "too many requests at a time", {"Retry-After": "1"})
 
 
 class Connection(asyncio.Protocol):
@@ -56,10 +54,11 @@ class Connection(asyncio.Protocol):
         self._mode = _HEAD
         self._ahead = b""
         self._body: Sized | Chunked | None = None
-        self._is_begun = False
+        self._is_begun = self._is_behind_line = False
         self._is_paused = False
         self._is_stalled = False
         self._is_ended = False
+        self._is_known = False
 
     # --- what the loop says ---
 
@@ -67,14 +66,14 @@ class Connection(asyncio.Protocol):
         """Begin, or close at once what is beyond the bounds, before a byte of it is read."""
         # uvloop's transports are none of the standard library's classes.
         self._transport = cast("asyncio.Transport", transport)
-        self._peer = peer_of(transport)
-        if not self._shared.take(self, self._peer):
+        self.peer = peer_of(transport)
+        if not self._shared.take(self):
             self._mode = _GONE
             transport.close()
             return
         self._transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES_MAX)
-        self._known = self._shared.known(self._peer)
-        self.deadline_s = self._shared.now_s() + self._shared.bounds.idle_s_max
+        self._known = self._shared.known(self.peer)
+        self.deadline_s = self._shared.now_s() + self._idle_s()
 
     def data_received(self, data: bytes) -> None:
         """Take what has come."""
@@ -89,7 +88,7 @@ class Connection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """Answer what was begun, though nothing more will come; return whether to stay open."""
         if self._mode == _BODY:
-            self._refuse(_MISFRAMED)
+            self._refuse(refusals.MISFRAMED)
         self._is_ended = True
         return self._mode in {_BUSY, _REST}
 
@@ -98,10 +97,10 @@ class Connection(asyncio.Protocol):
         if self._mode == _BODY:
             self._leave()
             # Counted as any other body that is not framed as its headers say.
-            self._admission.refuse(_MISFRAMED, self._peer)
+            self._admission.refuse(refusals.MISFRAMED, self.peer)
         self._mode = _GONE
         self._ahead = b""
-        self._shared.let_go(self, self._peer)
+        self._shared.let_go(self)
 
     def pause_writing(self) -> None:
         """Wait for a peer that does not take its answers, but not for long, and take no more."""
@@ -114,15 +113,15 @@ class Connection(asyncio.Protocol):
         if self._mode == _BUSY:
             self.deadline_s = _NEVER
         elif self._mode == _HEAD:
-            self.deadline_s = self._shared.now_s() + self._shared.bounds.idle_s_max
-            self._again()
+            self.deadline_s = self._shared.now_s() + self._idle_s()
+            self._guarded(self._again)
 
     # --- what the server says ---
 
     def expire(self) -> None:
         """End what has overstayed its deadline."""
         if self._mode == _BODY and not self._is_stalled:
-            self._refuse(_LATE)
+            self._refuse(refusals.LATE)
             return
         if self._mode == _HEAD and not self._is_stalled:
             self._transport.close()
@@ -164,7 +163,7 @@ class Connection(asyncio.Protocol):
         while self._ahead and self._mode == _HEAD and not self._is_stalled:
             if not turns:
                 self._mode = _REST
-                asyncio.get_running_loop().call_soon(self._rested)
+                asyncio.get_running_loop().call_soon(self._guarded, self._rested)
                 return
             turns -= 1
             try:
@@ -174,10 +173,14 @@ class Connection(asyncio.Protocol):
                     return
                 self._admission = self._admitted(self._ahead[:end])
             except Malformed:
-                self._part(self._shared.service.refuse(_NOT_HTTP, self._peer))
+                behind = behind_empty_line(self._ahead)
+                if behind is not None and not self._is_behind_line:
+                    self._ahead, self._is_behind_line = behind, True
+                    continue
+                self._part(self._shared.service.refuse(refusals.NOT_HTTP, self.peer))
                 return
             self._ahead = self._ahead[end:]
-            self._is_begun = False
+            self._is_begun = self._is_behind_line = False
             self._begin()
 
     def _rested(self) -> None:
@@ -197,7 +200,7 @@ class Connection(asyncio.Protocol):
         """Return the request whose head is `raw`; one that was admitted before is known."""
         admission = self._known.get(raw)
         if admission is None:
-            admission = self._shared.service.admit(read_head(raw), self._peer)
+            admission = self._shared.service.admit(read_head(raw), self.peer)
             if admission.at_once is None and len(raw) <= KNOWN_HEAD_BYTES_MAX:
                 if len(self._known) >= KNOWN_HEADS_MAX:
                     self._known.clear()
@@ -210,13 +213,13 @@ class Connection(asyncio.Protocol):
         is_whole = not admission.head.is_chunked and length <= len(self._ahead)
         if admission.at_once is not None:
             self._pass_over(admission.at_once, length if is_whole else None)
-        elif self._shared.in_flight >= bounds.in_flight_max:
-            self._refuse(_BUSY_NOW)
+        elif self._shared.is_busy(admission.who):
+            self._refuse(refusals.BUSY)
         elif length > bounds.body_bytes_max:
-            self._refuse(self._too_large())
+            self._refuse(refusals.too_large(bounds.body_bytes_max))
         elif is_whole:
             body, self._ahead = self._ahead[:length], self._ahead[length:]
-            self._shared.in_flight += 1
+            self._enter(admission.who)
             self._answer(body)
         else:
             self._wait_for_body()
@@ -224,7 +227,7 @@ class Connection(asyncio.Protocol):
     def _wait_for_body(self) -> None:
         head, shared = self._admission.head, self._shared
         self._mode = _BODY
-        shared.in_flight += 1
+        self._enter(self._admission.who)
         self.deadline_s = shared.now_s() + shared.bounds.body_s_max
         bytes_max = shared.bounds.body_bytes_max
         self._body = Chunked(bytes_max) if head.is_chunked else Sized(head.length)
@@ -240,9 +243,9 @@ class Connection(asyncio.Protocol):
         try:
             rest = self._body.feed(data)
         except Malformed:
-            self._refuse(_MISFRAMED)
+            self._refuse(refusals.MISFRAMED)
         except TooLarge:
-            self._refuse(self._too_large())
+            self._refuse(refusals.too_large(self._shared.bounds.body_bytes_max))
         else:
             if rest is not None:
                 self._ahead = rest
@@ -254,7 +257,7 @@ class Connection(asyncio.Protocol):
     def _answer(self, body: bytes) -> None:
         self._mode = _BUSY
         self.deadline_s = _NEVER
-        answer = self._admission.answer(body, self._peer)
+        answer = self._admission.answer(body, self.peer)
         if isinstance(answer, Reply):
             self._finish(answer)
         elif isinstance(answer, Coroutine):
@@ -266,6 +269,9 @@ class Connection(asyncio.Protocol):
             answer.written.add_done_callback(self._recorded)
 
     def _recorded(self, written_: "asyncio.Future[None]") -> None:
+        self._guarded(partial(self._give_held, written_))
+
+    def _give_held(self, written_: "asyncio.Future[None]") -> None:
         failed = written_.exception()
         if failed is None:
             self._held.given()
@@ -276,6 +282,9 @@ class Connection(asyncio.Protocol):
 
     def _ended(self, task: "asyncio.Task[Reply]") -> None:
         self._shared.tasks.discard(task)
+        self._guarded(partial(self._give_made, task))
+
+    def _give_made(self, task: "asyncio.Task[Reply]") -> None:
         if task.cancelled():
             self._leave()
             self._transport.abort()
@@ -286,7 +295,7 @@ class Connection(asyncio.Protocol):
             self._again()
 
     def _failed(self, failed: BaseException) -> None:
-        reply = self._admission.failed(failed, self._peer)
+        reply = self._admission.failed(failed, self.peer)
         if reply is None:
             _log.error("a request failed inside the sidecar", exc_info=failed)
             self._mistake()
@@ -296,8 +305,7 @@ class Connection(asyncio.Protocol):
 
     def _finish(self, reply: Reply) -> None:
         """Give the answer to the request under way, and be ready for the next."""
-        shared = self._shared
-        shared.in_flight -= 1
+        self._shared.leave(self._admission.who)
         if self._mode != _GONE:
             self._mode = _HEAD
             self._give(reply)
@@ -305,7 +313,7 @@ class Connection(asyncio.Protocol):
     def _give(self, reply: Reply) -> None:
         head, shared = self._admission.head, self._shared
         closes = not head.keeps_alive or self._is_ended or shared.is_draining
-        patience_s = WRITE_S_MAX if self._is_stalled else shared.bounds.idle_s_max
+        patience_s = WRITE_S_MAX if self._is_stalled else self._idle_s()
         self.deadline_s = shared.now_s() + patience_s
         request_id, bodiless = self._admission.request_id, head.method == "HEAD"
         self._transport.write(written(reply, request_id, closes=closes, bodiless=bodiless))
@@ -338,18 +346,39 @@ class Connection(asyncio.Protocol):
     def _refuse(self, refused: Refused) -> None:
         """Refuse the request under way, whose body is not read to its end."""
         self._leave()
-        self._part(self._admission.refuse(refused, self._peer), self._admission.request_id)
+        self._part(self._admission.refuse(refused, self.peer), self._admission.request_id)
 
     def _mistake(self) -> None:
         """Say that we have failed, and no more; how is in the log."""
         self._leave()
         if self._mode != _GONE:
-            self._part(self._shared.service.refuse(_FAILED, self._peer))
+            self._part(self._shared.service.refuse(refusals.FAILED, self.peer))
 
     def _leave(self) -> None:
         if self._mode in {_BODY, _BUSY}:
-            self._shared.in_flight -= 1
+            self._shared.leave(self._admission.who)
             self._mode = _HEAD
+
+    def _enter(self, who: str | None) -> None:
+        self._shared.enter(who)
+        if not self._is_known:
+            self._is_known = True
+            self._shared.is_known(self)
+
+    def _idle_s(self) -> float:
+        """Return how long it may say nothing; who has shown no credential not for long."""
+        idle_s = self._shared.bounds.idle_s_max
+        return idle_s if self._is_known else min(idle_s, STRANGER_S_MAX)
+
+    def _guarded(self, doing: Callable[[], None]) -> None:
+        """Do what a callback has to; a mistake of ours ends the request under way."""
+        is_well = False
+        try:
+            doing()
+            is_well = True
+        finally:
+            if not is_well:
+                self._mistake()
 
     def _part(self, reply: Reply, request_id: str | None = None, *, bodiless: bool = False) -> None:
         """Give a last answer, and read away for a moment what is still sent."""
@@ -369,7 +398,3 @@ class Connection(asyncio.Protocol):
         self._ahead = b""
         self.deadline_s = self._shared.now_s() + WRITE_S_MAX
         self._transport.close()
-
-    def _too_large(self) -> Refused:
-        bytes_max = self._shared.bounds.body_bytes_max
-        return Refused(413, "too_large", f"the body is larger than {bytes_max} bytes")

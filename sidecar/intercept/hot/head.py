@@ -19,6 +19,7 @@ import msgspec
 from sidecar.intercept.hot.limits import HEAD_BYTES_MAX, HEADERS_MAX, LINE_BYTES_MAX
 
 _LINE: Final = re.compile(rb"[A-Z]{1,20} [\x21-\x7e]+ HTTP/1\.[01]\r\n")
+_ABSOLUTE: Final = re.compile(r"https?://([^/?#]+)(.*)", re.IGNORECASE)
 _ONCE: Final = frozenset(("content-length", "transfer-encoding", "expect"))
 
 
@@ -31,7 +32,7 @@ class Head(msgspec.Struct, frozen=True):
 
     Args:
         method: As it was sent, upper case.
-        target: As it was sent, not decoded.
+        target: As it was sent, not decoded; of an absolute one, what comes after the authority.
         headers: In order, names in lower case, values without outer blanks.
         length: Bytes of the body; 0 without one, unknown when `is_chunked`.
         is_chunked: The body comes in chunks.
@@ -62,10 +63,18 @@ def head_end(data: bytes) -> int:
     if end > 3:
         return end
     # A line that ended with a bare LF would be waited for until its deadline; so would TLS.
-    is_method = data[:1].isupper()
-    if len(data) >= HEAD_BYTES_MAX or not is_method or b"\n" in data.replace(b"\r\n", b""):
+    may_be = data[:1].isupper() or data == b"\r"
+    if len(data) >= HEAD_BYTES_MAX or not may_be or b"\n" in data.replace(b"\r\n", b""):
         raise Malformed
     return 0
+
+
+def behind_empty_line(data: bytes) -> bytes | None:
+    """Return what follows an empty line before a request, None where there is none.
+
+    Source: RFC 9112 §2.2.
+    """
+    return data[2:] if data.startswith(b"\r\n") else None
 
 
 def read_head(raw: bytes) -> Head:
@@ -87,7 +96,21 @@ def read_head(raw: bytes) -> Head:
     if not seen.is_whole:
         raise Malformed
     method, target, _ = raw.split(b" ", 2)
-    return _framed(method.decode("ascii"), target.decode("ascii"), seen)
+    return _framed(method.decode("ascii"), _place(target.decode("ascii"), seen), seen)
+
+
+def _place(target: str, seen: "_Seen") -> str:
+    """Return the path and query of a target; an absolute one is of the host that is asked.
+
+    Source: RFC 9112 §3.2.2. Raises Malformed where target and Host name two.
+    """
+    found = _ABSOLUTE.fullmatch(target)
+    if found is None:
+        return target
+    hosts = [value.lower() for name, value in seen.headers if name == "host"]
+    if hosts != [found[1].lower()]:
+        raise Malformed
+    return found[2] if found[2].startswith("/") else "/" + found[2]
 
 
 def _check_lines(raw: bytes) -> None:

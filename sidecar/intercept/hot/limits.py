@@ -8,6 +8,10 @@ LINE_BYTES_MAX: Final = 8 * 1024
 HEADERS_MAX: Final = 64
 # A head comes in one packet from a caller on this machine; one that trickles holds a descriptor.
 HEAD_S_MAX: Final = 10.0
+# Who has shown no credential yet is here to send a request, not to hold a place.
+STRANGER_S_MAX: Final = 5.0
+# Of all requests at a time, what one workload may have: the others are not kept out.
+IN_FLIGHT_SHARE: Final = 0.75
 # What is sent ahead while a request is being answered; beyond this nothing more is read.
 AHEAD_BYTES_MAX: Final = 64 * 1024
 # An answer that nobody takes holds memory; a caller on this machine takes it at once.

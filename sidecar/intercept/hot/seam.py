@@ -86,6 +86,11 @@ class Admission(Protocol):
         ...
 
     @property
+    def who(self) -> str | None:
+        """Return which workload sends it, None where nobody is asked to say."""
+        ...
+
+    @property
     def at_once(self) -> Reply | None:
         """Return the answer that needs no body: a refusal, or what is open to everybody."""
         ...

@@ -135,6 +135,8 @@ class Roots:
         subject, actor = (self._attributes.get(section) for section in ("subject", "actor"))
         # Who acts is the subject where nobody acts for it.
         acting = actor and join_all((actor, subject or actor))
+        if isinstance(acting, Record) and isinstance(actor, Record):
+            acting = Record(actor.name, acting.fields, acting.is_open)
         return {
             "subject": _party("subject", subject or UNDECLARED),
             "actor": _party("actor", acting or UNDECLARED),

@@ -154,15 +154,12 @@ class Sweep:
 
 def _either(id: str) -> str:
     """Return what matches `id` in each of its forms, as one group."""
-    forms = dict.fromkeys(
-        [
-            id,
-            # Escapes are read byte by byte, or in the halves that JSON has.
-            *(_sendable(form).encode().decode("latin-1") for form in (id, id.lower(), id.upper())),
-            "".join(map(_halves, id)),
-            id.replace(" ", "+"),
-        ]
-    )
+    cases = (id, id.lower(), id.upper())
+    # Escapes are read byte by byte, or in the halves that JSON has.
+    escaped = [_sendable(case).encode().decode("latin-1") for case in cases]
+    forms = dict.fromkeys((*cases, *escaped, "".join(map(_halves, id)), id.replace(" ", "+")))
+    if id.isascii():
+        forms = dict.fromkeys((id, id.replace(" ", "+")))
     if "@" in id:
         return f"({'|'.join(map(re.escape, forms))})"
     return f"({'|'.join(map(_word, forms))})"

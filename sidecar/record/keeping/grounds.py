@@ -16,7 +16,17 @@ from sidecar.record.disk import NEW, Io
 from sidecar.record.limits import CLOCK_STEP_S, RESERVE_BYTES
 
 RESERVE: Final = "reserve"
+# Linux, random(4): it is another after each start of the machine.
+_BOOT: Final = Path("/proc/sys/kernel/random/boot_id")
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+def boot_id() -> str:
+    """Return what names the machine's life, empty where it does not say."""
+    try:
+        return _BOOT.read_text("ascii").strip()
+    except (OSError, ValueError):
+        return ""
 
 
 class ClockWatch:

@@ -79,6 +79,8 @@ class History:
         self.rotations: list[Rotation] = []
         # What may be lost of a life that did not end: records, and for how long; None when it did.
         self.open_window: dict[str, int] | None = None
+        # In which life of the machine it began, empty where that is not known.
+        self.open_boot = ""
 
     def apply(self, record: Mapping[str, Json]) -> None:
         """Take one durable record into account."""
@@ -90,6 +92,7 @@ class History:
             self.rotations.append(msgspec.convert(said, Rotation))
         elif kind == "ops" and event == OPENED:
             self.open_window = dict(detail["window"])
+            self.open_boot = detail.get("boot", "")
         elif kind == "ops" and event == CLOSED:
             self.open_window = None
 
@@ -99,6 +102,7 @@ class History:
             "pruned_to": self.pruned_to,
             "rotations": msgspec.to_builtins(self.rotations),
             "open_window": self.open_window,
+            "open_boot": self.open_boot,
         }
 
     def restore(self, state: Json) -> None:
@@ -106,3 +110,4 @@ class History:
         self.pruned_to = state["pruned_to"]
         self.rotations = msgspec.convert(state["rotations"], list[Rotation])
         self.open_window = state["open_window"]
+        self.open_boot = state.get("open_boot", "")

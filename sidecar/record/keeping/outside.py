@@ -30,6 +30,7 @@ class Outside(msgspec.Struct, frozen=True):
         seals: Whether full segments are compressed.
         retention: How much is kept.
         reserve_bytes: What is kept back, to record that the disk is full.
+        boot: Names the machine's life, from its start to its end; empty where that is not known.
     """
 
     io: Io
@@ -43,3 +44,4 @@ class Outside(msgspec.Struct, frozen=True):
     seals: bool = True
     retention: Retention = Retention()
     reserve_bytes: int = RESERVE_BYTES
+    boot: str = ""

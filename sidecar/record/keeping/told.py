@@ -27,13 +27,18 @@ class Outage(msgspec.Struct):
         return "ledger.recovered", msgspec.to_builtins(self)
 
 
-def lives(history: History, durability: Literal["strict", "group"]) -> list[News]:
-    """Return what there is to tell at a start: of the last life, and of this one."""
+def lives(history: History, durability: Literal["strict", "group"], boot: str) -> list[News]:
+    """Return what there is to tell at a start: of the last life, and of this one.
+
+    What was written is in the hands of the machine. Where that has not ended since, a process that
+    was killed has lost nothing, and there is no gap.
+    """
     window = history.open_window
-    news: list[News] = [(_GAP, dict(window))] if window is not None else []
+    has_ended = not boot or boot != history.open_boot
+    news: list[News] = [(_GAP, dict(window))] if window is not None and has_ended else []
     if durability == "group":
         said = {"records_max": GROUP_RECORDS_MAX, "before_ms_max": int(GROUP_S_MAX * 1000)}
-        news.append((OPENED, {"durability": durability, "window": said}))
+        news.append((OPENED, {"boot": boot, "durability": durability, "window": said}))
     elif window is not None:
         news.append((CLOSED, {}))
     return news

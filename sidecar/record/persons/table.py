@@ -63,6 +63,7 @@ class Persons:
         self._known: dict[str, str] = {}
         self._values: dict[str, str] = {}
         self._key = b""
+        self._tried = b""
         self._rows = 0
         self._end = 0
         self._fd = -1
@@ -269,21 +270,34 @@ class Persons:
 
     def _rewrite(self, known: dict[str, str]) -> None:
         """Write the table again under a new key; only `known` are in it."""
+        if not self._is_sound:
+            self._key = self._standing()
         key, old = self._random(keyfile.KEY_BYTES), self._key
+        self._tried = key
         # From where the new table stands until it is opened, ours has no name any more.
         self._is_sound = False
         # Both keys stand until the new table does: a crash leaves one that can be opened.
         keyfile.store(self._io, self._key_path, [key, old])
         data = _head(key) + self._encrypted(key, known, 0)
         disk.replace(self._io, self._path, data)
+        self._key = key
         fd = self._io.open(self._path, OLD)
         self.close()
-        self._fd, self._key, self._end, self._rows = fd, key, len(data), len(known)
+        self._fd, self._end, self._rows = fd, len(data), len(known)
         self._is_sound = True
         for value in self._known.keys() - known.keys():
             # In place, since readers hold this very dict.
             del self._values[self._known.pop(value)]
         keyfile.store(self._io, self._key_path, [key])
+
+    def _standing(self) -> bytes:
+        """Return the key of the table that stands: the one of a rewriting that failed, or ours."""
+        fd = self._io.open(self._path, READ)
+        try:
+            head = self._io.read(fd, _HEAD_BYTES, 0)
+        finally:
+            disk.let_go(self._io, fd)
+        return self._tried if head == _head(self._tried) else self._key
 
     def _encrypted(self, key: bytes, handles: Mapping[str, str], first: int) -> bytes:
         cipher = AESGCM(key)

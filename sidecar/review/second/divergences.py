@@ -88,6 +88,22 @@ DIVERGENCES: Final = (
         lambda types: _flat(types) <= _NUMBERS and _differ(types),
     ),
     Divergence(
+        "bools-have-no-order-among-numbers",
+        f"{_LANGUAGE}#ordering",
+        "a bool is ordered among bools alone; in cel-python true is one and false zero",
+        "dyn(true) > 0",
+        _ORDER,
+        _bool_and_number,
+    ),
+    Divergence(
+        "in-is-of-lists-and-maps",
+        f"{_LANGUAGE}#list-of-standard-definitions",
+        "`in` looks into lists and maps; cel-python finds a part of a text as well",
+        "'b' in dyn('abc')",
+        frozenset({"@in"}),
+        lambda types: types[1:] == ("string",),
+    ),
+    Divergence(
         "nanoseconds",
         f"{_LANGUAGE}#timestamps",
         "timestamps and durations have nanoseconds; those of cel-python end at microseconds",

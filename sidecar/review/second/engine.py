@@ -62,8 +62,8 @@ def activation(data: Mapping[str, object]) -> dict[str, _VALUE]:
         held, short = (variables, name.partition(".")[2]) if "." in name else (roots, name)
         held[short] = value
     if variables:
-        roots["variables"] = {name: value for name, value in variables.items() if _is_known(value)}
-    return {name: _given(value) for name, value in roots.items() if _is_known(value)}
+        roots["variables"] = {name: value for name, value in variables.items() if is_given(value)}
+    return {name: _given(value) for name, value in roots.items() if is_given(value)}
 
 
 def evaluate(source: str, given: Mapping[str, _VALUE], facts: Facts) -> Said:
@@ -133,12 +133,12 @@ def theirs(value: object) -> object:
 _TYPES: Final = frozenset({type(None), bool, int, float, str, bytes, Uint})
 
 
-def _is_known(value: object) -> bool:
+def is_given(value: object) -> bool:
     """Return whether cel-python has the type of a value, and of all in it."""
     if type(value) is list:
-        return all(map(_is_known, value))
+        return all(map(is_given, value))
     if type(value) is dict:
-        return all(type(key) is str for key in value) and all(map(_is_known, value.values()))
+        return all(type(key) is str for key in value) and all(map(is_given, value.values()))
     return type(value) in _TYPES
 
 
@@ -157,6 +157,6 @@ def _given(value: object) -> _VALUE:
 
 def ours(value: object) -> object:
     """Return a value of ours where JSON has its type. Raises NotComparable."""
-    if not _is_known(value):
+    if not is_given(value):
         raise NotComparable("our result has no form in JSON")
     return value

@@ -13,6 +13,7 @@ from sidecar.policy.rules import Rule
 from sidecar.review.second.branches import Branch, branches, parts_of
 from sidecar.review.second.divergences import known
 from sidecar.review.second.engine import NotComparable, Said, activation, evaluate, ours
+from sidecar.review.second.lacking import lacks
 from sidecar.terms.decision import Facts
 
 TOO_MANY: Final = "there are too many branches to hear them all"
@@ -128,8 +129,8 @@ class _Hearing:
         if row is not None:
             opinion.compared += 1
             opinion.known[row.id] += 1
-        elif other.failed:
-            self._unheard(told, branch, "it ends in an error where ours does not")
+        elif other.failed and lacks(smallest):
+            self._unheard(told, branch, "its language lacks what this uses")
         else:
             opinion.compared += 1
             self._disagree(told, smallest, data)

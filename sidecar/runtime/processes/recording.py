@@ -17,6 +17,7 @@ import msgspec
 
 from sidecar.record.disk import DISK
 from sidecar.record.fold import Gaps, OpenDecisions
+from sidecar.record.keeping.grounds import boot_id
 from sidecar.record.keeping.upkeep import Retention
 from sidecar.record.ledger import OUTSIDE, Ledger, Settings, ledger_paths
 from sidecar.record.limits import RECENT_IDS_EACH
@@ -202,7 +203,9 @@ def main() -> None:
         if asked.user is not None:
             become(asked.user)
         kept = Retention(asked.retention_days, asked.retention_bytes)
-        outside = msgspec.structs.replace(OUTSIDE, durability=asked.durability, retention=kept)
+        outside = msgspec.structs.replace(
+            OUTSIDE, durability=asked.durability, retention=kept, boot=boot_id()
+        )
         settings = Settings(name=asked.name, folds=(opened, gaps), outside=outside)
         ledger = open_ledger(Path(asked.state), settings)
         settle_memory()

@@ -35,6 +35,7 @@ class Asked:
         self.head = head
         self.at_once = at_once
         self.request_id = next(iter(head.all("x-request-id")), None)
+        self.who = next(iter(head.all("x-who")), None)
 
     def answer(self, body, peer):
         self.service.bodies.append(body)

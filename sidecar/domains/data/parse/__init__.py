@@ -151,7 +151,7 @@ def _analysed(
     shape = (_shape(found[0]), relations.identity, search_path, upstream)
     with _cache_lock:
         known = _shapes.get(shape)
-    if known is not None:
+    if known is not None and not _UNICODE.search(text):
         # Only our own reading is known: PostgreSQL's grammar reads each text itself.
         check_statement(text, known[0])
         return Parsed(known[1].targets, known[1].native | {"text_sha256": digest}, _STATUS)

@@ -2,7 +2,7 @@
 
 How long a literal list is, or one of the bundle's parameters, is known; of everything else the
 length is n, one for all. Where macros stand in each other their lengths multiply, each with the
-weight of its body (`running/weights.py`); calls inside of
+weight of its body (`running/ahead/weights.py`); calls inside of
 them that go through a list pay as `running/cost.py` says, if n is not small. Texts are not counted,
 for they have no n, and what `==` compares is taken for a value without parts.
 
@@ -17,9 +17,9 @@ from typing import Final, TypeAlias
 import msgspec
 
 from sidecar.policy.language.running import cost
-from sidecar.policy.language.running.constants import constants
+from sidecar.policy.language.running.ahead.constants import constants
 from sidecar.policy.language.running.state import STEPS_MAX
-from sidecar.policy.language.running.weights import weight
+from sidecar.policy.language.running.ahead.weights import weight
 from sidecar.policy.language.tree import (
     Bind,
     Call,

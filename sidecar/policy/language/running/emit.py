@@ -16,7 +16,7 @@ from typing import Any, Final, TypeAlias, cast
 from sidecar.policy.language.facts import FACT_NAMES
 from sidecar.policy.language.functions import FUNCTIONS
 from sidecar.policy.language.running import cost, forms, loops
-from sidecar.policy.language.running.constants import constants
+from sidecar.policy.language.running.ahead.constants import constants
 from sidecar.policy.language.running.scope import BUDGET, Piece, Scope, Unsure
 from sidecar.policy.language.tree import (
     Bind,

@@ -37,9 +37,9 @@ from sidecar.policy.language.running.closures import (
     metered_call,
     paid_call,
 )
-from sidecar.policy.language.running.constants import constants
+from sidecar.policy.language.running.ahead.constants import constants
 from sidecar.policy.language.running.state import Run
-from sidecar.policy.language.running.weights import weight
+from sidecar.policy.language.running.ahead.weights import weight
 from sidecar.policy.language.tree import (
     Bind,
     Call,

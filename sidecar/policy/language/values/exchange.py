@@ -148,20 +148,41 @@ def _typed(value: object, walk: Walk, depth: int) -> dict[str, object]:
 
 def _read_bytes(given: object) -> bytes:
     try:
-        return base64.b64decode(str(given), validate=True)
+        return base64.b64decode(given if type(given) is str else b"*", validate=True)
     except (binascii.Error, ValueError):
         raise BadConversion from None
 
 
+def _only(kind: type) -> Callable[[object], object]:
+    def read(given: object) -> object:
+        if type(given) is kind:
+            return given
+        raise BadConversion
+
+    return read
+
+
+def _read_null(given: object) -> object:
+    if given is None:
+        return None
+    raise BadConversion
+
+
+def _read_type(given: object) -> TypeValue:
+    if type(given) is str and given:
+        return TypeValue(given)
+    raise BadConversion
+
+
 _READ: Final[Mapping[str, Callable[..., object]]] = {
-    "null": lambda _: None,
-    "bool": lambda given: given is True,
+    "null": _read_null,
+    "bool": _only(bool),
     "int": lambda given: integer(int(given)),
     "uint": lambda given: unsigned(int(given)),
     "double": float,
-    "string": str,
+    "string": _only(str),
     "bytes": _read_bytes,
-    "type": lambda given: TypeValue(str(given)),
+    "type": _read_type,
     "list": lambda given: [untyped(item) for item in given],
     "map": lambda given: {map_key(untyped(key)): untyped(item) for key, item in given},
 }

@@ -274,8 +274,15 @@ def _drop(definition: _Definition, node: Node) -> None:
 
 def _truncate(definition: _Definition, node: Node) -> None:
     definition.kind = "truncate"
+    if node.get("behavior") == "DROP_CASCADE":
+        raise _unread("TRUNCATE of whatever refers to a table")
     for one in node["relations"]:
-        definition.relation(one["RangeVar"], "delete")
+        relation = one["RangeVar"]
+        definition.relation(relation, "delete")
+        for key in list(definition.found) if relation.get("inh") else ():
+            table = definition.relations.tables.get(TableKey(key.schema, key.name))
+            for child in table.children if table is not None else ():
+                definition.found.setdefault(Defined("truncate", "delete", "table", *child))
 
 
 def _grant(definition: _Definition, node: Node) -> None:

@@ -83,8 +83,11 @@ def to_double(value: object) -> float:
     """Return a double, the nearest where an integer has none."""
     if type(value) is float:
         return value
-    if type(value) is int or type(value) is Uint:
-        return float(value)
+    if isinstance(value, int) and type(value) in {int, Uint}:
+        try:
+            return float(value)
+        except OverflowError:
+            raise Overflow from None
     if type(value) is str:
         return float(_read(value, _DOUBLE))
     raise NoSuchOverload

@@ -1,0 +1,151 @@
+"""Room for connections and requests: who has shown no credential holds no place for long."""
+
+import asyncio
+
+import pytest
+
+from sidecar.intercept.hot import limits
+from tests.intercept.hot.hot_stand import Stand, answers, last, request
+
+
+async def until(condition):
+    """Wait for what the loop is about to do."""
+    for _ in range(1000):
+        if condition():
+            return
+        await asyncio.sleep(0.001)
+    raise AssertionError("it did not come to be")
+
+
+@pytest.fixture
+async def stand():
+    found = await Stand().start()
+    yield found
+    await found.stop()
+
+
+@pytest.mark.parametrize("bound", ["connections_max", "peer_connections_max"])
+@pytest.mark.parametrize(
+    "said", [b"", b"POST / HT", request("/nowhere")], ids=["idle", "half", "refused"]
+)
+async def test_strangers_make_room_the_oldest_first(bound, said):
+    stand = await Stand(**{bound: 3}).start()
+    try:
+        strangers = [await stand.connect() for _ in range(3)]
+        for _, writer in strangers:
+            writer.write(said)
+        await until(lambda: len(stand.server._shared.open) == 3)
+        assert await stand.sent(last()) == [(200, b"/now ")]
+        # The first has gone, the others are still here.
+        await strangers[0][0].read()
+        assert len(stand.server._shared.open) == 2
+        for _, writer in strangers:
+            writer.close()
+    finally:
+        await stand.stop()
+
+
+@pytest.mark.parametrize("bound", ["connections_max", "peer_connections_max"])
+async def test_who_has_shown_a_credential_keeps_its_place(bound):
+    stand = await Stand(**{bound: 2}).start()
+    try:
+        known = [await stand.connect() for _ in range(2)]
+        for reader, writer in known:
+            writer.write(request())
+            assert answers(await reader.readuntil(b"/now ")) == [(200, b"/now ")]
+        # There is nobody to make room.
+        assert await stand.sent(b"") == []
+        for reader, writer in known:
+            writer.write(last())
+            assert answers(await reader.read()) == [(200, b"/now ")]
+            writer.close()
+    finally:
+        await stand.stop()
+
+
+async def test_who_has_shown_no_credential_may_be_silent_for_less_long(stand):
+    _, stranger = await stand.connect()
+    reader, known = await stand.connect()
+    known.write(request())
+    await reader.readuntil(b"/now ")
+    shared = stand.server._shared
+    shared.bounds = type(shared.bounds)(**{**_of(shared.bounds), "idle_s_max": 75.0})
+
+    reader, late = await stand.connect()
+    known.write(request())
+    await until(lambda: len(shared.open) == 3 and len(stand.service.bodies) == 2)
+
+    left = sorted(one.deadline_s - shared.now_s() for one in shared.open)
+    assert left[1] <= limits.STRANGER_S_MAX < left[2]
+    for writer in (stranger, known, late):
+        writer.close()
+
+
+def _of(bounds):
+    return {name: getattr(bounds, name) for name in bounds.__struct_fields__}
+
+
+async def test_one_workload_does_not_have_all_requests_at_a_time():
+    stand = await Stand(in_flight_max=4).start()
+    mine = ("X-Who: a", "Connection: close")
+    try:
+        held = [asyncio.ensure_future(stand.sent(request("/held", b"", *mine))) for _ in range(3)]
+        await until(lambda: len(stand.service.held) == 3)
+
+        assert await stand.sent(request("/now", b"", *mine)) == [(429, b"busy")]
+        assert await stand.sent(request("/now", b"", "X-Who: b", "Connection: close")) == [
+            (200, b"/now ")
+        ]
+        for one in stand.service.held:
+            one.set_result(None)
+        assert await asyncio.gather(*held) == [[(200, b"/held ")]] * 3
+        assert await stand.sent(request("/now", b"", *mine)) == [(200, b"/now ")]
+    finally:
+        await stand.stop()
+
+
+@pytest.mark.parametrize("step", [1, 100])
+async def test_one_empty_line_before_a_request_is_passed_over(stand, step):
+    data = b"\r\n" + request() + b"\r\n" + last()
+    reader, writer = await stand.connect()
+    for at in range(0, len(data), step):
+        writer.write(data[at : at + step])
+        await writer.drain()
+        await asyncio.sleep(0)
+
+    assert answers(await reader.read()) == [(200, b"/now ")] * 2
+    writer.close()
+
+
+@pytest.mark.parametrize("step", [1, 100])
+@pytest.mark.parametrize("data", [b"\r\n\r\n", b"\n", b"\r\r\n", b"\r\n \r\n"])
+async def test_more_than_an_empty_line_is_no_request(stand, data, step):
+    reader, writer = await stand.connect()
+    for at in range(0, len(data), step):
+        writer.write(data[at : at + step])
+        await asyncio.sleep(0)
+
+    assert answers(await reader.read()) == [(400, b"http")]
+    writer.close()
+
+
+@pytest.mark.parametrize("first", ["/held", "/later", "/nowhere"])
+async def test_a_mistake_behind_an_answer_ends_the_connection_and_gives_its_room_back(first):
+    """What is begun from a callback of a record or of a task is guarded as what is read is."""
+    stand, told = await Stand().start(), []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    try:
+        count = limits.TURNS_MAX if first == "/nowhere" else 1
+        sending = asyncio.ensure_future(stand.sent(request(first) * count + last("/mistake")))
+        await until(lambda: stand.service.heads)
+        stand.service.gate.set()
+        await until(lambda: first != "/held" or stand.service.held)
+        for one in stand.service.held:
+            one.set_result(None)
+
+        found = await sending
+        assert [status for status, _ in found] == [404 if count > 1 else 200] * count + [500]
+        assert stand.server._shared.in_flight == 0
+        assert [type(one["exception"]) for one in told] == [ZeroDivisionError]
+    finally:
+        await stand.stop()
