@@ -97,6 +97,11 @@ class Bundle:
         )
         return tuple(each for each in documents if each.value["kind"] == "Policy")
 
+    def prepare(self) -> None:
+        """Index the rules of the calls that most rules name, so that no call waits for it."""
+        names = {protocol: domain.name for protocol, domain in self.domains.items()}
+        self.index.prepare(names)
+
     def needs(self, protocol: str) -> Needs:
         """Return what rules may read of a call of `protocol`."""
         return self._needs[protocol]

@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 # What a decision depends on beside its bundle: another number may decide differently.
-ENGINE: Final = "doorward-cel/1"
+ENGINE: Final = "doorward-cel/2"
 # What every expression may name; DESIGN §3. `variables.<name>` are added per policy.
 ROOTS: Final = (
     "subject",

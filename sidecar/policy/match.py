@@ -17,6 +17,8 @@ from sidecar.terms.words import CLASSES, DOMAINS, PHASES, PROTOCOLS
 Globs = tuple[Callable[[str], bool], ...] | None
 
 
+BucketKey = tuple[frozenset[str] | None, frozenset[str] | None, frozenset[str] | None]
+
 # Most rules speak then: one set for all of them.
 _CALL: Final = frozenset(("call",))
 
@@ -39,6 +41,16 @@ class Filter(msgspec.Struct, frozen=True):
         return (self.domains is None or domain in self.domains) and (
             self.protocols is None or protocol in self.protocols
         )
+
+    @property
+    def names_calls(self) -> bool:
+        """Return whether it says of which domain or protocol calls are."""
+        return self.domains is not None or self.protocols is not None
+
+    @property
+    def bucket_key(self) -> BucketKey:
+        """Return all that `fits_bucket` looks at."""
+        return self.domains, self.protocols, self.classes
 
     def fits_bucket(self, domain: str, protocol: str, action_class: str) -> bool:
         """Return whether anything in this bucket can fit."""

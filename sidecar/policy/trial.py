@@ -12,6 +12,7 @@ that fails, what the checker said is more to the point.
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -31,6 +32,7 @@ from sidecar.terms.errors import EnvelopeError, TrialError
 
 # Other people's vectors hold longer expressions than a policy may.
 _LIMITS: Final = Limits(characters=1_000_000)
+_CONTAINER: Final = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*", re.ASCII)
 # What JSON has no word for, and the vectors neither.
 _SHOWN: Final = {
     "google.protobuf.Timestamp": "timestamp",
@@ -54,6 +56,8 @@ def evaluate(trial: Trial) -> dict[str, Json]:
         TrialError: It does not compile, or evaluating it fails.
         EnvelopeError: A binding is no VALUE.
     """
+    if trial.container and not _CONTAINER.fullmatch(trial.container):
+        raise EnvelopeError("a container is a name such as `a.b`")
     data = {name: _decoded(value) for name, value in trial.bindings.items()}
     known = environment(dict.fromkeys(data, DYN), trial.container)
     try:

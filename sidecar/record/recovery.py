@@ -8,7 +8,7 @@ is known from its signed snapshot; where there is none, all is read.
 | found | done |
 |---|---|
 | no segments, no key | a new key and a new origin |
-| no segments, a key that has signed records | refused: an older ledger |
+| no segments, a key that has signed records, or is without what it signed | refused |
 | segments, no key or no checkpoint | refused |
 | a damaged record in the last batch, no later one behind it, not signed | copied to `.torn`, cut |
 | any other damage, a missing segment, fewer records than signed, another root | refused |
@@ -182,7 +182,9 @@ def _end_of(log: Log, name: str) -> Footer | None:
 
 def _begin(log: Log) -> Recovered:
     signed = log.who.last_signed(log.io)
-    if signed is not None and signed.size > 0:
+    if signed is None:
+        raise LedgerBroken(f"{log.who.signed_file}: the last signed checkpoint is absent")
+    if signed.size > 0:
         text = f"{signed.size} records were signed and none is there"
         raise Damage(CHECKPOINT, None, None, text)
     known = Known(Tree(), bytearray(), [])

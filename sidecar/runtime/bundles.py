@@ -179,12 +179,18 @@ class Store:
             raise ConfigError(f"{self._folder}: cannot be written: {error.strerror}") from None
 
     def load(self, digest: str) -> Bundle:
-        """Return the kept bundle of this digest; PolicyError when it is absent or was changed."""
+        """Return the kept bundle of this digest, ready to judge by; called beside the loop.
+
+        Raises:
+            PolicyError: It is absent or was changed.
+        """
         file = self._file(digest)
         files, manifest = unpack(file.name, _bytes(file))
         if not hmac.compare_digest(manifest.digest, digest):
             raise PolicyError(f"{file}: holds another bundle than its name says")
-        return _compiled(file.name, files, manifest, by_protocol())
+        bundle = _compiled(file.name, files, manifest, by_protocol())
+        bundle.prepare()
+        return bundle
 
     def _refuse_taken(self, bundle: Bundle) -> None:
         taken = self._labels().get(_label(bundle)) if bundle.frozen else None

@@ -238,7 +238,7 @@ async def test_what_lists_hold_in_a_batch_is_bounded():
 
 
 async def test_others_are_served_between_calls_that_take_long():
-    clock, served = iter(range(100)), []
+    clock, served = iter(range(100)), list[None]()
     turns = Turns(lambda: next(clock))
 
     async def serve():

@@ -106,7 +106,7 @@ def test_what_may_be_read(path, missing, may):
 
 
 def test_the_engine_is_named_in_records():
-    assert ENGINE == "doorward-cel/1"
+    assert ENGINE == "doorward-cel/2"
 
 
 def test_the_same_text_is_compiled_once():

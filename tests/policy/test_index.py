@@ -11,7 +11,12 @@ from sidecar.decide import decide, standing_facts
 from sidecar.policy.index.candidates import Candidates
 from sidecar.policy.index.recent import Recent
 from sidecar.policy.index.targets import Bucket, Fitting
-from sidecar.policy.limits import BLOCK_RULES_MAX, BLOCK_USES_MIN, INDEX_SCAN_MAX
+from sidecar.policy.limits import (
+    BLOCK_RULES_MAX,
+    BLOCK_USES_MIN,
+    INDEX_PREPARED_MIN,
+    INDEX_SCAN_MAX,
+)
 from sidecar.terms.decision import Decision, Fact
 from sidecar.terms.request import Action, Request, Resource
 from tests import toy
@@ -163,3 +168,29 @@ def test_threads_do_not_get_one_anothers_answers(scaled: Any) -> None:
 
     with ThreadPoolExecutor(8) as threads:
         assert all(threads.map(rounds, range(8)))
+
+
+def test_what_most_rules_name_is_indexed_before_the_first_call():
+    match = {"protocols": ["sql"], "classes": ["read"]}
+    rules = [
+        {"id": f"r{n}", "effect": "allow", "match": {**match, "resources": [f"table:t{n}"]}}
+        for n in range(INDEX_PREPARED_MIN)
+    ]
+    bundle = toy.bundle([*rules, {"id": "any", "effect": "deny", "when": "delegated"}])
+    made = bundle.index._buckets
+
+    bundle.prepare()
+
+    assert list(made.young) == [("data", "sql", "call", "read")]
+    assert (
+        bundle.index.bucket("data", "sql", "call", "read")
+        is made.young["data", "sql", "call", "read"]
+    )
+
+
+def test_a_small_bundle_is_indexed_as_calls_come():
+    bundle = toy.bundle([{"id": "r", "effect": "allow", "match": {"protocols": ["sql"]}}])
+
+    bundle.prepare()
+
+    assert not bundle.index._buckets.young

@@ -85,5 +85,5 @@ def pruned(state: Path) -> int:
 async def until_idle(ledger: Ledger) -> None:
     """Return once full segments are tiled, sealed and pruned."""
     async with asyncio.timeout(20):
-        while ledger._committer.is_tending:  # noqa: ASYNC110 - another thread does it
+        while ledger._committer.is_tending or ledger._busy_since_s is not None:  # noqa: ASYNC110 - another thread does it
             await asyncio.sleep(0.005)

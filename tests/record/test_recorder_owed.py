@@ -48,7 +48,6 @@ async def test_who_was_handed_in_is_heard_before_anything_is_nobodys(tmp_path):
     recorder, worker = stand.recorder(), RecorderClient(Meter())
     await connect(recorder, worker)
     await worker.write(forwarded(1))
-    worker._link.transport.abort()
     # Killed: it has no time to close anything.
     for connection in tuple(recorder._connections):
         connection.open.clear()
@@ -72,7 +71,9 @@ async def test_an_outcome_of_which_the_acknowledgement_was_lost_is_not_owed_agai
     recorder, worker = stand.recorder(), RecorderClient(Meter())
     await connect(recorder, worker)
     await worker.write(forwarded(1))
-    worker._link._heard = lambda said: None
+    link = worker._link
+    assert link is not None
+    link._heard = lambda said: None
     telling = worker.write(outcome(1))
     await until(lambda: outcomes(stand) == [("id-1", "forwarded")])
     await recorder.close()
@@ -216,7 +217,7 @@ async def test_bytes_beyond_what_may_wait_are_refused_before_they_are_taken(tmp_
     writing = [client.write(admin(number), (one,)) for number in range(3)]
 
     with pytest.raises(RecordError, match="too many"):
-        client.write(admin(3), (one,))
+        await client.write(admin(3), (one,))
 
     writing.append(client.write(admin(4)))
     failed = await asyncio.gather(*writing, return_exceptions=True)

@@ -157,6 +157,11 @@ def all_segments_gone(state: Path) -> None:
         segment.unlink()
 
 
+def all_but_the_key_gone(state: Path) -> None:
+    shutil.rmtree(state / "ledger")
+    (state / "keys" / "ledger.signed").unlink()
+
+
 def folder_gone(state: Path) -> None:
     shutil.rmtree(state / "ledger")
 
@@ -216,6 +221,14 @@ def key_nonsense(state: Path) -> None:
     (state / "keys" / "ledger.key").write_bytes(b"nonsense")
 
 
+def keys_writable(state: Path) -> None:
+    (state / "keys").chmod(0o777)
+
+
+def signed_writable(state: Path) -> None:
+    (state / "keys" / "ledger.signed").chmod(0o666)
+
+
 def folder_writable(state: Path) -> None:
     (state / "ledger").chmod(0o777)
 
@@ -228,6 +241,7 @@ ATTACKS = [
     (last_segment_gone, "records were signed"),
     (all_segments_gone, "12 records were signed and none is there"),
     (folder_gone, "12 records were signed and none is there"),
+    (all_but_the_key_gone, "last signed checkpoint is absent"),
     (segment_empty, "not the header"),
     (end_of_one_gone, "no end of its own"),
     (checkpoint_gone, "no signed checkpoint"),
@@ -239,6 +253,8 @@ ATTACKS = [
     (key_readable, "others may read"),
     (key_nonsense, "not a private key"),
     (folder_writable, "others may write"),
+    (keys_writable, "others may write"),
+    (signed_writable, "others may write"),
 ]
 
 

@@ -2,6 +2,7 @@
 
 import base64
 import json
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
@@ -32,7 +33,7 @@ def unicode_escaped(text: str) -> str:
     return json.dumps(text)[1:-1].replace("@", "\\u0040")
 
 
-FORMS = {
+FORMS: dict[str, Callable[[str], str]] = {
     "itself": str,
     "in capitals": str.upper,
     "small": str.lower,

@@ -92,6 +92,21 @@ def test_metrics_are_those_of_all_processes_and_never_go_back(run):
     assert counted("sidecar_recorder_restarts_total") == 1
 
 
+def test_a_worker_that_does_not_take_a_revocation_is_ended_and_another_serves(run, home):
+    with (home / "sidecar.yaml").open("a") as config:
+        config.write("facts: {revoked: ./revoked.yaml}\n")
+    (home / "revoked.yaml").write_text("[]")
+    running = run("--workers", "2")
+    os.kill(running.ready["workers"][0], signal.SIGSTOP)
+
+    (home / "revoked.yaml").write_text('["service:app"]')
+
+    running.until_told("does not do what it must")
+    running.until_told("died (signal 9); started again")
+    running.until_ready()
+    assert running.evaluate()["context"]["reason"] == "revoked"
+
+
 def test_two_workers_serve_one_address_and_each_dies_alone(run):
     running = run("--workers", "2")
     before = running.ready

@@ -8,7 +8,8 @@ Answers are remembered in bounded memories, as texts come from callers.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import product
 from sys import intern
 from typing import Final, NamedTuple, TypeAlias
 
@@ -19,6 +20,8 @@ from sidecar.policy.limits import (
     GUARDED_MIN,
     INDEX_BUCKETS_MAX,
     INDEX_NAME_CHARS_MAX,
+    INDEX_PREPARED_MAX,
+    INDEX_PREPARED_MIN,
     INDEX_RULES_MAX,
     INDEX_SCAN_MAX,
     INDEX_TARGETS_MAX,
@@ -27,6 +30,7 @@ from sidecar.policy.match import Filter
 from sidecar.policy.rules import Rule
 from sidecar.syntax.glob import pieces
 from sidecar.terms.request import Action, Resource
+from sidecar.terms.words import CLASSES
 
 _RUN: Final = 4
 # A bucket, what is met there, and the words that name a target.
@@ -59,6 +63,27 @@ class Index:
         """Return the rules whose `match` can fit targets of one action class."""
         key = (domain, protocol, phase, cls)
         return self._buckets.young.get(key) or self._made(key)
+
+    def prepare(self, domains: Mapping[str, str]) -> None:
+        """Make the buckets that it takes long to make, of the protocols that rules name.
+
+        Args:
+            domains: Their names by protocol.
+        """
+        alike = Counter(
+            (rule.policy_filter.bucket_key, rule.filter.bucket_key, rule.phases)
+            for rule in self._rules
+            if rule.policy_filter.names_calls or rule.filter.names_calls
+        )
+        counts: Counter[tuple[str, str, str, str]] = Counter()
+        for (policy, own, phases), count in alike.items():
+            filters = (Filter(*policy), Filter(*own))
+            for (protocol, domain), cls in product(domains.items(), CLASSES):
+                if all(one.fits_bucket(domain, protocol, cls) for one in filters):
+                    counts.update({(domain, protocol, phase, cls): count for phase in phases})
+        for key, count in counts.most_common(INDEX_PREPARED_MAX):
+            if count >= INDEX_PREPARED_MIN:
+                self._made(key)
 
     def fitting(self, bucket: "Bucket", met: Met, action: Action, resource: Resource) -> Fitting:
         """Return the rules whose `match` a target fits, among those that can hold.

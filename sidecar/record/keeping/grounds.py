@@ -24,7 +24,7 @@ _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 def boot_id() -> str:
     """Return what names the machine's life, empty where it does not say."""
     try:
-        return _BOOT.read_text("ascii").strip()
+        return _BOOT.read_bytes().decode().strip()
     except (OSError, ValueError):
         return ""
 

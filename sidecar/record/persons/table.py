@@ -22,7 +22,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from sidecar.record import disk
-from sidecar.record.disk import DISK, FOLDER_MODE, NEW_ONLY, OLD, READ, Io
+from sidecar.record.disk import DISK, FOLDER_MODE, OLD, READ, Io
 from sidecar.record.limits import PERSONS_BYTES_MAX, PERSONS_MAX, READ_BYTES
 from sidecar.record.persons import keyfile
 from sidecar.record.persons.names import new_handles
@@ -205,13 +205,8 @@ class Persons:
 
     def _begin(self, key: bytes) -> None:
         self._path.parent.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
-        fd = self._io.open(self._path, NEW_ONLY)
-        try:
-            disk.write_all(self._io, fd, _head(key))
-            self._io.fsync(fd)
-        finally:
-            disk.let_go(self._io, fd)
-        disk.sync_folder(self._io, self._path.parent)
+        # In one step: a head that was written in part could never be opened.
+        disk.replace(self._io, self._path, _head(key))
 
     def _load(self, keys: Collection[bytes]) -> bool:
         """Read every row; return whether one of `keys` is the table's."""

@@ -30,6 +30,7 @@ from sidecar.record import disk
 from sidecar.record.disk import FOLDER_MODE, NEW_ONLY, Io
 from sidecar.record.limits import NOTE_BYTES_MAX
 from sidecar.record.proof.checkpoint import Checkpoint, Verifier, is_name, opened, sign
+from sidecar.record.proof.merkle import Tree
 from sidecar.terms.errors import LedgerBroken
 
 _ORIGIN = re.compile(r"([^\s+]+)/([0-9a-f]{16})\Z")
@@ -95,8 +96,13 @@ def is_there(key_file: Path) -> bool:
 
 
 def has_signed(key_file: Path) -> bool:
-    """Return whether a checkpoint that the key has signed stands beside it: there was a ledger."""
-    return _signed_file(key_file).exists()
+    """Return whether the key has signed records: there was a ledger."""
+    try:
+        lines = _signed_file(key_file).read_bytes().splitlines()
+    except FileNotFoundError:
+        # A new key has signed that there is nothing yet.
+        return key_file.exists()
+    return lines[1:2] != [b"0"]
 
 
 def load(io: Io, key_file: Path) -> Identity:
@@ -111,6 +117,10 @@ def load(io: Io, key_file: Path) -> Identity:
         origin = disk.read_all(io, _origin_file(key_file), NOTE_BYTES_MAX).decode().strip()
     except FileNotFoundError as error:
         raise LedgerBroken(f"{error.filename}: the ledger's key or origin is absent") from None
+    for path in (key_file.parent, _signed_file(key_file)):
+        with suppress(FileNotFoundError):
+            if io.stat(path).st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+                raise LedgerBroken(f"{path}: others may write what stands beside the ledger's key")
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise LedgerBroken(f"{key_file}: others may read the ledger's key; expected mode 0600")
     if not _ORIGIN.match(origin) or not is_name(origin):
@@ -128,6 +138,8 @@ def create(io: Io, key_file: Path, name: str, random_bytes: Callable[[int], byte
     disk.replace(io, _origin_file(key_file), origin.encode() + b"\n")
     key = Ed25519PrivateKey.generate()
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    # And what it has signed, nothing yet: a key without that began a log whose end is not known.
+    disk.replace(io, _signed_file(key_file), sign(Checkpoint(origin, 0, Tree().root()), key))
     _write_new(io, key_file, pem, random_bytes(_EPOCH_BYTES).hex())
     return Identity(key, origin, key_file)
 

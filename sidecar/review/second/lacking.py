@@ -8,7 +8,7 @@ from typing import Final
 
 from celpy.evaluation import base_functions
 
-from sidecar.policy.language.tree import Bind, Call, Fold, MessageOf, Name, Select, Tree
+from sidecar.policy.language.tree import Bind, Call, Fold, Name, Select, Tree
 from sidecar.policy.language.walk import nodes
 from sidecar.review.second.branches import Branch
 from sidecar.review.second.engine import is_given
@@ -38,7 +38,7 @@ def _is_lacking(tree: Tree) -> bool:
             return name not in _FUNCTIONS
         case Fold(kind=kind, names=names):
             return kind not in _MACROS or len(names) > 1
-        case Bind() | MessageOf():
+        case Bind():
             return True
         case _:
             return False

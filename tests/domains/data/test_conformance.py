@@ -88,10 +88,10 @@ def test_nothing_is_left_out_of_them_however_they_are_written(scaled):
 
 def table(name, cases, told):
     """Return how each file was judged, a line each."""
-    files = {}
+    files: dict[str, Counter[str]] = {}
     for case in cases:
         files.setdefault(case.get("file", name), Counter())[told[case["id"]]] += 1
-    everything = sum(files.values(), Counter())
+    everything: Counter[str] = sum(files.values(), Counter())
     rows = [*sorted(files.items()), *([("all of it", everything)] if len(files) > 1 else [])]
     words = ("exact", "over", "deny", "miss")
     lines = [f"{name:<18}" + "".join(f"{word:>7}" for word in words) + "      %"]

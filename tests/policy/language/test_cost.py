@@ -206,3 +206,26 @@ def test_the_fast_code_ends_as_the_exact_one_does(body, times, text, items):
     }
 
     assert said(made.run, data) == said(made.run_exactly, data)
+
+
+@pytest.mark.parametrize(
+    ("source", "value"),
+    [
+        ("d > 1.5", True),
+        ("d == 1.5", False),
+        ("d < double('inf')", True),
+        ("d > 1e308 && -1.0 < d", True),
+        ("d == d", True),
+        ("double(d)", "fault"),
+        ("d + 1", "fault"),
+    ],
+)
+def test_an_integer_beyond_every_double_is_compared_as_it_is(source, value):
+    made = program(source)
+
+    for run in (made.run, made.run_exactly):
+        try:
+            found = run({"d": 10**400}, {})
+        except Fault:
+            found = "fault"
+        assert found == value

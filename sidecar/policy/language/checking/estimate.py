@@ -18,8 +18,8 @@ import msgspec
 
 from sidecar.policy.language.running import cost
 from sidecar.policy.language.running.ahead.constants import constants
-from sidecar.policy.language.running.state import STEPS_MAX
 from sidecar.policy.language.running.ahead.weights import weight
+from sidecar.policy.language.running.state import STEPS_MAX
 from sidecar.policy.language.tree import (
     Bind,
     Call,

@@ -29,6 +29,8 @@ from sidecar.policy.language.functions.standard.containers import (
 )
 from sidecar.policy.language.functions.wrappers import FIELD, WRAPPERS
 from sidecar.policy.language.running import cost, folds
+from sidecar.policy.language.running.ahead.constants import constants
+from sidecar.policy.language.running.ahead.weights import weight
 from sidecar.policy.language.running.closures import (
     INSTEAD,
     LOGIC,
@@ -37,9 +39,7 @@ from sidecar.policy.language.running.closures import (
     metered_call,
     paid_call,
 )
-from sidecar.policy.language.running.ahead.constants import constants
 from sidecar.policy.language.running.state import Run
-from sidecar.policy.language.running.ahead.weights import weight
 from sidecar.policy.language.tree import (
     Bind,
     Call,

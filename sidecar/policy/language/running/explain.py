@@ -16,8 +16,8 @@ from typing import Final, Literal
 import msgspec
 
 from sidecar.policy.language.faults import Fault
-from sidecar.policy.language.running.closures import Step
 from sidecar.policy.language.running.ahead.constants import constants
+from sidecar.policy.language.running.closures import Step
 from sidecar.policy.language.running.exact import Builder
 from sidecar.policy.language.running.state import Run
 from sidecar.policy.language.tree import Fold, Tree

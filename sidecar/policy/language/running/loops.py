@@ -2,9 +2,9 @@
 
 from typing import Final, NamedTuple
 
+from sidecar.policy.language.running.ahead.weights import weight
 from sidecar.policy.language.running.cost import LIGHT
 from sidecar.policy.language.running.scope import BUDGET, Piece, Unsure, Writer
-from sidecar.policy.language.running.ahead.weights import weight
 from sidecar.policy.language.tree import Bind, Call, Constant, Fold, FoldKind, Name
 
 # What stands before the loop, in it, and after it; `{0}` is the body and `{1}` the name.

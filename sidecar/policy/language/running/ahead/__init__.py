@@ -1,1 +1,1 @@
-"""What is known of a tree ahead of any evaluation: which parts are constant, and what others weigh."""
+"""What is known of a tree ahead of any evaluation: its constant parts, and what others weigh."""
