@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.record.stand_recorder import Stand, forwarded, outcome, running
+from tests.record.stand_recorder import Meter, Stand, forwarded, outcome, running
 
 # (small, full): records, and the size of segments: several are rotated and sealed on each half.
 RECORDS = (40_000, 500_000)
@@ -53,6 +53,7 @@ async def sizes_over(stand: Stand, records: int) -> list[float]:
             calls = range(first, first + BATCH // 2)
             await asyncio.gather(*(client.write(forwarded(number)) for number in calls))
             await asyncio.gather(*(client.write(outcome(number)) for number in calls))
+            assert isinstance(client._meter, Meter)
             client._meter.ids.clear()
             if (first + BATCH) % (records // 5) == 0:
                 sizes.append(resident_mib())
