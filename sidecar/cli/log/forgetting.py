@@ -26,7 +26,8 @@ def forget(subject: str, state: Path | None, config: Path | None, *, as_json: bo
     what was interrupted. No record changes, and every proof still verifies; sealed
     inputs of the person's calls are erased. Whoever is revoked is refused: lift that
     first. Copies of the state folder made elsewhere are yours to erase.
-    Exit codes: 0 forgotten, 1 nobody of that name was recorded.
+    Exit codes: 0 forgotten, 1 nobody of that name was recorded, or something remains:
+    the error says what, and by which name to go on.
 
     \b
     Examples:

@@ -10,7 +10,7 @@ from sidecar.record.disk import Io
 from sidecar.record.fold import Revocations
 from sidecar.record.inputs.store import Inputs, inputs_path
 from sidecar.record.persons import Persons, persons_in, persons_paths, pseudonymous
-from sidecar.record.persons.forget import FORGOTTEN, Known, digests_of, found
+from sidecar.record.persons.forget import FORGOTTEN, Known, found, objects_of
 from sidecar.record.read import Reader
 from sidecar.terms.call import Json
 from sidecar.terms.errors import LedgerBroken, RecordError
@@ -98,7 +98,14 @@ class Beside:
                 self._revocations.name_with(self._name)
             # After the row: from here on no call is recorded under this handle.
             records = Reader(self._state / "ledger", self._io).new()
-            self.inputs.erase(set(digests_of(known.handle, records)))
+            objects = objects_of(known.handle, records)
+            try:
+                self.inputs.erase(objects.of_person, known.handle.encode(), objects.named)
+            except RecordError as error:
+                raise RecordError(
+                    f"{known.recorded} stands for nobody now, but side objects of its calls remain:"
+                    f" {error}; when that is mended, forget {known.recorded}"
+                ) from error
 
     def _opened(self) -> Persons:
         if self._persons is None:

@@ -4,7 +4,8 @@ Append-only files of frames `length u32 | SHA-256 32 | data` in `<state>/inputs/
 life and every 64 MiB a new one: one write and one sync carry all objects of a batch. A frame that a
 crash has cut ends its file, and nothing is ever appended behind it. Unlike the ledger the store may
 lose objects on purpose: erasing one writes its file again without it. The record then still
-verifies, and `replay` says that the input is gone.
+verifies, and `replay` says that the input is gone. Behind a damaged frame nobody knows what stands:
+then nothing is erased, and the error says where.
 """
 
 import hmac
@@ -12,13 +13,14 @@ import os
 import struct
 import threading
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from sidecar.record import disk
 from sidecar.record.disk import DISK, FOLDER_MODE, NEW_ONLY, READ, Io
-from sidecar.record.limits import OBJECT_BYTES_MAX, OBJECTS_FILE_BYTES_MAX
+from sidecar.record.limits import OBJECT_BYTES_MAX, OBJECTS_FILE_BYTES_MAX, READ_BYTES
 from sidecar.terms.errors import RecordError
 from sidecar.terms.record import SideObject
 
@@ -78,23 +80,37 @@ class Inputs:
                 found[digest] = found.get(digest, False) or is_whole
         return found
 
-    def erase(self, digests: Collection[str]) -> int:
+    def erase(
+        self, digests: Collection[str], orphans: bytes = b"", named: Collection[str] = ()
+    ) -> int:
         """Take objects out of the store for good; return how many there were.
 
+        Args:
+            digests: Of what is erased.
+            orphans: Objects that hold this are erased too, unless `named`; empty for none.
+            named: Digests that records name.
+
         Raises:
-            RecordError: It could not be done; it may be tried again.
+            RecordError: It could not be done, and may be tried again. Where a file is damaged,
+            none was touched.
         """
-        wanted = {_address(digest) for digest in digests}
-        if not wanted:
+        wanted = _Wanted(frozenset(map(_address, digests)), orphans, frozenset(named))
+        if not (wanted.addresses or orphans):
             return 0
         try:
             with self._lock:
                 # What is being written must not be appended to a file that is replaced.
                 self._let_go()
                 names = self._names()
-            return sum(self._erase(name, wanted) for name in names)
+            # INVARIANT: nothing is rewritten before every file was read to its end.
+            found = {name: gone for name in names if (gone := self._wanted_in(name, wanted))}
+            for name in found:
+                self._erase(name, wanted)
+            for name in found:
+                self._check_gone(name, wanted)
         except OSError as error:
             raise RecordError(f"the side store: {os.strerror(error.errno or 0)}") from error
+        return sum(found.values())
 
     def close(self) -> None:
         """Let go of the file that is being written."""
@@ -163,19 +179,82 @@ class Inputs:
         finally:
             disk.let_go(self._io, fd)
 
-    def _erase(self, name: str, wanted: set[bytes]) -> int:
-        frames = list(self._frames(name))
-        kept = [(address, data) for address, data in frames if address not in wanted]
-        if len(kept) == len(frames):
-            return 0
+    def _wanted_in(self, name: str, wanted: "_Wanted") -> int:
+        """Return how many objects of a file are wanted. Raises RecordError where it is damaged."""
+        end = count = 0
+        for address, data in self._frames(name):
+            count += wanted.is_(address, data)
+            end += _FRAME.size + len(data)
+        self._check_rest(name, end, self._rest(name, end), wanted)
+        return count
+
+    def _check_rest(self, name: str, end: int, rest: bytes, wanted: "_Wanted") -> None:
+        """Take what stands behind the last whole object for one that a crash has cut, or raise."""
+        if len(rest) >= _FRAME.size:
+            length, _ = _FRAME.unpack_from(rest)
+            if length > 2 * OBJECT_BYTES_MAX or len(rest) - _FRAME.size >= length:
+                raise RecordError(f"{self._at(name, end)}: a damaged object")
+        if wanted.may_be_in(rest):
+            text = "what is to be erased stands in or behind an object that is cut"
+            raise RecordError(f"{self._at(name, end)}: {text}")
+
+    def _check_gone(self, name: str, wanted: "_Wanted") -> None:
+        with suppress(FileNotFoundError):
+            if left := self._wanted_in(name, wanted):
+                raise RecordError(f"{self._at(name, 0)}: {left} objects are still there")
+
+    def _at(self, name: str, offset: int) -> str:
+        return f"the side store: {self._folder.name}/{name} at byte {offset}"
+
+    def _rest(self, name: str, at: int) -> bytes:
+        """Return what stands from `at` on to the end of the file."""
+        fd = self._io.open(self._folder / name, READ)
+        try:
+            parts: list[bytes] = []
+            while part := self._io.read(fd, READ_BYTES, at):
+                parts.append(part)
+                at += len(part)
+        finally:
+            disk.let_go(self._io, fd)
+        return b"".join(parts)
+
+    def _erase(self, name: str, wanted: "_Wanted") -> None:
+        kept: list[bytes] = []
+        end = 0
+        for address, data in self._frames(name):
+            end += _FRAME.size + len(data)
+            if not wanted.is_(address, data):
+                kept.append(_FRAME.pack(len(data), address) + data)
+        # It may have changed since; and what a crash has cut stays, for it may be damage.
+        rest = self._rest(name, end)
+        self._check_rest(name, end, rest, wanted)
         path = self._folder / name
-        if kept:
-            packed = (_FRAME.pack(len(data), address) + data for address, data in kept)
-            disk.replace(self._io, path, b"".join(packed))
+        if kept or rest:
+            disk.replace(self._io, path, b"".join((*kept, rest)))
         else:
             self._io.unlink(path)
             disk.sync_folder(self._io, self._folder)
-        return len(frames) - len(kept)
+
+
+class _Wanted(NamedTuple):
+    """What is to be erased: objects by their address, and those of no record that hold a text."""
+
+    addresses: frozenset[bytes]
+    orphans: bytes
+    named: frozenset[str]
+
+    def is_(self, address: bytes, data: bytes) -> bool:
+        """Return whether this object is to be erased."""
+        if address in self.addresses:
+            return True
+        is_hers = bool(self.orphans) and self.orphans in data
+        return is_hers and f"{_PREFIX}{address.hex()}" not in self.named
+
+    def may_be_in(self, rest: bytes) -> bool:
+        """Return whether something wanted may stand in bytes that are no whole objects."""
+        if self.orphans and self.orphans in rest:
+            return True
+        return any(address in rest for address in self.addresses) if rest else False
 
 
 def _frame(one: SideObject) -> bytes:

@@ -5,7 +5,7 @@ stand in records name nobody; texts and sealed forms beside the ledger are erase
 own words may stand in them. Each step may be done again: who was interrupted names the handle.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 import orjson
@@ -45,10 +45,29 @@ def found(person: str, persons: Persons) -> Known | None:
     return None if handle is None else Known(kind, handle, person)
 
 
-def digests_of(handle: str, records: Iterable[bytes]) -> Iterator[str]:
-    """Yield the digests of the side objects of every record that names `handle`."""
+class Objects(NamedTuple):
+    """Side objects that records name, by digest.
+
+    Args:
+        of_person: Of every record that names the person.
+        named: Of every record.
+    """
+
+    of_person: frozenset[str]
+    named: frozenset[str]
+
+
+def objects_of(handle: str, records: Iterable[bytes]) -> Objects:
+    """Return which side objects `records` name, and those among them of the person's records."""
     needle = handle.encode()
+    of_person: set[str] = set()
+    named: set[str] = set()
     for line in records:
-        if needle in line and b'_object":"' in line:
-            kept = orjson.loads(line).get("input", {})
-            yield from (kept[name] for name in ("text_object", "sealed_object") if name in kept)
+        if b'_object":"' not in line:
+            continue
+        kept = orjson.loads(line).get("input", {})
+        digests = [kept[name] for name in ("text_object", "sealed_object") if name in kept]
+        named.update(digests)
+        if needle in line:
+            of_person.update(digests)
+    return Objects(frozenset(of_person), frozenset(named))
