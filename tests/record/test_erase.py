@@ -175,6 +175,7 @@ async def recorded(state: Path) -> tuple[str, str]:
     """Record a sealed call of Bob and then one of Alice; return her handle and her object."""
     ledger = Ledger.open(*ledger_paths(state), sample.settings())
     words = ("request.sql.params",)
+    found = ("", "")
     for n, person in enumerate((BOB, ALICE)):
         handles = await ledger.handles([person])
         asked = request({
@@ -183,8 +184,9 @@ async def recorded(state: Path) -> tuple[str, str]:
         })  # fmt: skip
         record, side = kept(asked, Paper(*words, needs=words), handles=handles)
         await ledger.write(record, side)
+        found = (handles[person], side[0].digest)
     await ledger.close()
-    return handles[ALICE], side[0].digest
+    return found
 
 
 def object_file(state: Path) -> Path:
