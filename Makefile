@@ -27,9 +27,9 @@ setup: .venv/.dev ## the virtual environment with every tool
 unit: .venv/.dev ## tables and properties of the rooms without I/O, under 10 s
 	$(PY) -m pytest -q -m 'not (bench or conformance or e2e or fuzz or slow or torture)' $(PURE)
 test: .venv/.dev ## everything, fuzz and torture in their short form, under 8 min
-	$(PY) -m pytest -q -m 'not bench'
+	$(PY) -m pytest -q -n auto --maxprocesses=4 -m 'not bench'
 test-all: .venv/.dev ## everything at full length
-	$(PY) -m pytest -q -m 'not bench' --scale=full
+	$(PY) -m pytest -q -n auto --maxprocesses=4 -m 'not bench' --scale=full
 check: .venv/.dev ## format, lint, types, import contracts, sizes and bans
 	.venv/bin/ruff format --check -q . && .venv/bin/ruff check -q . && .venv/bin/mypy && .venv/bin/lint-imports && $(PY) -m pytest -q tests/test_tidy.py
 fix: .venv/.dev ## what the formatter and the linter can mend by themselves
