@@ -44,6 +44,7 @@ BUNDLE_FILE: Final = "bundle.yaml"
 _IGNORED = re.compile(
     r"(^|/)\.[^/]+(/|\Z)|(^|/)([^/]+\.md|LICENSE)\Z|(^|/)testdata/|(^|/)__pycache__/"
 )
+_FOLDER = re.compile(r"[0-9A-Za-z_-][0-9A-Za-z._-]*(/[0-9A-Za-z_-][0-9A-Za-z._-]*)*\Z")
 _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+-]{0,63}\Z")
 
 
@@ -213,6 +214,9 @@ class _Sources:
         ):
             raise PolicyError(f"{BUNDLE_FILE}:1:1: the bundle is larger than its bounds")
         document = self._bundle_document()
+        # Named, never guessed: a folder of denials left out in silence would open what they close.
+        apart = tuple(f"{folder}/" for folder in document.exclude)
+        self.files = {path: data for path, data in self.files.items() if not path.startswith(apart)}
         others: list[str] = []
         for path, data in sorted(self.files.items()):
             if path == BUNDLE_FILE:
@@ -318,6 +322,12 @@ class _Sources:
         for path in others:
             if path in self._named:
                 self.policy_files[path] = self.files[path]
+            elif path.endswith(f"/{BUNDLE_FILE}"):
+                self.problems.append(
+                    f"{path}:1:1: a bundle inside a bundle; take the file away to make its "
+                    "folder a part of this one, or name the folder under `exclude` in "
+                    f"{BUNDLE_FILE}"
+                )
             else:
                 self.problems.append(
                     f"{path}:1:1: a file of no known kind; a policy file says `kind:` "
@@ -361,6 +371,10 @@ def _header_problems(document: Document, found: BundleDoc) -> list[str]:
     problems = []
     if not found.layers or len(set(found.layers)) != len(found.layers):
         problems.append(f"{document.where('layers')}: layers are different names, at least one")
+    for index, folder in enumerate(found.exclude):
+        if not _FOLDER.match(folder):
+            where = document.where("exclude", index)
+            problems.append(f"{where}: `exclude` names folders, like `packs` or `packs/cloud`")
     for name, wanted in found.requires.items():
         if name != "sidecar":
             problems.append(f"{document.where('requires', name)}: only `sidecar` can be required")

@@ -80,13 +80,14 @@ class Envelope(Written, frozen=True):
 
 
 class BundleDoc(Written, frozen=True):
-    """`bundle.yaml`."""
+    """`bundle.yaml`; `exclude` names folders inside its own that are other bundles."""
 
     name: str
     version: str
     description: str | None = None
     layers: list[str] = msgspec.field(default_factory=lambda: ["org"])
     requires: dict[str, str] = {}
+    exclude: list[str] = []
     apiVersion: Literal["sidecar/v1"] = "sidecar/v1"  # noqa: N815 - the format's own word
     kind: Literal["Bundle"] = "Bundle"
 
