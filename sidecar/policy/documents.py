@@ -4,7 +4,7 @@
 """
 
 import re
-from typing import Final, Literal, TypeVar
+from typing import Annotated, Final, Literal, TypeVar
 
 import msgspec
 
@@ -61,6 +61,35 @@ class PolicySpec(Written, frozen=True):
     layer: str | None = None
 
 
+class Exempt(Written, frozen=True):
+    """One check of lint that a document, or one of its rules, is exempt from, and why."""
+
+    code: str
+    reason: Annotated[str, msgspec.Meta(min_length=8)]
+    rule: str | None = None
+
+
+class LintDoc(Written, frozen=True):
+    """What a document says to lint."""
+
+    ignore: list[Exempt] = []
+
+
+class EqualMutant(Written, frozen=True):
+    """One mutant that is no mistake, and why; `what` and `after` as `test --mutate` tells them."""
+
+    what: str
+    after: str
+    reason: Annotated[str, msgspec.Meta(min_length=8)]
+    rule: str | None = None
+
+
+class MutantsDoc(Written, frozen=True):
+    """What a document says to the mutation check."""
+
+    equal: list[EqualMutant] = []
+
+
 class Metadata(Written, frozen=True):
     """`metadata` of any document."""
 
@@ -68,6 +97,8 @@ class Metadata(Written, frozen=True):
     description: str | None = None
     controls: list[str] = []
     annotations: dict[str, str] = {}
+    lint: LintDoc = LintDoc()
+    mutants: MutantsDoc = MutantsDoc()
 
 
 class Envelope(Written, frozen=True):

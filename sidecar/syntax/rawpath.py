@@ -51,6 +51,9 @@ def segment(raw: str) -> str:
     """Return one decoded segment, or refuse it."""
     if raw == "":
         raise _refuse("an empty path segment")
+    if "%" not in raw and _PLAIN.match(raw) and raw not in (".", ".."):
+        # Most hold nothing that could be decoded.
+        return raw
     if not _PLAIN.match(_ESCAPE.sub("", raw)):
         if _BROKEN_ESCAPE.search(raw):
             raise ParseError(reason("parse.encoding"), "a `%` that no two hex digits follow")

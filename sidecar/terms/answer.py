@@ -1,11 +1,12 @@
 """What `flow.carry` hands to a listener: forward, refuse, or wait for a human."""
 
+from collections.abc import Callable
 from typing import Protocol, TypeAlias
 
 import msgspec
 
 from sidecar.terms.call import Call, Json
-from sidecar.terms.decision import Approval, Decision
+from sidecar.terms.decision import Approval, Decision, Facts
 from sidecar.terms.request import Request
 
 
@@ -62,3 +63,12 @@ class Refusal(msgspec.Struct, frozen=True):
 
 
 Answer: TypeAlias = Forward | Refuse | Await
+
+
+# Who is told of every call that was decided, beside its caller: the call, what it came to, the
+# facts that were in hand.
+Shadow: TypeAlias = Callable[[Call, Decision, Facts], None]
+
+
+def unseen(_call: Call, _decision: Decision, _facts: Facts) -> None:
+    """Tell nobody."""

@@ -4,7 +4,7 @@ A domain is a folder `vocabulary ← catalogue ← parse ← enforce`; `domains/
 All of it is sync, pure and sans-I/O: bytes and documents in, values out.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Literal, Protocol
 
 import msgspec
@@ -94,6 +94,33 @@ class Needs(msgspec.Struct, frozen=True):
     body: bool = True
 
 
+class Elsewhere(Exception):
+    """Raised where an answer takes an event loop milliseconds and somebody else can work it out.
+
+    `flow` yields it; whoever runs the path has another process do the work, and asks once more.
+
+    Args:
+        bundle: Digest of the bundle whose catalogue it needs.
+        work: What is to be done; only its domain knows how to read it.
+        take: Takes in what came of it: done again, the same is at hand.
+    """
+
+    def __init__(self, bundle: str, work: bytes, take: Callable[[bytes], None]) -> None:
+        super().__init__("work for another process")
+        self.bundle = bundle
+        self.work = work
+        self.take = take
+
+
+# Returns once the work that a call needs was done and taken in; raises ParseError where it was not.
+Worked = Callable[[Call, Elsewhere], Awaitable[None]]
+
+
+async def nowhere(_call: Call, _away: Elsewhere) -> None:
+    """Do nothing for anybody: where nobody else works, no domain may be told that one does."""
+    raise AssertionError("nobody works elsewhere")
+
+
 class Catalogue(Protocol):
     """A domain's own compiled catalogue; opaque to everyone else."""
 
@@ -119,6 +146,11 @@ class Domain(Protocol):
     @property
     def vocabulary(self) -> Vocabulary:
         """Words by protocol and phase; obligation types with schema and combination."""
+        ...
+
+    @property
+    def shapes(self) -> Mapping[str, dict[str, Json]]:
+        """JSON Schema of `spec` of its catalogue files, by the protocols that have one."""
         ...
 
     def catalogue(self, files: Sequence[CatalogueFile]) -> Catalogue:

@@ -2,8 +2,11 @@
 
 from datetime import UTC, datetime
 from functools import lru_cache
+from typing import Final
 
 from sidecar.terms.words import CallId
+
+_VARIANTS: Final = str.maketrans("0123456789abcdef", "89ab" * 4)
 
 
 def uuid7(unix_ms: int, random_80: bytes) -> CallId:
@@ -26,8 +29,17 @@ def uuid7_head(unix_ms: int) -> str:
 
 
 def uuid7_tails(random: bytes) -> list[str]:
-    """Return what stands behind the version of as many ids as there are ten random bytes."""
-    return [_tail(random[at : at + 10]) for at in range(0, len(random), 10)]
+    """Return what stands behind the version of as many ids as there are ten random bytes.
+
+    They are cut out of their hex text, so of the bits of one id others are used than by `uuid7`.
+    """
+    text = random.hex()
+    # Two bits are the variant's, 10, and two are random.
+    variants = text.translate(_VARIANTS)
+    return [
+        f"{text[at : at + 3]}-{variants[at + 3]}{text[at + 4 : at + 7]}-{text[at + 7 : at + 19]}"
+        for at in range(0, len(text), 20)
+    ]
 
 
 def _tail(random_80: bytes) -> str:

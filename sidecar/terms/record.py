@@ -5,8 +5,8 @@ decimals. A person stands in them as a handle, `p_` and 22 letters or digits (`r
 The schema is added to and never changed: every record that was ever written can be read for ever.
 """
 
-from collections.abc import Awaitable, Collection, Mapping
-from typing import Literal, NewType, Protocol
+from collections.abc import Callable, Collection, Coroutine, Generator, Mapping
+from typing import Any, Literal, NewType, Protocol, Self, TypeAlias
 
 import msgspec
 
@@ -205,15 +205,13 @@ class GapRecord(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind
 class MadeRecord(msgspec.Struct, frozen=True, gc=False):
     """The record of a decision in the bytes that it has in the log, around its place there.
 
-    Beside them stands what is counted of it.
+    Beside them stands what is counted of it: its domain, its outcome, the version of its bundle.
     """
 
     id: CallId
     head: bytes
     tail: bytes
-    domain: str
-    outcome: str
-    version: str
+    counted: tuple[str, str, str]
     listener_forwarded: bool = False
 
 
@@ -222,10 +220,30 @@ LoggedRecord = DecisionRecord | OutcomeRecord | AdminRecord | OpsRecord | Approv
 AnyRecord = LoggedRecord | MadeRecord
 
 
+class Written(Protocol):
+    """A record on its way to the disk; an `asyncio.Future` is one."""
+
+    def __await__(self) -> Generator[Any, None, None]:
+        """Wait until it is durable. Raises RecordError."""
+        ...
+
+    def add_done_callback(self, told: Callable[[Self], object], /) -> object:
+        """Call `told` once it is known what came of it."""
+        ...
+
+    def exception(self) -> BaseException | None:
+        """Return why it is not durable, None where it is."""
+        ...
+
+
+# Some ledgers do nothing before they are waited for.
+Writing: TypeAlias = Written | Coroutine[Any, Any, None]
+
+
 class Ledger(Protocol):
     """Where records become durable."""
 
-    def write(self, record: AnyRecord, side: tuple[SideObject, ...] = ()) -> Awaitable[None]:
+    def write(self, record: AnyRecord, side: tuple[SideObject, ...] = ()) -> Writing:
         """Return what is done when `record` is durable, and the objects it names before it.
 
         RecordError, raised or awaited, says that it is not; then nothing may be answered.

@@ -11,11 +11,11 @@ ENFORCE: Final = 3
 RECORD: Final = 4
 
 
-# Takes note of the seconds of one call, in the order of STAGES.
-Timed: TypeAlias = Callable[[list[float]], None]
+# Takes note of the seconds of one call, in the order of STAGES, and for how many it stands.
+Timed: TypeAlias = Callable[[list[float], int], None]
 
 
-def untimed(_took_s: list[float]) -> None:
+def untimed(_took_s: list[float], _calls: int) -> None:
     """Take no note."""
 
 

@@ -5,7 +5,7 @@ import uuid
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.terms.ids import rfc3339, uuid7
+from sidecar.terms.ids import rfc3339, uuid7, uuid7_head, uuid7_tails
 from sidecar.terms.request import Resource
 from sidecar.terms.words import CLASSES, component, path_component, severity
 
@@ -18,6 +18,17 @@ def test_ids_are_version_7_and_carry_their_time(moment: int, random: bytes) -> N
 
     assert (found.version, found.variant) == (7, uuid.RFC_4122)
     assert found.int >> 80 == moment
+
+
+@given(st.binary(min_size=30, max_size=30))
+def test_ids_that_are_cut_out_of_one_text_are_such_ids_as_well(random: bytes) -> None:
+    found = [uuid.UUID(uuid7_head(7) + tail) for tail in uuid7_tails(random)]
+
+    assert [(one.version, one.variant, one.int >> 80) for one in found] == [
+        (7, uuid.RFC_4122, 7)
+    ] * 3
+    # 74 bits of each are random, so those of one say nothing of the next.
+    assert uuid7_tails(random[10:20]) == [str(found[1])[15:]]
 
 
 def test_later_ids_sort_later() -> None:

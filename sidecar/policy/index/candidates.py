@@ -94,7 +94,15 @@ class Candidates:
         verdicts: What is known to follow when exactly certain rules hold; whoever decides fills it.
     """
 
-    __slots__ = ("rules", "shared", "tell_apart", "varying", "verdicts", "whole")
+    __slots__ = (
+        "__weakref__",
+        "rules",
+        "shared",
+        "tell_apart",
+        "varying",
+        "verdicts",
+        "whole",
+    )
 
     def __init__(self, rules: tuple[Rule, ...]) -> None:
         numbered = list(enumerate(rules))

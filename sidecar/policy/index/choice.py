@@ -53,6 +53,10 @@ class Choice:
     def _met(self, data: Mapping[str, Json]) -> Met:
         return tuple([table.met(data) for table in self._tables])
 
+    def looks_at(self, path: tuple[str, ...]) -> bool:
+        """Return whether what stands at `path` has a part in the choice."""
+        return any(table.path[: len(path)] == path for table in self._tables)
+
     def numbers(self, met: Met) -> frozenset[int]:
         """Return the rules that can hold where `met` is met."""
         each = met if isinstance(met, tuple) else (met,)

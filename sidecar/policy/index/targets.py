@@ -94,7 +94,11 @@ class Index:
             action: The target's.
             resource: The target's.
         """
-        name = (bucket, met, action.name, resource.type, resource.id, resource.upstream)
+        if bucket.fits_all:
+            # Every target is as good as one without a name.
+            name = (bucket, met, "", "", "", "")
+        else:
+            name = (bucket, met, action.name, resource.type, resource.id, resource.upstream)
         return self._targets.young.get(name) or self._found(name)
 
     def _made(self, key: tuple[str, str, str, str]) -> "Bucket":
@@ -160,12 +164,14 @@ class Bucket:
         rules: All of them.
         choice: Chooses among them by what a call says; None where that is not worth it.
         speaks_once: Whether some speak of the primary target alone.
+        fits_all: Whether each of them fits every target of the bucket.
     """
 
     def __init__(self, rules: tuple[Rule, ...]) -> None:
         self.rules = rules
         self.speaks_once = any(rule.call_scope for rule in rules)
         self._always = frozenset(n for n, rule in enumerate(rules) if _fits_all(rule))
+        self.fits_all = len(self._always) == len(rules)
         self._rest: set[int] = set()
         self._tables = [_Table() for _ in _FIELDS]
         self._chosen: Recent[Met, Chosen] = Recent(

@@ -37,7 +37,7 @@ SECTIONS: Final = AttributesSpec.__struct_fields__
 _BELOW: Final = frozenset({"subject", "actor", "resource", "action"})
 _PLAIN: Final = {"string": STRING, "integer": INT, "boolean": BOOL, "null": NULL, "number": DYN}
 # A keyword that is not one would be passed over in silence, and its attributes with it.
-_KEYWORDS: Final = frozenset(
+KEYWORDS: Final = frozenset(
     {
         *("$anchor", "$comment", "$defs", "$dynamicAnchor", "$dynamicRef", "$id", "$ref"),
         *("$schema", "$vocabulary", "additionalProperties", "allOf", "anyOf", "const"),
@@ -138,8 +138,8 @@ class _Reader:
 
     def _check_keywords(self, schema: dict[str, Json], path: tuple[Step, ...]) -> None:
         for keyword in schema:
-            if keyword not in _KEYWORDS:
-                near = get_close_matches(keyword, _KEYWORDS, n=1, cutoff=0.8)
+            if keyword not in KEYWORDS:
+                near = get_close_matches(keyword, KEYWORDS, n=1, cutoff=0.8)
                 hint = f"did you mean `{near[0]}`?" if near else "attributes stand in `properties`"
                 self._wrong((*path, keyword), f"unknown keyword `{keyword}`; {hint}")
 
