@@ -1,12 +1,14 @@
 """The AI domain: MCP, OpenAI-compatible inference, retrieval, agent to agent."""
 
 from collections.abc import Sequence
-from typing import Final
+from typing import ClassVar, Final
 
 from sidecar.domains.ai import enforce, vocabulary
 from sidecar.domains.ai.catalogue import AiCatalogue
 from sidecar.domains.ai.catalogue.files import compile_files
+from sidecar.domains.ai.catalogue.shape import SHAPES
 from sidecar.domains.ai.parse import parse
+from sidecar.syntax.shape import Shape
 from sidecar.terms.answer import Refusal, ResultFilter
 from sidecar.terms.call import Call, Json
 from sidecar.terms.decision import Decision
@@ -20,6 +22,7 @@ class AiDomain:
     name = vocabulary.NAME
     protocols = vocabulary.PROTOCOLS
     vocabulary: Vocabulary = vocabulary.VOCABULARY
+    shapes: ClassVar[dict[str, Shape]] = SHAPES
 
     def catalogue(self, files: Sequence[CatalogueFile]) -> AiCatalogue:
         """Compile the catalogue files of these protocols."""

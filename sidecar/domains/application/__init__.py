@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from sidecar.domains.application.catalogue import Catalogue, compile_catalogue
+from sidecar.domains.application.catalogue.shape import SHAPES
 from sidecar.domains.application.enforce import check, refuse, rewrite
 from sidecar.domains.application.parse import parse
 from sidecar.domains.application.vocabulary import NAME, PROTOCOLS, VOCABULARY
@@ -19,6 +20,7 @@ class Application:
     name = NAME
     protocols: tuple[str, ...] = PROTOCOLS
     vocabulary = VOCABULARY
+    shapes = SHAPES
 
     def catalogue(self, files: Sequence[terms.CatalogueFile]) -> Catalogue:
         """See `catalogue.compile_catalogue`."""

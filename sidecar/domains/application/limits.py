@@ -12,6 +12,8 @@ HEADER_BYTES_MAX: Final = 8 * 1024
 HOST_BYTES_MAX: Final = 253
 # Templates of one file: large published descriptions have about a thousand.
 ROUTES_MAX: Final = 10_000
+# Hosts whose one form is known; an API is reached by few.
+HOSTS_KEPT_MAX: Final = 256
 # What a URL means is kept for those asked for again: enough for a busy API, a few megabytes.
 KNOWN_URLS_MAX: Final = 4096
 KNOWN_URL_CHARS_MAX: Final = 512

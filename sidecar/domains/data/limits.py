@@ -15,8 +15,21 @@ CACHE_ENTRIES_MAX: Final = 4096
 # Longer statements, and those that touch more, are read anew: a cache is bounded in bytes.
 CACHED_CHARS_MAX: Final = 4096
 CACHED_TARGETS_MAX: Final = 256
+# Where another process reads long texts, those that take the loop more than some milliseconds: 4 ms
+# a kilobyte, and a rewritten one is read four times.
+READ_AT_HAND_CHARS_MAX: Final = 2048
+REWRITTEN_AT_HAND_CHARS_MAX: Final = 512
+# What it answers is kept by its size, of which it takes about ten times in memory. One answer must
+# leave room for others of the same call.
+ANSWER_BYTES_MAX: Final = 2 * 1024 * 1024
+KEPT_BYTES_MAX: Final = 4 * ANSWER_BYTES_MAX
 # FROM items of one statement: names are looked for in each of them.
 RELATIONS_MAX: Final = 128
+# How often columns may be read, each for each value that came from it: a wide query through some
+# dozen others, and a tenth of a second.
+USES_MAX: Final = 200_000
+# How often bodies of recursive queries are read again; one inside another multiplies.
+REPEATS_MAX: Final = 32
 # PostgreSQL's own limit for a select list; nested `*, *` doubles at each level.
 COLUMNS_MAX: Final = 1664
 # `catalog` of a dry run, not of the wire.

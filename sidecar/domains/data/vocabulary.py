@@ -36,6 +36,12 @@ _STATEMENT: Final = (
         "`schema.table.column` → project, predicate, join, group, order, write, returning",
     ),
     Word("request.sql.functions", "list(string)", "functions called, declared ones as schema.name"),
+    Word(
+        "request.sql.names",
+        "list(dyn)",
+        "prepared statements, cursors: `does` (prepare, execute, close, …), `name` or `*`, `text`",
+        sensitive=True,
+    ),
     Word("request.sql.limit", "int", "LIMIT of the outermost query; absent when there is none"),
     Word("request.sql.text_sha256", "string", "digest of the text"),
     Word("request.sql.complete", "bool", "true: what is not understood completely is refused"),
@@ -45,6 +51,7 @@ _STATEMENT: Final = (
     Word("resource.properties.column", "string", "column's name"),
     Word("resource.properties.sequence", "string", "sequence's name"),
     Word("resource.properties.index", "string", "index's name"),
+    Word("resource.properties.setting", "string", "name of a setting that is guarded"),
     Word("resource.properties.channel", "string", "name of a channel of NOTIFY"),
 )
 

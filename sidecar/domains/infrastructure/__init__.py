@@ -1,13 +1,19 @@
 """Infrastructure: Kubernetes and AWS API requests and Terraform plans, read before they happen."""
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import msgspec
 
 from sidecar.domains.infrastructure import enforce
-from sidecar.domains.infrastructure.catalogue import InfrastructureCatalogue, compile_catalogue
+from sidecar.domains.infrastructure.catalogue import (
+    SHAPES,
+    InfrastructureCatalogue,
+    compile_catalogue,
+)
 from sidecar.domains.infrastructure.parse import parse
 from sidecar.domains.infrastructure.vocabulary import NAME, PROTOCOLS, VOCABULARY
+from sidecar.syntax.shape import Shape
 from sidecar.terms.answer import Refusal, ResultFilter
 from sidecar.terms.call import Call, Json
 from sidecar.terms.decision import Decision
@@ -21,6 +27,7 @@ class Infrastructure(msgspec.Struct, frozen=True):
     name: str = NAME
     protocols: tuple[str, ...] = PROTOCOLS
     vocabulary: Vocabulary = VOCABULARY
+    shapes: ClassVar[dict[str, Shape]] = SHAPES
 
     def catalogue(self, files: Sequence[CatalogueFile]) -> InfrastructureCatalogue:
         """Compile the catalogue files; PolicyError with every problem."""

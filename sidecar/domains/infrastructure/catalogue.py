@@ -12,10 +12,14 @@ import msgspec
 from sidecar.domains.infrastructure.limits import GLOBS_MAX
 from sidecar.domains.infrastructure.vocabulary import PROTOCOLS
 from sidecar.syntax.glob import compiled
+from sidecar.syntax.shape import RESOURCES, Shape, spec
 from sidecar.terms.call import Json
 from sidecar.terms.domain import CatalogueFile
 from sidecar.terms.errors import PolicyError
 from sidecar.terms.request import Resource
+
+# For editors; what is below reads the files.
+SHAPES: Final[dict[str, Shape]] = {name: spec(name, {"resources": RESOURCES}) for name in PROTOCOLS}
 
 _SPEC_KEYS: Final = frozenset(("protocol", "upstream", "resources"))
 _ENTRY_KEYS: Final = frozenset(("labels", "properties"))

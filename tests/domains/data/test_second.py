@@ -81,7 +81,7 @@ def test_what_they_read_differently_is_refused(it, text, claimed):
     ],
 )  # fmt: skip
 def test_a_session_statement_is_one_to_both(text, verb):
-    check_session(text, verb)
+    check_session(text, [verb])
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_a_session_statement_is_one_to_both(text, verb):
 )  # fmt: skip
 def test_data_behind_a_session_statement_is_refused(text, verb):
     with pytest.raises(ParseError, match="statements"):
-        check_session(text, verb)
+        check_session(text, [verb])
 
 
 def test_a_refusal_says_nothing_of_the_text():

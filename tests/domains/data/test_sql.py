@@ -7,9 +7,9 @@ import pytest
 
 from sidecar.domains.data import DOMAIN
 from sidecar.terms.call import Call, Identity, Party
-from sidecar.terms.decision import BundleStamp, Decision, Obligation, RuleSpoke
+from sidecar.terms.decision import BundleStamp, Decision, RuleSpoke
 from sidecar.terms.domain import CatalogueFile, Needs
-from sidecar.terms.errors import EnforceError, ParseError, PolicyError
+from sidecar.terms.errors import ParseError, PolicyError
 from sidecar.terms.reasons import reason
 from sidecar.terms.request import Request
 from sidecar.terms.words import CallId, PolicyName, PolicyVersion, RuleId
@@ -76,6 +76,107 @@ def test_session_statements_touch_the_database_alone(row):
     assert parsed.native["verbs"] == verbs
 
 
+@pytest.mark.parametrize("row", rows("data/names.yaml"))
+def test_names_of_the_session(row):
+    def read():
+        return parse(row.given, row.table["catalog"], session=row.table["session"])
+
+    if isinstance(row.want, str):
+        with pytest.raises(ParseError) as refused:
+            read()
+        assert refused.value.reason == row.want
+        return
+
+    parsed = read()
+    told = [
+        f"{name['does']} {name['name']}" + (f": {name['text']}" if name["text"] else "")
+        for name in parsed.native["names"]
+    ]
+    assert told == row.want["names"]
+    assert parsed.native["kind"] == row.want["kind"]
+    assert [line(target) for target in parsed.targets] == row.want["targets"]
+
+
+@pytest.mark.parametrize("row", rows("data/drift.yaml"))
+def test_drift(row):
+    if row.want is None:
+        parse(row.given, row.table["catalog"], drift=row.table["drift"])
+        return
+
+    with pytest.raises(ParseError) as refused:
+        parse(row.given, row.table["catalog"], drift=row.table["drift"])
+    assert refused.value.reason == row.want
+    # Without the knowledge of it nothing is refused for it, on the same catalogue.
+    if row.want == "catalogue.drift":
+        parse(row.given, row.table["catalog"])
+
+
+@pytest.mark.parametrize("drift", [["public.t"], {"public.t": "salary"}, {"public.t": [1]}])
+def test_drift_of_another_shape_is_refused(drift):
+    with pytest.raises(ParseError) as refused:
+        parse("SELECT 1", TABLE, drift=drift)
+
+    assert refused.value.reason == "parse.envelope"
+
+
+TYPES = {
+    **TABLE,
+    "types": {
+        "public.grade": {"kind": "domain"},
+        "hr.grade": {"kind": "enum"},
+        "hr.x": {"kind": "base"},
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "search_path"),
+    [
+        ("SELECT a::grade FROM t", ["public", "hr"]),
+        ("SELECT CAST(a AS public.grade) FROM t", ["public"]),
+        ("SELECT a::hr.x FROM t", ["public"]),
+        ("SELECT a::x FROM t", ["hr", "public"]),
+        ("SELECT a::grade FROM t", ["public"]),
+        ("SELECT a::hr.grade(1) FROM t", ["public"]),
+    ],
+)
+def test_a_type_whose_cast_may_run_code_is_refused(text, search_path):
+    with pytest.raises(ParseError) as refused:
+        parse(text, TYPES, search_path=search_path)
+
+    assert refused.value.reason.startswith("parse.un")
+
+
+def test_a_function_that_nobody_has_declared_is_refused():
+    spec = {**TABLE, "functions": {"public.lower": {"forms": []}, "public.upper": {"reads": []}}}
+
+    for text in ("SELECT public.lower(a) FROM t", "SELECT lower(a) FROM t"):
+        with pytest.raises(ParseError) as refused:
+            parse(text, spec)
+        assert refused.value.reason == "parse.unknown_function"
+    assert parse("SELECT upper(a) FROM t", spec).native["functions"] == ["public.upper", "upper"]
+
+
+def test_the_same_name_is_read_anew_in_each_session():
+    first = parse("EXECUTE n", TABLE, session={"prepared": {"n": "SELECT a FROM t"}})
+    second = parse("EXECUTE n", TABLE, session={"prepared": {"n": "SELECT b FROM t"}})
+
+    assert first.native["reads"] == {"public.t": ["a"]}
+    assert second.native["reads"] == {"public.t": ["b"]}
+    with pytest.raises(ParseError):
+        parse("EXECUTE n", TABLE)
+
+
+@pytest.mark.parametrize(
+    "session", [[], "p", {"names": {}}, {"prepared": []}, {"cursors": {"c": 1}}]
+)
+def test_session_of_another_shape_is_refused(session):
+    with pytest.raises(ParseError) as refused:
+        parse("SELECT 1", TABLE, session=session)
+
+    assert refused.value.reason == "parse.envelope"
+
+
 @pytest.mark.parametrize("row", rows("data/conditions.yaml"))
 def test_conditions(row):
     catalogue = catalogue_of(row.table["catalog"])
@@ -115,6 +216,7 @@ def test_the_native_block_holds_what_rules_read_and_no_text():
         "writes": {},
         "functions": ["lower"],
         "usage": {"public.t.a": ["project"], "public.t.b": ["predicate", "project"]},
+        "names": [],
         "limit": 3,
         "text_sha256": sha256(text.encode()).hexdigest(),
         "complete": True,
@@ -129,18 +231,25 @@ def test_the_native_block_holds_what_rules_read_and_no_text():
         ("DECLARE c CURSOR FOR SELECT a FROM t", "declare"),
         ("PREPARE p AS SELECT a FROM t", "prepare"),
         ("LISTEN c", "listen"),
+        ("EXECUTE p", "execute"),
+        ("FETCH c", "fetch"),
+        ("MOVE c", "move"),
     ],
 )
 def test_a_listener_is_refused_what_it_does_not_carry(text, kind):
-    enforced = msgspec.structs.replace(call_of(text), is_enforced=True)
-    carried = msgspec.structs.replace(call_of(text, carries=[kind]), is_enforced=True)
+    session = {"prepared": {"p": "SELECT a FROM t"}, "cursors": {"c": "SELECT a FROM t"}}
+    call = call_of(text, session=session)
+    enforced = msgspec.structs.replace(call, is_enforced=True)
+    carried = msgspec.structs.replace(
+        call, payload={**call.payload, "carries": [kind]}, is_enforced=True
+    )
 
     with pytest.raises(ParseError) as refused:
         DOMAIN.parse(enforced, catalogue_of(TABLE), Needs())
 
     assert refused.value.reason == "parse.unsupported"
     assert DOMAIN.parse(carried, catalogue_of(TABLE), Needs()).native["kind"] == kind
-    assert parse(text, TABLE).native["kind"] == kind
+    assert parse(text, TABLE, session=session).native["kind"] == kind
 
 
 @pytest.mark.parametrize("row", rows("data/usage.yaml"))
@@ -335,20 +444,6 @@ def test_a_statement_without_obligations_goes_on_as_it_came():
 
     assert payload is call.payload
     assert DOMAIN.result(request, decision_of(outcome="allow")) is None
-
-
-@pytest.mark.parametrize("obligation", [o.name for o in DOMAIN.vocabulary.obligations])
-def test_an_obligation_that_cannot_be_carried_out_denies(obligation):
-    call, catalogue = call_of("SELECT a FROM t"), catalogue_of(TABLE)
-    request = request_of(call, DOMAIN.parse(call, catalogue, Needs()))
-    decision = decision_of(
-        outcome="modify", obligations=(Obligation(obligation, "table:public.t"),)
-    )
-
-    with pytest.raises(EnforceError) as refused:
-        DOMAIN.rewrite(call, request, decision, catalogue)
-
-    assert refused.value.reason == "obligation.unsupported"
 
 
 def test_a_denial_names_the_rule_the_version_and_the_decision_and_no_literal():

@@ -135,7 +135,7 @@ def _read_place(call: Call, catalogue: Catalogue) -> _Place:
         raise ParseError(reason("parse.ambiguous"), "a query key with one value is repeated")
     place = _Place(method, url, query, repeated, found)
     targets = _targets(call, place, catalogue)
-    return msgspec.structs.replace(place, targets=targets, native=_native(place))
+    return _Place(method, url, query, repeated, found, targets, _native(place))
 
 
 def _check_unmatched(raw: str, path: tuple[str, ...]) -> None:

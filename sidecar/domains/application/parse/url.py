@@ -8,11 +8,17 @@ Source: RFC 3986 §3; WHATWG URL §3.5 for hosts that end in a number.
 
 import ipaddress
 import re
+from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
 import msgspec
 
-from sidecar.domains.application.limits import HOST_BYTES_MAX, QUERY_PAIRS_MAX, URL_BYTES_MAX
+from sidecar.domains.application.limits import (
+    HOST_BYTES_MAX,
+    HOSTS_KEPT_MAX,
+    QUERY_PAIRS_MAX,
+    URL_BYTES_MAX,
+)
 from sidecar.domains.application.parse.override import is_override, overridden
 from sidecar.terms.call import Json
 from sidecar.terms.errors import ParseError
@@ -63,6 +69,7 @@ def read_url(text: str) -> Url:
     return Url(scheme.lower(), host, path or "/", query[1:] if query else "")
 
 
+@lru_cache(maxsize=HOSTS_KEPT_MAX)
 def read_host(authority: str, scheme: str) -> str:
     """Return host and port in their one form: lower case, no final dot, no default port."""
     if authority.startswith("["):
@@ -114,6 +121,8 @@ def read_query(raw: str) -> tuple[Query, tuple[str, ...]]:
 
     Source: WHATWG URL §5.1 (`application/x-www-form-urlencoded` parsing).
     """
+    if not raw:
+        return {}, ()
     if _BROKEN_ESCAPE.search(raw):
         raise ParseError(reason("parse.encoding"), "a `%` that no two hex digits follow")
     if not _QUERY.match(raw):

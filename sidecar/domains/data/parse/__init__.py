@@ -10,6 +10,7 @@ allow-list, every name is found in the catalogue or the statement is refused.
 """
 
 import hashlib
+import hmac
 import re
 import threading
 from collections.abc import Mapping
@@ -21,22 +22,35 @@ from sidecar.domains.data.catalogue import (
     DIALECTS,
     DataCatalogue,
     Relations,
-    Table,
     TableKey,
 )  # fmt: skip
-from sidecar.domains.data.catalogue.payload import payload_relations
+from sidecar.domains.data.catalogue.payload import drifted_relations, payload_relations
 from sidecar.domains.data.limits import (
     CACHE_ENTRIES_MAX,
     CACHED_CHARS_MAX,
     CACHED_TARGETS_MAX,
+    READ_AT_HAND_CHARS_MAX,
+    TEXT_BYTES_MAX,
 )
-from sidecar.domains.data.parse.access import CLASSES, TableAccess
+from sidecar.domains.data.parse.elsewhere import Read, Reading, Refused, said_elsewhere
 from sidecar.domains.data.parse.other import Defined, Other, is_other, read_other
+from sidecar.domains.data.parse.other.names import (
+    RUN_BY_NAME,
+    USES,
+    check_session_names,
+    names_of,
+    text_behind,
+)  # fmt: skip
 from sidecar.domains.data.parse.second import check_names, check_session, check_statement
-from sidecar.domains.data.parse.sequences import sequence_targets
 from sidecar.domains.data.parse.statement import Statement, read_statement
+from sidecar.domains.data.parse.targets import sequence_targets, table_targets
 from sidecar.domains.data.parse.text.lexer import Token, statements, tokens
-from sidecar.domains.data.parse.text.session import resets_all, session_verb
+from sidecar.domains.data.parse.text.session import (
+    guarded_setting,
+    lets_go,
+    resets_all,
+    session_verb,
+)  # fmt: skip
 from sidecar.terms.call import Call, Json
 from sidecar.terms.errors import ParseError
 from sidecar.terms.reasons import reason
@@ -44,8 +58,12 @@ from sidecar.terms.request import Action, Parsed, ParseStatus, Resource, Target
 from sidecar.terms.words import component
 
 PARSER: Final = "sql/postgres"
-_FIELDS: Final = {"dialect", "text", "params", "search_path", "catalog", "carries"}
-_CARRIED: Final = frozenset(("copy", "copy_query", "declare", "prepare", "listen"))
+_FIELDS: Final = {
+    "dialect", "text", "params", "params_unread", "search_path", "catalog", "carries", "session",
+    "drift",
+}  # fmt: skip
+_CARRIED: Final = USES | {"copy", "copy_query", "declare", "prepare", "listen"}
+_NAMING: Final = ("prepare", "declare")
 _UNICODE: Final = re.compile('u&"', re.IGNORECASE)
 _STATUS: Final = ParseStatus("complete", PARSER)
 
@@ -60,31 +78,114 @@ _NUMBER: Final = Token("number", "0")
 _cache_lock: Final = threading.Lock()
 
 
-def parse(call: Call, catalogue: DataCatalogue) -> Parsed:
+def parse(call: Call, catalogue: DataCatalogue, bundle: str | None = None) -> Parsed:
     """Return what the statement of a Call touches.
+
+    Args:
+        call: The call.
+        catalogue: Of `bundle`.
+        bundle: Its digest, where another process reads what is long.
 
     Raises:
         ParseError: With one of `parse.*`.
+        Elsewhere: The text is long, and nobody has read it yet.
     """
     payload = call.payload
     text = _checked(payload)
     relations = catalogue.relations(call.upstream)
     if payload.get("catalog") is not None:
-        relations = payload_relations(payload["catalog"], relations)
+        # It is the call's alone: nobody else has it.
+        relations, bundle = payload_relations(payload["catalog"], relations), None
+    drift = payload.get("drift")
+    if drift:
+        relations = drifted_relations(drift, relations)
     search_path = _search_path(payload, relations)
-    key = (text, relations.identity, search_path, call.upstream)
-    with _cache_lock:
-        parsed = _cache.get(key)
-    if parsed is None:
-        parsed = _analysed(text, relations, search_path, call.upstream)
-        if _is_cached(text, parsed):
-            with _cache_lock:
-                _cache[key] = parsed
+    away = (bundle, drift)
+    parsed = _read(text, relations, search_path, call.upstream, away)
+    if parsed.native["kind"] in USES:
+        kept = text_behind(
+            parsed.native["kind"], parsed.native["names"], payload.get("session", {})
+        )
+        behind = _read(kept, relations, search_path, call.upstream, away)
+        parsed = _by_name(parsed, behind)
     _check_carried(call, parsed)
+    if payload.get("params_unread"):
+        unread = ParseStatus("partial", PARSER, missing=("request.sql.params",))
+        return Parsed(parsed.targets, parsed.native, unread)
     if payload.get("params") is None:
         return parsed
     native = {**parsed.native, "params": payload["params"]}
     return Parsed(parsed.targets, native, parsed.parse)
+
+
+def _read(
+    text: str,
+    relations: Relations,
+    search_path: tuple[str, ...],
+    upstream: str,
+    away: tuple[str | None, Json],
+) -> Parsed:
+    """Return what a text does, what stands behind a name in it apart.
+
+    `away` is the bundle and the drift that another process is told of, where one reads what is
+    long.
+    """
+    key = (text, relations.identity, search_path, upstream)
+    with _cache_lock:
+        parsed = _cache.get(key)
+    if parsed is None and away[0] and READ_AT_HAND_CHARS_MAX < len(text) <= TEXT_BYTES_MAX:
+        parsed = _read_elsewhere(key, *away)
+    if parsed is None:
+        parsed = _analysed(text, relations, search_path, upstream)
+        if _is_cached(text, parsed):
+            with _cache_lock:
+                _cache[key] = parsed
+    return parsed
+
+
+def _read_elsewhere(key: _CacheKey, bundle: str | None, drift: Json) -> Parsed | None:
+    assert bundle is not None
+    text, identity, search_path, upstream = key
+    said = said_elsewhere(
+        bundle, key, lambda: Reading(text, upstream, search_path, identity, drift)
+    )
+    if isinstance(said, Refused):
+        raise ParseError(said.reason, said.text)
+    return said.parsed if isinstance(said, Read) else None
+
+
+def read_at_hand(work: Reading, catalogue: DataCatalogue) -> Parsed | None:
+    """Return what a long text does, for another process; None where its catalogue is another one.
+
+    Raises:
+        ParseError: With one of `parse.*`.
+    """
+    relations = catalogue.relations(work.upstream)
+    if work.drift:
+        relations = drifted_relations(work.drift, relations)
+    if not hmac.compare_digest(relations.identity, work.identity):
+        return None
+    return _analysed(work.text, relations, work.search_path, work.upstream)
+
+
+def _by_name(own: Parsed, behind: Parsed) -> Parsed:
+    """Return EXECUTE, FETCH or MOVE with what the text behind its name does.
+
+    Raises:
+        ParseError: `parse.unsupported` where that text is not one of data.
+    """
+    if behind.native["kind"] not in RUN_BY_NAME:
+        raise ParseError(reason("parse.unsupported"), "a name of what is not run by name")
+    native = {
+        **behind.native,
+        **{word: own.native[word] for word in ("kind", "text_sha256", "names")},
+        "verbs": own.native["verbs"] + [v for v in behind.native["verbs"] if v not in _NAMING],
+        "functions": sorted({*own.native["functions"], *behind.native["functions"]}),
+        "reads": {**own.native["reads"], **behind.native["reads"]},
+    }
+    # The arguments' own come last: the primary is what the statement is about.
+    beyond = (target for target in own.targets if target.action.cls != "connect")
+    return Parsed((*behind.targets, *beyond), native, _STATUS)
 
 
 def _check_carried(call: Call, parsed: Parsed) -> None:
@@ -114,6 +215,8 @@ def _checked(payload: Mapping[str, Json]) -> str:
     params = payload.get("params")
     if params is not None and not isinstance(params, list | dict):
         raise ParseError(reason("parse.envelope"), "`params` is a list or an object")
+    if "session" in payload:
+        check_session_names(payload["session"])
     if not isinstance(payload.get("carries", []), list):
         raise ParseError(reason("parse.envelope"), "`carries` is a list of kinds of statements")
     return text
@@ -132,21 +235,22 @@ def _analysed(
     text: str, relations: Relations, search_path: tuple[str, ...], upstream: str
 ) -> Parsed:
     found = statements(tokens(text))
-    if len(found) > 1:
-        raise ParseError(reason("parse.multi_statement"), "more than one statement")
+    verbs = _session_verbs(found)
     digest = hashlib.sha256(text.encode()).hexdigest()
     native: dict[str, Json] = {
-        "dialect": "postgres", "kind": "session", "verbs": [], "statements": len(found),
-        "reads": {}, "writes": {}, "functions": [], "usage": {},
+        "dialect": "postgres", "kind": "session", "verbs": verbs, "statements": len(found),
+        "reads": {}, "writes": {}, "functions": [], "usage": {}, "names": [],
         "text_sha256": digest, "complete": True,
     }  # fmt: skip
-    verb = session_verb(found[0]) if found else "empty"
-    if verb is not None:
-        check_session(text, verb)
-        native["verbs"] = [verb, *(f"{verb}_all" for one in found if resets_all(one))]
-        return Parsed((_connect(verb, upstream),), native, _STATUS)
+    if verbs:
+        seen = check_session(text, verbs)
+        native["names"] = names_of(seen, text, found[0] if found else [])
+        native["verbs"] = [*verbs, *(f"{one[0].text}_all" for one in found if resets_all(one))]
+        return Parsed(_session_targets(found, verbs[0], upstream), native, _STATUS)
     if is_other(found[0]):
         other = read_other(text, found[0], relations, search_path)
+        _check_drift(found[0], other.statement, relations)
+        native["names"] = names_of(other.seen, text, found[0])
         return _other(other, native, relations, search_path, upstream)
     shape = (_shape(found[0]), relations.identity, search_path, upstream)
     with _cache_lock:
@@ -156,10 +260,11 @@ def _analysed(
         check_statement(text, known[0])
         return Parsed(known[1].targets, known[1].native | {"text_sha256": digest}, _STATUS)
     statement = read_statement(found[0], relations, search_path)
+    _check_drift(found[0], statement, relations)
     seen = check_statement(text, statement)
     if _UNICODE.search(text):
         check_names(seen, {name.text for name in found[0] if name.kind == "quoted"})
-    targets = _targets(statement, relations, upstream)
+    targets = table_targets(statement, relations, upstream)
     targets += sequence_targets(seen.sequences, search_path, upstream)
     targets = targets or (_connect(statement.kind, upstream),)
     parsed = Parsed(targets, native | _native(statement), _STATUS)
@@ -167,6 +272,43 @@ def _analysed(
         with _cache_lock:
             _shapes[shape] = (statement, parsed)
     return parsed
+
+
+def _check_drift(tokens: list[Token], statement: Statement, relations: Relations) -> None:
+    """Refuse a name that a table touched has in the database, and the catalogue has not.
+
+    It may be that column's, where the catalogue knows another one of that name.
+    """
+    if not relations.drifted:
+        return
+    new = {name for key in statement.touched for name in relations.drifted.get(key, ())}
+    if any(token.text in new for token in tokens if token.kind in ("word", "quoted")):
+        raise ParseError(reason("catalogue.drift"), "a column that the catalogue does not list yet")
+
+
+def _session_verbs(found: list[list[Token]]) -> list[str]:
+    """Return the verb of each statement of a text that touches no data, nothing for another.
+
+    Raises:
+        ParseError: `parse.multi_statement` for more than one, but where all of them only let go:
+            that is how pools of connections are cleaned.
+    """
+    if len(found) == 1:
+        verb = session_verb(found[0])
+        return [verb] if verb is not None else []
+    if not all(lets_go(one) for one in found):
+        raise ParseError(reason("parse.multi_statement"), "more than one statement")
+    return [one[0].text for one in found] or ["empty"]
+
+
+def _session_targets(found: list[list[Token]], verb: str, upstream: str) -> tuple[Target, ...]:
+    """Return the database, and each setting that is guarded."""
+    guarded = {name for one in found if (name := guarded_setting(one)) is not None}
+    targets = [
+        Target(Action(verb, "admin"), Resource("setting", name, upstream, (), {"setting": name}))
+        for name in sorted(guarded)
+    ]
+    return tuple(targets) or (_connect(verb, upstream),)
 
 
 def _shape(statement: list[Token]) -> tuple[Token, ...]:
@@ -191,7 +333,7 @@ def _other(
     upstream: str,
 ) -> Parsed:
     targets = tuple(_defined(one, relations, upstream) for one in other.defined)
-    targets += _targets(other.statement, relations, upstream)
+    targets += table_targets(other.statement, relations, upstream)
     targets += sequence_targets(other.seen.sequences, search_path, upstream)
     targets = targets or (_connect(other.statement.kind, upstream),)
     return Parsed(targets, native | _native(other.statement), _STATUS)
@@ -231,43 +373,9 @@ def _native(statement: Statement) -> dict[str, Json]:
     return native
 
 
-def _targets(statement: Statement, relations: Relations, upstream: str) -> tuple[Target, ...]:
-    """Return a target for each table and verb, then one for each of its columns."""
-    found = [_table_target(access, relations, upstream) for access in statement.tables]
-    for access in statement.tables:
-        found.extend(_column_targets(access, relations, upstream))
-    return tuple(found)
-
-
-def _table_target(access: TableAccess, relations: Relations, upstream: str) -> Target:
-    table = relations.tables.get(access.key) or Table(access.key, (), {})
-    # Where no column is named the table stands for all of them: count(*), `*`, a whole row, DELETE.
-    labels = table.labels if access.is_named and not access.is_whole_row else table.all_labels
-    properties = {"schema": access.key.schema, "table": access.key.table}
-    resource = Resource("table", access.key.id, upstream, labels, properties)
-    return Target(Action(access.verb, CLASSES[access.verb]), resource)
-
-
-def _column_targets(access: TableAccess, relations: Relations, upstream: str) -> list[Target]:
-    if not access.columns:
-        return []
-    table = relations.tables[access.key]
-    action = Action(access.verb, CLASSES[access.verb])
-    order = {name: at for at, name in enumerate(table.columns)}
-    return [
-        Target(action, _column(access.key, name, table.columns.get(name, table.labels), upstream))
-        for name in sorted(access.columns, key=lambda name: (order.get(name, len(order)), name))
-    ]
-
-
-def _column(key: TableKey, name: str, labels: tuple[str, ...], upstream: str) -> Resource:
-    properties = {"schema": key.schema, "table": key.table, "column": name}
-    return Resource("column", f"{key.id}.{component(name)}", upstream, labels, properties)
-
-
 def _connect(verb: str, upstream: str) -> Target:
     resource = Resource("database", upstream or "default", upstream or "default")
     return Target(Action(verb, "connect"), resource)
 
 
-__all__ = ["PARSER", "parse"]
+__all__ = ["PARSER", "parse", "read_at_hand"]

@@ -6,8 +6,8 @@ from typing import Final
 import msgspec
 
 from sidecar.domains.data.catalogue import Function, Relations, Table, TableKey
-from sidecar.domains.data.limits import RELATIONS_MAX
-from sidecar.domains.data.parse.text.functions import ALLOWED
+from sidecar.domains.data.limits import RELATIONS_MAX, USES_MAX
+from sidecar.domains.data.parse.text.functions import ALLOWED, OF_SCHEMAS
 from sidecar.domains.data.parse.text.lookups import FUNCTIONS as LOOKUPS
 from sidecar.terms.errors import ParseError
 from sidecar.terms.reasons import reason
@@ -19,6 +19,10 @@ CLASSES: Final[dict[str, ActionClass]] = {
     "lookup": "list",
 }  # fmt: skip
 SYSTEM_COLUMNS: Final = frozenset(("ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"))
+
+
+# Columns that a value came from.
+Origins = tuple[tuple[TableKey, str], ...]
 
 
 class TableAccess(msgspec.Struct):
@@ -45,18 +49,18 @@ class Accesses:
         self.verbs: dict[str, None] = {}
         self.functions: dict[str, None] = {}
         # What columns are read for at this point of the walk, and what they have been used for.
-        self.use = "project"
+        self.uses: tuple[str, ...] = ("project",)
         self.usage: dict[tuple[TableKey, str], dict[str, None]] = {}
         # Columns in the order of their reading, so that an expression knows what it came from.
         self.log: list[tuple[TableKey, str]] = []
         # A call stands in FROM: how many columns it has, and their names, depends on its types.
         self.has_calls = False
-        self._relation_count = 0
+        self.relation_count = 0
 
     def count_relation(self) -> None:
         """Count a FROM item, of which a statement has a bounded number."""
-        self._relation_count += 1
-        if self._relation_count > RELATIONS_MAX:
+        self.relation_count += 1
+        if self.relation_count > RELATIONS_MAX:
             raise ParseError(
                 reason("parse.too_large"), f"more than {RELATIONS_MAX} relations in a statement"
             )
@@ -79,11 +83,17 @@ class Accesses:
             raise ParseError(
                 reason("parse.unknown_table"), "a table that the catalogue does not list"
             )
+        if table.is_unread:
+            raise ParseError(
+                reason("parse.unknown_table"), "a view of which the catalogue knows no lineage"
+            )
         self.named.setdefault(table.key)
         return table
 
     def touch(self, key: TableKey, verb: str = "select") -> TableAccess:
         """Note that `verb` is done to a table, and return the note."""
+        if "*" in self._relations.drifted.get(key, ()):
+            raise ParseError(reason("catalogue.drift"), "a view that is not as the catalogue says")
         self.touched.setdefault(key)
         return self.tables.setdefault((key, verb), TableAccess(key, verb, {}))
 
@@ -110,15 +120,48 @@ class Accesses:
 
     def used(self, key: TableKey, column: str, verb: str = "select") -> None:
         """Note what a column is used for where it was read before, in a query inside, or here."""
-        use = self.use if verb == "select" else "write"
-        self.usage.setdefault((key, column), {}).setdefault(use)
+        noted = self.usage.setdefault((key, column), {})
+        for use in self.uses if verb == "select" else ("write",):
+            noted.setdefault(use)
         self.log.append((key, column))
+        if len(self.log) > USES_MAX:
+            raise ParseError(reason("parse.too_large"), "values of too many columns, too often")
+
+    def turn_to(self, use: str) -> tuple[str, ...]:
+        """Let what is read from here on be for `use`; return what to set `uses` to behind it.
+
+        What decides something around it goes on to decide that: an ORDER BY in a condition's query.
+        """
+        before = self.uses
+        if use not in before:
+            self.uses = (use,) if before == ("project",) else (*before, use)
+        return before
+
+    def origins(self, mark: int) -> Origins:
+        """Return the columns that were read since the log was `mark` long, each once."""
+        return tuple(dict.fromkeys(self.log[mark:]))
 
     def star(self, key: TableKey, columns: tuple[str, ...], verb: str = "select") -> None:
-        """Note columns read or written without being named."""
+        """Note columns read or written without being named.
+
+        Raises:
+            ParseError: `catalogue.drift` where the database has columns that are not listed.
+        """
+        self.check_known(key)
         self.touch(key, verb).columns.update(dict.fromkeys(columns))
         for column in columns:
             self.used(key, column, verb)
+
+    def check_known(self, key: TableKey) -> None:
+        """Check that a table has the columns that are listed and no others, as far as is known.
+
+        Raises:
+            ParseError: `catalogue.drift`.
+        """
+        if key in self._relations.drifted:
+            raise ParseError(
+                reason("catalogue.drift"), "all columns of a table that has others by now"
+            )
 
     def look_up(self, table: str) -> None:
         """Note that a system catalogue answers; it need not be listed."""
@@ -138,9 +181,14 @@ class Accesses:
             ParseError: `parse.unknown_function`.
         """
         is_built_in = schema in (None, "pg_catalog") and name in ALLOWED
+        if schema is not None and (schema, name) in OF_SCHEMAS:
+            self.functions.setdefault(f"{schema}.{name}")
+            return
         path = self.search_path if schema is None else (schema,)
         declared = [f for s in path if (f := self._relations.functions.get((s, name)))]
-        if not declared and not is_built_in:
+        # One that has a built-in name may be meant by its types.
+        is_undeclared = any((step, name) in self._relations.undeclared for step in path)
+        if is_undeclared or not (declared or is_built_in):
             raise ParseError(
                 reason("parse.unknown_function"), "a function that is not on the allow-list"
             )

@@ -1,17 +1,36 @@
 """Reads the statements that change data: INSERT, UPDATE, DELETE, MERGE.
 
-The table changed is never a CTE and never in sight of the items of FROM or USING beside it.
+The table changed is never a CTE and never in sight of the items of FROM or USING beside it. What a
+column was set to comes back from RETURNING, and `excluded` is what was to be inserted: both have
+the origins of those values.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
+import msgspec
 from sqlglot import exp
 
-from sidecar.domains.data.parse.access import Accesses
-from sidecar.domains.data.parse.nodes import check, name_of, unread
-from sidecar.domains.data.parse.query import Queries, alias_of, bare_name, first_name, plain
-from sidecar.domains.data.parse.scope import Column, Item, Relation, Scope, read_star
+from sidecar.domains.data.parse.access import Accesses, Origins
+from sidecar.domains.data.parse.nodes import (
+    alias_of,
+    bare_name,
+    check,
+    first_name,
+    name_of,
+    unread,
+)  # fmt: skip
+from sidecar.domains.data.parse.query import Queries
+from sidecar.domains.data.parse.scope import (
+    Column,
+    Item,
+    Relation,
+    Scope,
+    from_all,
+    from_more,
+    plain,
+    read_star,
+)  # fmt: skip
 from sidecar.domains.data.parse.sources import Sources
 from sidecar.terms.errors import ParseError
 from sidecar.terms.reasons import reason
@@ -25,6 +44,9 @@ _WHEN: Final = frozenset(("matched", "source", "condition", "then"))
 _CONFLICT: Final = frozenset((
     "conflict_keys", "index_predicate", "constraint", "action", "expressions", "where",
 ))  # fmt: skip
+
+# What columns were set to came from.
+_Given = dict[str, Origins]
 
 
 class Changes:
@@ -70,18 +92,28 @@ class Changes:
             listed = [name_of(column) for column in target.expressions]
             target = target.this
         relation = self._target(target, "insert")
-        width = 0
+        values: tuple[Column, ...] = ()
         if node.args.get("expression") is not None:
-            width = len(self._queries.query(node.expression, scope))
+            values = self._queries.query(node.expression, scope)
         elif not node.args.get("default"):
             raise unread()
         if listed is None:
-            self._write_first(relation, width, is_default=bool(node.args.get("default")))
+            self._write_first(relation, len(values), is_default=bool(node.args.get("default")))
         else:
             self._write(relation, listed, "insert")
+        columns = listed if listed is not None else [column.name for column in relation.columns]
+        given = self._placed(columns, values)
         if node.args.get("conflict") is not None:
-            self._conflict(node.args["conflict"], relation, scope)
-        return self._returning(node, scope.below((relation,)), Item((relation,), relation.columns))
+            _add(given, self._conflict(node.args["conflict"], relation, given, scope))
+        new = _holding(relation, given)
+        return self._returning(node, scope.below((new,)), Item((new,), new.columns))
+
+    def _placed(self, names: Sequence[str], values: Sequence[Column]) -> _Given:
+        """Return what each column is given by the values in its place."""
+        if self._accesses.has_calls:
+            # How many columns stand before a value is not known.
+            return dict.fromkeys(names, from_all(values))
+        return {name: from_all((value,)) for name, value in zip(names, values, strict=False)}
 
     def _write_first(self, relation: Relation, width: int, *, is_default: bool) -> None:
         """Note an INSERT without a column list: it fills the first columns."""
@@ -103,34 +135,48 @@ class Changes:
             for key, base in (base for column in relation.named(name) for base in column.bases):
                 self._accesses.column(key, base, verb)
 
-    def _conflict(self, node: exp.OnConflict, relation: Relation, scope: Scope) -> None:
+    def _conflict(
+        self, node: exp.OnConflict, relation: Relation, given: _Given, scope: Scope
+    ) -> _Given:
+        """Note what ON CONFLICT does; return what it sets columns to."""
         check(node, _CONFLICT)
         action = str(node.args.get("action")).upper()
-        level = scope.below((relation,))
+        new = _holding(relation, given)
+        level = scope.below((new,))
+        # Whether they are taken is told, whichever constraint it is that says so.
+        before = self._accesses.turn_to("predicate")
+        for key, name in (one for origins in given.values() for one in origins):
+            self._accesses.used(key, name)
+        self._accesses.uses = before
         for key in node.args.get("conflict_keys") or ():
             check(key, frozenset(("this", "desc", "nulls_first")))
             self._queries.reader.read_for("predicate", key.this, level)
         if node.args.get("constraint") is not None:
             # The constraint's columns are not known: it may be any of them.
             name_of(node.args["constraint"])
+            before = self._accesses.turn_to("predicate")
             read_star(relation.columns, self._accesses)
+            self._accesses.uses = before
         if node.args.get("index_predicate") is not None:
             self._queries.reader.read_for("predicate", node.args["index_predicate"], level)
         if action == "DO NOTHING":
-            return
+            return {}
         if action != "DO UPDATE":
             raise unread()
         self._accesses.verbs.setdefault("update")
         assert relation.table is not None
         self._accesses.touch(relation.table, "update")
-        excluded = Relation("excluded", relation.columns, relation.table)
+        excluded = Relation("excluded", new.columns, relation.table)
         both = scope.below((relation, excluded))
-        self._assign(node.expressions, relation, both)
+        assigned = self._assign(node.expressions, relation, both)
         self._where(node, both)
+        return assigned
 
     def _assign(
         self, assignments: Sequence[exp.Expression], relation: Relation, level: Scope
-    ) -> None:
+    ) -> _Given:
+        """Note what SET does; return what it sets columns to."""
+        given: _Given = {}
         for assignment in assignments:
             if not isinstance(assignment, exp.EQ):
                 raise unread()
@@ -144,7 +190,11 @@ class Changes:
             self._write(relation, [name for name in names if name is not None], "update")
             if None in names:
                 raise unread()
+            mark = len(self._accesses.log)
             self._queries.reader.read(assignment.expression, level)
+            origins = self._accesses.origins(mark)
+            _add(given, {name: origins for name in names if name is not None})
+        return given
 
     def _update(self, node: exp.Update, scope: Scope) -> tuple[Column, ...]:
         check(node, _UPDATE)
@@ -152,9 +202,10 @@ class Changes:
         others = self._sources.from_clause(node, scope)
         everything = _with(relation, others)
         level = scope.below(everything.relations)
-        self._assign(node.expressions, relation, level)
+        given = self._assign(node.expressions, relation, level)
         self._where(node, level)
-        return self._returning(node, level, everything)
+        everything = _with(_holding(relation, given), others)
+        return self._returning(node, scope.below(everything.relations), everything)
 
     def _delete(self, node: exp.Delete, scope: Scope) -> tuple[Column, ...]:
         check(node, _DELETE)
@@ -167,15 +218,19 @@ class Changes:
     def _merge(self, node: exp.Merge, scope: Scope) -> tuple[Column, ...]:
         check(node, _MERGE)
         relation = self._target(node.this, "merge")
-        everything = _with(relation, self._sources.items([node.args["using"]], (), scope))
+        others = self._sources.items([node.args["using"]], (), scope)
+        everything = _with(relation, others)
         level = scope.below(everything.relations)
         self._queries.reader.read_for("join", node.args["on"], level)
         check(node.args["whens"], frozenset(("expressions",)))
+        given: _Given = {}
         for when in node.args["whens"].expressions:
-            self._when(when, relation, level)
-        return self._returning(node, level, everything)
+            _add(given, self._when(when, relation, level))
+        everything = _with(_holding(relation, given), others)
+        return self._returning(node, scope.below(everything.relations), everything)
 
-    def _when(self, node: exp.When, relation: Relation, level: Scope) -> None:
+    def _when(self, node: exp.When, relation: Relation, level: Scope) -> _Given:
+        """Note what one WHEN of MERGE does; return what it sets columns to."""
         check(node, _WHEN)
         assert relation.table is not None
         if node.args.get("condition") is not None:
@@ -184,32 +239,44 @@ class Changes:
         if isinstance(then, exp.Update):
             check(then, frozenset(("expressions",)))
             self._note(relation, "update")
-            self._assign(then.expressions, relation, level)
-        elif isinstance(then, exp.Insert):
-            self._when_insert(then, relation, level)
-        elif isinstance(then, exp.Var) and str(then.this).upper() == "DELETE":
+            return self._assign(then.expressions, relation, level)
+        if isinstance(then, exp.Insert):
+            return self._when_insert(then, relation, level)
+        if isinstance(then, exp.Var) and str(then.this).upper() == "DELETE":
             self._note(relation, "delete")
         elif not isinstance(then, exp.Var) or str(then.this).upper() != "DO NOTHING":
             raise unread()
+        return {}
 
-    def _when_insert(self, node: exp.Insert, relation: Relation, level: Scope) -> None:
+    def _when_insert(self, node: exp.Insert, relation: Relation, level: Scope) -> _Given:
         check(node, frozenset(("this", "expression")))
         self._note(relation, "insert")
         if not isinstance(node.expression, exp.Tuple):
             raise unread()
+        values = node.expression.expressions
         if node.this is None:
-            self._write_first(relation, len(node.expression.expressions), is_default=False)
-            for value in node.expression.expressions:
-                self._queries.reader.read(value, level)
-            return
+            self._write_first(relation, len(values), is_default=False)
+            return self._values([column.name for column in relation.columns], values, level)
         if not isinstance(node.this, exp.Tuple):
             raise unread()
         names = [bare_name(column) for column in node.this.expressions]
-        self._write(relation, [name for name in names if name is not None], "insert")
+        listed = [name for name in names if name is not None]
+        self._write(relation, listed, "insert")
         if None in names:
             raise unread()
-        for value in node.expression.expressions:
+        return self._values(listed, values, level)
+
+    def _values(
+        self, names: Sequence[str], values: Sequence[exp.Expression], level: Scope
+    ) -> _Given:
+        """Read the values of MERGE's INSERT; return what they give to the columns."""
+        found = []
+        for value in values:
+            mark = len(self._accesses.log)
+            self._accesses.has_calls |= isinstance(value, exp.Dot | exp.Column) and value.is_star
             self._queries.reader.read(value, level)
+            found.append(Column("", origins=self._accesses.origins(mark)))
+        return self._placed(names, found)
 
     def _note(self, relation: Relation, verb: str) -> None:
         assert relation.table is not None
@@ -227,10 +294,23 @@ class Changes:
         if returning is None:
             return ()
         check(returning, frozenset(("expressions",)))
-        before, self._accesses.use = self._accesses.use, "returning"
+        before = self._accesses.turn_to("returning")
         columns = plain(self._queries.outputs(returning.expressions, item, level))
-        self._accesses.use = before
+        self._accesses.uses = before
         return columns
+
+
+def _add(given: _Given, more: Mapping[str, Origins]) -> None:
+    for name, origins in more.items():
+        given[name] = tuple(dict.fromkeys((*given.get(name, ()), *origins)))
+
+
+def _holding(relation: Relation, given: Mapping[str, Origins]) -> Relation:
+    """Return a relation whose columns hold what they were given."""
+    columns = (
+        from_more((c,), given[c.name])[0] if given.get(c.name) else c for c in relation.columns
+    )
+    return msgspec.structs.replace(relation, columns=tuple(columns))
 
 
 def _with(relation: Relation, others: Item) -> Item:

@@ -13,24 +13,25 @@ from sidecar.terms.errors import ParseError
 _HEAD: Final = (Token("word", "select"), Token("number", "1"))
 
 
-def condition_problem(where: str, on: Json, catalogue: DataCatalogue) -> str | None:
-    """Return what is wrong with a condition, None when it can be read.
+def condition_problem(field: str, where: str, on: Json, catalogue: DataCatalogue) -> str | None:
+    """Return what is wrong with a rule's own SQL, None when it can be read.
 
     Args:
-        where: The condition; every hole stands for one value.
-        on: `table:schema.table` that it filters; without it no column is looked for.
+        field: What it is called in the rule: `where`, or a mask's `expression`.
+        where: The condition, or the expression; every hole stands for one value.
+        on: `table:schema.table` or a column of it; without it no column is looked for.
         catalogue: Where the table and its columns are found.
     """
     try:
         text, holes = without_holes(where)
         found = statements(tokens(text))
         if len(found) != 1:
-            return "`where` is one condition"
+            return f"`{field}` is one condition"
         if sum(token.kind == "param" for token in found[0]) != holes:
-            return "a hole of `where` stands in a string or a comment; it is a value by itself"
+            return f"a hole of `{field}` stands in a string or a comment; it is a value by itself"
         return _unreadable(found[0], on, catalogue)
     except ParseError as error:
-        return f"`where` cannot be read: {error}"
+        return f"`{field}` cannot be read: {error}"
 
 
 def without_holes(where: str) -> tuple[str, int]:
@@ -55,8 +56,11 @@ def _unreadable(condition: list[Token], on: Json, catalogue: DataCatalogue) -> s
 
 
 def _table(on: Json) -> TableKey | None:
-    """Return the table of `table:schema.table`, None for a pattern or nothing."""
-    if not isinstance(on, str) or not on.startswith("table:") or "*" in on or on.count(".") != 1:
+    """Return the table that `on` names or names a column of, None for a pattern or nothing."""
+    if not isinstance(on, str) or "*" in on:
         return None
-    schema, _, table = on.removeprefix("table:").partition(".")
-    return TableKey(schema, table)
+    kind, _, path = on.partition(":")
+    parts = path.split(".")
+    if len(parts) != {"table": 2, "column": 3}.get(kind):
+        return None
+    return TableKey(parts[0], parts[1])

@@ -10,7 +10,7 @@ from typing import Final
 from sqlglot import exp
 
 from sidecar.domains.data.parse.access import Accesses
-from sidecar.domains.data.parse.nodes import LEAVES, PLAIN, check, name_of, parts, unread
+from sidecar.domains.data.parse.nodes import DECIDING, LEAVES, PLAIN, check, name_of, parts, unread
 from sidecar.domains.data.parse.scope import (
     Column,
     Relation,
@@ -22,6 +22,7 @@ from sidecar.domains.data.parse.scope import (
     read_row,
 )  # fmt: skip
 from sidecar.domains.data.parse.text.canonical import MARK
+from sidecar.domains.data.parse.text.functions import OF_SCHEMAS
 from sidecar.terms.errors import ParseError
 from sidecar.terms.reasons import reason
 
@@ -60,9 +61,9 @@ class Reader:
 
     def read_for(self, use: str, node: object, scope: Scope) -> Row:
         """Note what an expression reads, and that it is for `use`."""
-        before, self.accesses.use = self.accesses.use, use
+        before = self.accesses.turn_to(use)
         row = self.read(node, scope)
-        self.accesses.use = before
+        self.accesses.uses = before
         return row
 
     def _read_all(self, first: object, scope: Scope) -> None:
@@ -86,8 +87,20 @@ class Reader:
             self._dot(node, scope)
         elif isinstance(node, exp.Window):
             self.window(node, scope)
+        elif type(node) in DECIDING:
+            assert isinstance(node, exp.Expression)
+            self._deciding(node, scope)
         elif not _is_default(node):
             raise unread()
+
+    def _deciding(self, node: exp.Expression, scope: Scope) -> None:
+        """Read what stands inside an aggregate and says which values it takes, in which order."""
+        allowed, deciding, use = DECIDING[type(node)]
+        for part in parts(node, allowed):
+            if part.arg_key == deciding:
+                self.read_for(use, part, scope)
+            else:
+                self.read(part, scope)
 
     def _column(self, node: exp.Column, scope: Scope) -> Row:
         check(node, _COLUMN)
@@ -151,8 +164,8 @@ class Reader:
         """
         check(node, frozenset(("this", "expression")))
         if isinstance(node.expression, exp.Anonymous):
-            self.function(node, scope)
-            return None
+            name = self.function(node, scope)
+            return OF_SCHEMAS.get((name_of(node.this), name))
         row = self.read(node.this, scope)
         if isinstance(node.expression, exp.Star):
             check(node.expression, frozenset())
@@ -179,7 +192,7 @@ class Reader:
     def _frame(self, node: exp.WindowSpec, scope: Scope) -> None:
         for part in parts(node, _FRAME):
             if not isinstance(part, exp.Var):
-                self.read(part, scope)
+                self.read_for("order", part, scope)
 
 
 def _is_default(node: object) -> bool:

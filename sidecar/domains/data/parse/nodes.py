@@ -29,15 +29,22 @@ PLAIN: Final[dict[type[exp.Expression], frozenset[str]]] = {
     exp.Array: frozenset(("expressions",)),
     exp.Between: frozenset(("this", "low", "high", "symmetric")),
     exp.Case: frozenset(("this", "ifs", "default")),
-    exp.Distinct: frozenset(("expressions",)),
-    exp.Filter: frozenset(("this", "expression")),
     exp.If: frozenset(("this", "true")),
     exp.In: frozenset(("this", "query", "expressions")),
-    exp.Order: frozenset(("this", "expressions")),
     exp.Ordered: frozenset(("this", "desc", "nulls_first")),
     exp.Tuple: frozenset(("expressions",)),
-    exp.WithinGroup: frozenset(("this", "expression")),
 }  # fmt: skip
+
+# What an aggregate takes, and in which order: arguments that may be set, the one among them that
+# decides, and what the columns in that are used for.
+DECIDING: Final[dict[type[exp.Expression], tuple[frozenset[str], str, str]]] = {
+    exp.Distinct: (frozenset(("expressions",)), "expressions", "group"),
+    exp.Filter: (frozenset(("this", "expression")), "expression", "predicate"),
+    exp.Order: (frozenset(("this", "expressions")), "expressions", "order"),
+    exp.WithinGroup: (frozenset(("this", "expression")), "expression", "order"),
+}
+
+_VALUES_ALIAS: Final = "_values"
 
 # Leaves that read nothing.
 LEAVES: Final = frozenset((exp.Boolean, exp.Literal, exp.Null, exp.Parameter))
@@ -72,6 +79,39 @@ def name_of(node: object) -> str:
         raise unread()
     name: str = node.args["this"]
     return name
+
+
+def alias_of(node: exp.Expression) -> tuple[str, list[str]]:
+    """Return the alias of a relation and those of its columns; an empty name for none."""
+    alias = node.args.get("alias")
+    if alias is None:
+        return "", []
+    if not isinstance(alias, exp.TableAlias):
+        raise unread()
+    check(alias, frozenset(("this", "columns")))
+    if isinstance(node, exp.Values) and alias.name == _VALUES_ALIAS and not _is_quoted(alias.this):
+        # The parser's own name for VALUES where a statement gives none.
+        return "", []
+    name = name_of(alias.this) if alias.args.get("this") is not None else ""
+    return name, [name_of(column) for column in alias.args.get("columns") or ()]
+
+
+def _is_quoted(node: object) -> bool:
+    return isinstance(node, exp.Identifier) and bool(node.args.get("quoted"))
+
+
+def bare_name(node: object) -> str | None:
+    """Return the name of a column reference without a qualifier, None for anything else."""
+    if not isinstance(node, exp.Column) or isinstance(node.this, exp.Star) or len(node.parts) != 1:
+        return None
+    return name_of(node.this) if node.this.args.get("quoted") else None
+
+
+def first_name(node: object) -> str | None:
+    """Return the column of `column` or `column.field`, None for anything else."""
+    if not isinstance(node, exp.Column) or isinstance(node.this, exp.Star):
+        return None
+    return name_of(node.parts[0])
 
 
 def unread() -> ParseError:

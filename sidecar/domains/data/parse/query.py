@@ -9,16 +9,18 @@ from typing import Final
 
 from sqlglot import exp
 
-from sidecar.domains.data.catalogue import TableKey
-from sidecar.domains.data.limits import COLUMNS_MAX
-from sidecar.domains.data.parse.access import Accesses
+from sidecar.domains.data.limits import COLUMNS_MAX, REPEATS_MAX
+from sidecar.domains.data.parse.access import Accesses, Origins
 from sidecar.domains.data.parse.expression import Reader
-from sidecar.domains.data.parse.nodes import check, name_of, unread
+from sidecar.domains.data.parse.nodes import alias_of, bare_name, check, name_of, unread
 from sidecar.domains.data.parse.scope import (
     Column,
     Item,
-    Row,
     Scope,
+    both_of,
+    from_all,
+    from_more,
+    plain,
     read_star,
     renamed,
 )  # fmt: skip
@@ -43,7 +45,6 @@ _EXPRESSIONS: Final = frozenset(("expressions",))
 _LOCK: Final = frozenset(("update", "expressions", "wait", "key"))
 
 _IMPLIED: Final = ((exp.Exists, "exists"), (exp.Array, "array"))
-_VALUES_ALIAS: Final = "_values"
 
 Change = Callable[[exp.Expression, Scope], tuple[Column, ...]]
 From = Callable[[exp.Expression, Scope], Item]
@@ -55,6 +56,7 @@ class Queries:
     def __init__(self, accesses: Accesses) -> None:
         self.accesses = accesses
         self.reader = Reader(accesses, self.query)
+        self._repeats = 0
         # Set by `statement`, which knows all readers; they need each other.
         self.change: Change
         self.from_clause: From
@@ -88,8 +90,6 @@ class Queries:
             check(cte, frozenset(("this", "alias", "materialized")))
             name, listed = alias_of(cte)
             names = [column for column in listed if not column.startswith(EXTRA)]
-            # What SEARCH and CYCLE set is seen outside of the query alone.
-            extra = [Column(c[len(EXTRA) :]) for c in listed if c.startswith(EXTRA)]
             body = _bare_body(cte.this)
             if clause.args.get("recursive") and isinstance(body, exp.SetOperation):
                 columns = self._set_operation(body, scope, (name, names))
@@ -97,8 +97,19 @@ class Queries:
                 columns = self.change(body, scope)
             else:
                 columns = self.query(body, scope)
+            extra = self._searched([c for c in listed if c.startswith(EXTRA)], columns)
             scope = scope.with_ctes({name: (*renamed(plain(columns), names), *extra)})
         return scope
+
+    def _searched(self, names: Sequence[str], columns: Sequence[Column]) -> tuple[Column, ...]:
+        """Return the columns that SEARCH and CYCLE set, seen outside of the query alone.
+
+        They hold values of some of its columns, and compare them.
+        """
+        if names:
+            self._use("group", columns)
+        extra = tuple(Column(name[len(EXTRA) :]) for name in names)
+        return from_more(extra, from_all(columns))
 
     def _set_operation(
         self, node: exp.SetOperation, scope: Scope, recursive: tuple[str, list[str]] | None
@@ -106,21 +117,43 @@ class Queries:
         check(node, _SET_OPERATION)
         scope = self.with_clause(node, scope)
         columns = plain(self.query(node.this, scope))
-        inner = scope
-        if recursive is not None:
-            # The second branch of a recursive CTE sees the first one's columns under its name.
-            name, names = recursive
-            inner = scope.with_ctes({name: renamed(columns, names)})
-        others = self.query(node.expression, inner)
-        if len(others) == len(columns):
-            columns = tuple(
-                Column(
-                    own.name, (), _joined(own.row, other.row), own.is_sure,
-                    own.origins + other.origins,
-                )
-                for own, other in zip(columns, plain(others), strict=True)
-            )  # fmt: skip
+        if recursive is None:
+            columns = both_of(columns, self.query(node.expression, scope))
+        else:
+            columns = self._repeated(node.expression, columns, scope, recursive)
+        if not isinstance(node, exp.Union):
+            self._use("predicate", columns)
+        elif node.args.get("distinct"):
+            self._use("group", columns)
         self._tail(node, scope.below(()), columns)
+        return columns
+
+    def _repeated(
+        self,
+        node: exp.Expression,
+        columns: tuple[Column, ...],
+        scope: Scope,
+        named: tuple[str, list[str]],
+    ) -> tuple[Column, ...]:
+        """Read the second branch of a recursive CTE, which sees its own columns under its name.
+
+        Each turn may bring values from one column into another. It is read until nothing moves any
+        more; where that is not so at the second time, each may have come to each.
+        """
+        name, names = named
+        relations = self.accesses.relation_count
+        for turn in range(3):
+            inner = scope.with_ctes({name: renamed(columns, names)})
+            self.accesses.relation_count = relations
+            before = [set(column.origins) for column in columns]
+            columns = both_of(columns, self.query(node, inner))
+            if [set(column.origins) for column in columns] == before:
+                break
+            self._repeats += 1
+            if self._repeats > REPEATS_MAX:
+                raise ParseError(reason("parse.too_large"), "too many recursive queries")
+            if turn:
+                columns = from_more(columns, from_all(columns))
         return columns
 
     def _bracketed(self, node: exp.Subquery, scope: Scope) -> tuple[Column, ...]:
@@ -133,18 +166,24 @@ class Queries:
     def _values(self, node: exp.Values, scope: Scope) -> tuple[Column, ...]:
         check(node, _VALUES)
         level = scope.below(())
-        width = 0
+        # In one place of each row stand the values of one column.
+        places: list[Origins] = []
+        is_spread = False
         for row in node.expressions:
             if not isinstance(row, exp.Tuple):
                 raise unread()
             check(row, _EXPRESSIONS)
-            width = max(width, len(row.expressions))
-            for value in row.expressions:
-                if isinstance(value, exp.Dot | exp.Column) and value.is_star:
-                    # `(row).*` is several values.
-                    self.accesses.has_calls = True
+            places += [()] * (len(row.expressions) - len(places))
+            for at, value in enumerate(row.expressions):
+                mark = len(self.accesses.log)
+                # `(row).*` is several values.
+                is_spread |= isinstance(value, exp.Dot | exp.Column) and value.is_star
                 self.reader.read(value, level)
-        columns = tuple(Column(f"column{i + 1}") for i in range(width))
+                places[at] = tuple(dict.fromkeys((*places[at], *self.accesses.log[mark:])))
+        self.accesses.has_calls |= is_spread
+        columns = tuple(Column(f"column{i + 1}", origins=place) for i, place in enumerate(places))
+        if is_spread:
+            columns = from_more(columns, from_all(columns))
         self._tail(node, level, columns)
         return columns
 
@@ -196,7 +235,7 @@ class Queries:
             self.accesses.has_calls = True
             row = self.reader.read(node, level) or frozenset()
             return tuple(
-                Column(name, (), None, False, self._origins(mark))  # noqa: FBT003
+                Column(name, (), None, False, self.accesses.origins(mark))  # noqa: FBT003
                 for name in sorted(row)
             )
         if isinstance(node, exp.Alias):
@@ -205,11 +244,7 @@ class Queries:
         else:
             name = _implied(node)
         value = self.reader.read(node, level)
-        return (Column(name, (), value, origins=self._origins(mark)),)
-
-    def _origins(self, mark: int) -> tuple[tuple[TableKey, str], ...]:
-        """Return the columns read since the log was `mark` long."""
-        return tuple(dict.fromkeys(self.accesses.log[mark:]))
+        return (Column(name, (), value, origins=self.accesses.origins(mark)),)
 
     def _group(
         self, node: exp.Group | None, item: Item, columns: Sequence[Column], level: Scope
@@ -236,10 +271,13 @@ class Queries:
                 self._use("group", [c for c in columns if c.name == name])
 
     def _distinct(self, node: exp.Distinct | None, columns: Sequence[Column], level: Scope) -> None:
-        if node is None or node.args.get("on") is None:
+        if node is None:
             return
         check(node, frozenset(("on",)))
-        on = node.args["on"]
+        on = node.args.get("on")
+        if on is None:
+            self._use("group", columns)
+            return
         for part in on.expressions if isinstance(on, exp.Tuple) else [on]:
             self._sort_key("group", part, columns, level)
 
@@ -259,7 +297,7 @@ class Queries:
                 check(limit, frozenset(("expression",)))
             count = limit and (limit.args.get("expression") or limit.args.get("count"))
             if count is not None:
-                self.reader.read(count, level)
+                self.reader.read_for("predicate", count, level)
 
     def _sort_key(
         self, use: str, node: exp.Expression, columns: Sequence[Column], level: Scope
@@ -286,11 +324,10 @@ class Queries:
 
     def _use(self, use: str, columns: Sequence[Column]) -> None:
         """Note what outputs are used for beyond being one."""
-        before, self.accesses.use = self.accesses.use, use
-        for column in columns:
-            for key, name in (*column.bases, *column.origins):
-                self.accesses.used(key, name)
-        self.accesses.use = before
+        before = self.accesses.turn_to(use)
+        for key, name in from_all(columns):
+            self.accesses.used(key, name)
+        self.accesses.uses = before
 
     def _lock(self, lock: exp.Lock, item: Item) -> None:
         """Note FOR UPDATE and its kin as writes: they need that privilege and block writers."""
@@ -306,21 +343,6 @@ class Queries:
             table = self.accesses.table(key)
             self.accesses.touch(key, "update")
             self.accesses.beneath(table, [self.accesses.table(c) for c in table.children], "update")
-
-
-def alias_of(node: exp.Expression) -> tuple[str, list[str]]:
-    """Return the alias of a relation and those of its columns; an empty name for none."""
-    alias = node.args.get("alias")
-    if alias is None:
-        return "", []
-    if not isinstance(alias, exp.TableAlias):
-        raise unread()
-    check(alias, frozenset(("this", "columns")))
-    if isinstance(node, exp.Values) and alias.name == _VALUES_ALIAS and not _is_quoted(alias.this):
-        # The parser's own name for VALUES where a statement gives none.
-        return "", []
-    name = name_of(alias.this) if alias.args.get("this") is not None else ""
-    return name, [name_of(column) for column in alias.args.get("columns") or ()]
 
 
 def _bare_body(node: exp.Expression) -> exp.Expression:
@@ -347,38 +369,6 @@ def _refuse_unbound(ctes: Sequence[exp.Expression]) -> None:
                 reason("parse.ambiguous"), "a query of WITH used before it is complete"
             )
         bound.add(own)
-
-
-def _is_quoted(node: object) -> bool:
-    return isinstance(node, exp.Identifier) and bool(node.args.get("quoted"))
-
-
-def bare_name(node: object) -> str | None:
-    """Return the name of a column reference without a qualifier, None for anything else."""
-    if not isinstance(node, exp.Column) or isinstance(node.this, exp.Star) or len(node.parts) != 1:
-        return None
-    return name_of(node.this) if node.this.args.get("quoted") else None
-
-
-def first_name(node: object) -> str | None:
-    """Return the column of `column` or `column.field`, None for anything else."""
-    if not isinstance(node, exp.Column) or isinstance(node.this, exp.Star):
-        return None
-    return name_of(node.parts[0])
-
-
-def plain(columns: Sequence[Column]) -> tuple[Column, ...]:
-    """Return columns as they are outside of their query: what they read has been noted inside."""
-    return tuple(
-        Column(c.name, (), c.row, c.is_sure, c.bases + c.origins if c.bases else c.origins)
-        for c in columns
-    )
-
-
-def _joined(one: Row, other: Row) -> Row:
-    return (
-        one | other if one is not None and other is not None else one if one is not None else other
-    )
 
 
 def _implied(node: object) -> str:

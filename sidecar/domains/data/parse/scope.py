@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import msgspec
 
 from sidecar.domains.data.catalogue import Table, TableKey
-from sidecar.domains.data.parse.access import SYSTEM_COLUMNS, Accesses
+from sidecar.domains.data.parse.access import SYSTEM_COLUMNS, Accesses, Origins
 from sidecar.terms.errors import ParseError
 from sidecar.terms.reasons import reason
 
@@ -28,7 +28,7 @@ class Column(msgspec.Struct, frozen=True):
     # Not so for a call's columns in FROM, whose names depend on its types.
     is_sure: bool = True
     # What its value came from: read inside of its query, used where it is read.
-    origins: tuple[tuple[TableKey, str], ...] = ()
+    origins: Origins = ()
 
 
 class Relation(msgspec.Struct, frozen=True):
@@ -123,6 +123,44 @@ def renamed(columns: Sequence[Column], names: Sequence[str]) -> tuple[Column, ..
     return tuple(
         msgspec.structs.replace(column, name=names[i], is_sure=True) if i < len(names) else column
         for i, column in enumerate(columns)
+    )
+
+
+def plain(columns: Sequence[Column]) -> tuple[Column, ...]:
+    """Return columns as they are outside of their query: what they read has been noted inside."""
+    return tuple(
+        Column(c.name, (), c.row, c.is_sure, from_all((c,)) if c.bases else c.origins)
+        for c in columns
+    )
+
+
+def from_all(columns: Sequence[Column]) -> Origins:
+    """Return what the values of any of these columns came from, each once."""
+    return tuple(dict.fromkeys(one for c in columns for one in (*c.bases, *c.origins)))
+
+
+def from_more(columns: Sequence[Column], origins: Origins) -> tuple[Column, ...]:
+    """Return `columns` with values that came from `origins` too."""
+    return tuple(
+        msgspec.structs.replace(c, origins=tuple(dict.fromkeys((*c.origins, *origins))))
+        for c in columns
+    )
+
+
+def both_of(columns: tuple[Column, ...], others: Sequence[Column]) -> tuple[Column, ...]:
+    """Return the columns of a set operation: those of its first side, with values of both."""
+    if len(others) != len(columns) or not all(c.is_sure for c in (*columns, *others)):
+        # Which of them stands beside which is not known; PostgreSQL may refuse it.
+        return from_more(columns, from_all((*columns, *others)))
+    return tuple(
+        Column(own.name, (), _joined(own.row, other.row), own.is_sure, from_all((own, other)))
+        for own, other in zip(columns, others, strict=True)
+    )
+
+
+def _joined(one: Row, other: Row) -> Row:
+    return (
+        one | other if one is not None and other is not None else one if one is not None else other
     )
 
 

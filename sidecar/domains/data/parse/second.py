@@ -10,7 +10,7 @@ Texts come here after our scanner, so they are bounded in bytes, in brackets and
 """
 
 import ctypes
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,6 +20,7 @@ import orjson
 
 from sidecar.domains.data.parse.statement import Statement
 from sidecar.domains.data.parse.text.lookups import SEQUENCES
+from sidecar.domains.data.parse.text.session import may_be_set
 from sidecar.terms.call import Json
 from sidecar.terms.errors import ParseError
 from sidecar.terms.reasons import reason
@@ -41,6 +42,8 @@ _MADE: Final = """
 btrim extract is_normalized ltrim normalize overlaps overlay pg_collation_for position
 rtrim similar_to_escape substring system_user timezone treat xmlexists
 """
+# Calls that it makes and does not mark as made: what an ESCAPE behind LIKE is.
+_MADE_CALLS: Final = frozenset((("pg_catalog", "like_escape"),))
 _OF_THE_GRAMMAR: Final = frozenset(_MADE.split())
 # What we report and the grammar has as a node of its own instead of a call.
 _NODES: Final = """
@@ -83,6 +86,8 @@ class Seen(NamedTuple):
     # Operators, and types cast to; those of `pg_catalog` without it, others with their schema.
     operators: set[str]
     types: set[str]
+    # Of calls of set_config whose name is a column: the only value that it has there.
+    settings: dict[int, str]
     # The kinds of the nodes in it, and the tree itself.
     nodes: set[str]
     tree: dict[str, Json]
@@ -97,16 +102,22 @@ class Seen(NamedTuple):
         return _collected({"stmts": [{"stmt": node}]})
 
 
-def check_session(text: str, verb: str) -> None:
+def check_session(text: str, verbs: Sequence[str]) -> Seen:
     """Check that a text that touches no data is that to PostgreSQL as well; `empty` is no verb.
+
+    Returns:
+        What its grammar finds.
 
     Raises:
         ParseError: `parse.disagreement`.
     """
     seen = look(text)
-    expected = [] if verb == "empty" else [_KINDS[verb]]
-    if seen.kinds != expected or seen.relations or seen.calls:
+    expected = [_KINDS[verb] for verb in verbs if verb != "empty"]
+    # The one query that lets go of something.
+    calls = seen.calls - {(None, "pg_advisory_unlock_all")} if len(verbs) > 1 else seen.calls
+    if seen.kinds != expected or seen.relations or calls:
         raise _disagreement("statements")
+    return seen
 
 
 def check_statement(text: str, statement: Statement) -> Seen:
@@ -162,7 +173,7 @@ def _same_functions(seen: Seen, statement: Statement) -> bool:
     if not seen.constructs <= _OF_THE_GRAMMAR:
         return False
     declared = {name.rpartition(".")[2] for name in ours if "." in name}
-    for schema, name in seen.calls:
+    for schema, name in seen.calls - _MADE_CALLS:
         is_built_in = schema in (None, "pg_catalog") and name in ours
         is_declared = name in declared if schema is None else f"{schema}.{name}" in ours
         if not is_built_in and not is_declared:
@@ -195,7 +206,7 @@ def look(text: str) -> Seen:
 def _collected(tree: dict[str, Json]) -> Seen:
     statements = tree.get("stmts", ())
     kinds = [next(iter(one["stmt"])) for one in statements]
-    seen = Seen(kinds, set(), set(), set(), set(), [], set(), set(), set(), set(), tree)
+    seen = Seen(kinds, set(), set(), set(), set(), [], set(), set(), set(), {}, set(), tree)
     waiting: list[Json] = list(statements)
     while waiting:
         node = waiting.pop()
@@ -218,16 +229,59 @@ def _note(node: dict[str, Json], seen: Seen) -> None:
     if "relname" in node:
         # A database before it is the one connected to, or PostgreSQL refuses the statement.
         seen.relations.add((node.get("schemaname"), node["relname"]))
+    if "fromClause" in node:
+        _note_setting(node, seen)
     if "ctename" in node:
         seen.ctes.add(node["ctename"])
     if "funcname" in node:
-        names = [part["String"]["sval"] for part in node["funcname"]]
-        if node.get("funcformat") == "COERCE_SQL_SYNTAX":
-            seen.constructs.add(names[-1])
-        else:
-            seen.calls.add((".".join(names[:-1]) or None, names[-1]))
-            if names[-1] in SEQUENCES:
-                seen.sequences.append((names[-1], _literal(node.get("args"))))
+        _note_call(node, seen)
+
+
+def _note_call(node: dict[str, Json], seen: Seen) -> None:
+    names = [part["String"]["sval"] for part in node["funcname"]]
+    if node.get("funcformat") == "COERCE_SQL_SYNTAX":
+        seen.constructs.add(names[-1])
+        return
+    seen.calls.add((".".join(names[:-1]) or None, names[-1]))
+    if names[-1] == "set_config":
+        _check_setting(node.get("args"), seen)
+    if names[-1] in SEQUENCES:
+        seen.sequences.append((names[-1], _literal(node.get("args"))))
+
+
+def _check_setting(arguments: Json, seen: Seen) -> None:
+    """Refuse a call that may change what SET may not: the name is a literal, or its row's own."""
+    given: list[Json] = arguments if isinstance(arguments, list) else []
+    name = _literal(given[:1]) or seen.settings.get(id(given[0]) if given else 0)
+    value = _literal(given[1:2])
+    is_given = value is not None or (len(given) > 1 and "ParamRef" in given[1])
+    if name is None or not is_given or not may_be_set(name, value):
+        raise ParseError(reason("parse.session"), "this setting may not be changed")
+
+
+def _note_setting(select: dict[str, Json], seen: Seen) -> None:
+    """Note `SELECT set_config(name, …) FROM pg_settings WHERE name = '…'`: it says which it sets.
+
+    So pg_dump changes a setting where the server has it.
+    """
+    where = select.get("whereClause", {}).get("A_Expr", {})
+    sources, targets = select.get("fromClause", ()), select.get("targetList", ())
+    if len(sources) != 1 or sources[0].get("RangeVar", {}).get("relname") != "pg_settings":
+        return
+    if where.get("kind") != "AEXPR_OP" or _joined(where.get("name")) != "=":
+        return
+    name = _literal([where["rexpr"]])
+    if name is None or not _is_name_column(where["lexpr"]):
+        return
+    for target in targets:
+        first = target["ResTarget"]["val"].get("FuncCall", {}).get("args", ({},))[0]
+        if _is_name_column(first):
+            seen.settings[id(first)] = name
+
+
+def _is_name_column(node: Json) -> bool:
+    fields = node.get("ColumnRef", {}).get("fields", ()) if isinstance(node, dict) else ()
+    return [field.get("String", {}).get("sval") for field in fields] == ["name"]
 
 
 def _joined(names: Json) -> str:

@@ -12,13 +12,15 @@ from typing import Final
 from sqlglot import exp
 
 from sidecar.domains.data.parse.access import Accesses
-from sidecar.domains.data.parse.nodes import check, name_of, unread
-from sidecar.domains.data.parse.query import Queries, alias_of, plain
+from sidecar.domains.data.parse.nodes import alias_of, check, name_of, unread
+from sidecar.domains.data.parse.query import Queries
 from sidecar.domains.data.parse.scope import (
     Column,
     Item,
     Relation,
     Scope,
+    from_more,
+    plain,
     read_columns,
     renamed,
     table_relation,
@@ -91,6 +93,9 @@ class Sources:
         names = [name for name in listed if not name.startswith(EXTRA)]
         if words[2] == "NATURAL":
             self._check_natural((*left.columns, *right.columns))
+            for relation in both:
+                if relation.table is not None:
+                    self._accesses.check_known(relation.table)
             mine = {column.name for column in right.columns}
             names = [c.name for c in left.columns if c.name and c.name in mine]
         columns = self._merged(left, right, names)
@@ -116,11 +121,11 @@ class Sources:
                 raise ParseError(
                     reason("parse.unknown_column"), "a column of USING that is not there"
                 )
-            before, self._accesses.use = self._accesses.use, "join"
+            before = self._accesses.turn_to("join")
             read_columns([*mine, *other], self._accesses)
-            self._accesses.use = before
-            bases = tuple(base for c in (*mine, *other) for base in c.bases)
-            origins = tuple(origin for c in (*mine, *other) for origin in c.origins)
+            self._accesses.uses = before
+            bases = tuple(dict.fromkeys(base for c in (*mine, *other) for base in c.bases))
+            origins = tuple(dict.fromkeys(one for c in (*mine, *other) for one in c.origins))
             merged.append(Column(name, bases, None, mine[0].is_sure, origins))
         rest = [c for c in (*left.columns, *right.columns) if c.name not in names]
         return (*merged, *rest)
@@ -188,7 +193,7 @@ class Sources:
             raise unread()
         for word in ("percent", "size", "seed"):
             if node.args.get(word) is not None:
-                self._queries.reader.read(node.args[word], scope)
+                self._queries.reader.read_for("predicate", node.args[word], scope)
 
     def _lateral(self, node: exp.Lateral, lateral: Scope) -> Item:
         check(node, frozenset(("this", "alias", "ordinality")))
@@ -224,6 +229,9 @@ class Sources:
         nodes = node.args.get("rows_from") or [node if isinstance(node, exp.Table) else node.this]
         columns: list[Column] = []
         called = ""
+        mark = len(self._accesses.log)
+        # Arguments say how many rows there are.
+        before = self._accesses.turn_to("predicate")
         for call in nodes:
             if call is not node and isinstance(call, exp.Table):
                 check(call, frozenset(("this", "db")))
@@ -231,11 +239,13 @@ class Sources:
             given = COLUMNS.get(called) or (name if name and len(nodes) == 1 else called,)
             columns.extend(Column(column, is_sure=self._is_sure(called)) for column in given)
         self._accesses.has_calls = True
+        self._accesses.uses = before
         if node.args.get("ordinality"):
             columns.append(Column("ordinality"))
         # More aliases than columns: a call of several columns; the aliases are its columns.
         columns.extend(Column("", is_sure=False) for _ in range(len(names) - len(columns)))
-        return _one(Relation(name or called, renamed(columns, names)))
+        found = from_more(columns, self._accesses.origins(mark))
+        return _one(Relation(name or called, renamed(found, names)))
 
     def _is_sure(self, called: str) -> bool:
         """Return whether a call's columns have known names, whatever its arguments."""

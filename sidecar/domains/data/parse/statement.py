@@ -49,6 +49,7 @@ class Statement(msgspec.Struct, frozen=True):
         tables: Accesses in order, the primary first.
         named: The tables that stand in the text, not those that a declared function touches.
         limit: The outermost LIMIT, where it is a plain number.
+        shown: Of a query: its columns in order, each with what its value came from.
     """
 
     kind: str
@@ -59,6 +60,7 @@ class Statement(msgspec.Struct, frozen=True):
     functions: tuple[str, ...]
     limit: int | None
     usage: dict[tuple[TableKey, str], tuple[str, ...]] = {}
+    shown: tuple[tuple[tuple[TableKey, str], ...], ...] = ()
 
 
 def read_statement(
@@ -76,7 +78,7 @@ def read_statement(
             raise ParseError(reason("parse.unsupported"), f"`{first.text}` is not read")
         raise ParseError(reason("parse.syntax"), "no statement begins like this")
     try:
-        text, lookups = canonical(tokens)
+        text, lookups = canonical(tokens, relations.castable(search_path))
         return _read(_parsed(text), lookups, relations, search_path)
     except RecursionError:
         raise ParseError(reason("parse.too_large"), "nested too deeply") from None
@@ -112,8 +114,9 @@ def _read(
     kind = _CHANGES.get(type(node), "select")
     # The outermost verb comes first, whatever its CTEs do.
     accesses.verbs.setdefault(kind)
+    shown: tuple[tuple[tuple[TableKey, str], ...], ...] = ()
     if kind == "select":
-        queries.query(node, Scope())
+        shown = tuple(column.origins for column in queries.query(node, Scope()))
     else:
         queries.change(node, Scope())
     for table in sorted(lookups):
@@ -127,6 +130,7 @@ def _read(
         functions=tuple(sorted(accesses.functions)),
         limit=_limit(node),
         usage={column: tuple(sorted(uses)) for column, uses in accesses.usage.items()},
+        shown=shown,
     )
 
 

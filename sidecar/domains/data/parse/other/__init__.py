@@ -26,9 +26,9 @@ from sidecar.terms.errors import ParseError
 from sidecar.terms.reasons import reason
 
 WORDS: Final = frozenset((
-    "alter", "analyse", "analyze", "comment", "copy", "create", "declare", "drop", "explain",
-    "grant", "listen", "lock", "notify", "prepare", "refresh", "reindex", "revoke", "truncate",
-    "vacuum",
+    "alter", "analyse", "analyze", "comment", "copy", "create", "declare", "drop", "execute",
+    "explain", "fetch", "grant", "listen", "lock", "move", "notify", "prepare", "refresh",
+    "reindex", "revoke", "truncate", "vacuum",
 ))  # fmt: skip
 
 
@@ -99,6 +99,8 @@ def _own(kind: str, accesses: Accesses, seen: Seen) -> Statement:
         raise ParseError(
             reason("parse.unsupported"), "an operator or a cast that is not built in is not read"
         )
+    for cast_to in sorted(seen.types & lookups.TYPES.keys()):
+        accesses.look_up(lookups.TYPES[cast_to])
     return Statement(
         kind=kind,
         verbs=(kind,),

@@ -27,6 +27,7 @@ _OBJECTS: Final = {
 }  # fmt: skip
 # A view is a relation like any other: reading one is a target `table:`, and so is defining it.
 _TYPES: Final = {"index": "index", "sequence": "sequence", "schema": "schema"}
+_ACCESS_SHARE: Final = 1
 # Relations that are only pointed at: a foreign key tells whether a value is there.
 _POINTED_AT: Final = ("pktable", "TableLikeClause")
 
@@ -203,14 +204,12 @@ def _create_schema(definition: _Definition, node: Node) -> None:
     definition.schema(node["schemaname"])
 
 
-def _create_sequence(definition: _Definition, node: Node) -> None:
-    definition.kind = "create_sequence"
-    _sequence(definition, node)
+def _of_sequence(kind: str) -> Callable[["_Definition", Node], None]:
+    def read(definition: _Definition, node: Node) -> None:
+        definition.kind = kind
+        _sequence(definition, node)
 
-
-def _alter_sequence(definition: _Definition, node: Node) -> None:
-    definition.kind = "alter_sequence"
-    _sequence(definition, node)
+    return read
 
 
 def _sequence(definition: _Definition, node: Node) -> None:
@@ -317,6 +316,14 @@ def _of_relations(kind: str) -> Callable[[_Definition, Node], None]:
     return read
 
 
+def _lock(definition: _Definition, node: Node) -> None:
+    definition.kind = "lock"
+    # ACCESS SHARE is what every SELECT takes: it holds up nobody but who would change the table.
+    cls: ActionClass = "list" if node.get("mode") == _ACCESS_SHARE else "admin"
+    for one in node["relations"]:
+        definition.relation(one["RangeVar"], cls)
+
+
 def _vacuum(definition: _Definition, node: Node) -> None:
     _of_relations("vacuum" if node.get("is_vacuumcmd") else "analyze")(definition, node)
 
@@ -362,6 +369,13 @@ def _wraps(kind: str) -> Callable[[_Definition, Node], None]:
     return read
 
 
+def _by_name(definition: _Definition, node: Node) -> None:
+    """Note EXECUTE, FETCH and MOVE: what stands behind their name is read apart."""
+    fetched = "move" if node.get("ismove") else "fetch"
+    definition.kind = "execute" if "name" in node else fetched
+    definition.names.add(node.get("name") or node["portalname"])
+
+
 def _strings(items: Json) -> list[str]:
     return [str(item["String"]["sval"]) for item in items] if isinstance(items, list) else []
 
@@ -369,14 +383,15 @@ def _strings(items: Json) -> list[str]:
 _READERS: Final[dict[str, Callable[[_Definition, Node], None]]] = {
     "CreateStmt": _create, "CreateTableAsStmt": _create_as, "ViewStmt": _view,
     "SelectStmt": _select, "IndexStmt": _index, "CreateSchemaStmt": _create_schema,
-    "CreateSeqStmt": _create_sequence, "AlterSeqStmt": _alter_sequence, "AlterTableStmt": _alter,
+    "CreateSeqStmt": _of_sequence("create_sequence"),
+    "AlterSeqStmt": _of_sequence("alter_sequence"), "AlterTableStmt": _alter,
     "RenameStmt": _rename, "AlterObjectSchemaStmt": _set_schema, "DropStmt": _drop,
     "TruncateStmt": _truncate, "GrantStmt": _grant, "CommentStmt": _comment,
-    "LockStmt": _of_relations("lock"), "ReindexStmt": _of_relations("reindex"),
+    "LockStmt": _lock, "ReindexStmt": _of_relations("reindex"),
     "RefreshMatViewStmt": _of_relations("refresh"), "VacuumStmt": _vacuum, "CopyStmt": _copy,
     "ListenStmt": _channel("listen", "read"), "NotifyStmt": _channel("notify", "write"),
     "ExplainStmt": _wraps("explain"), "DeclareCursorStmt": _wraps("declare"),
-    "PrepareStmt": _wraps("prepare"),
+    "PrepareStmt": _wraps("prepare"), "ExecuteStmt": _by_name, "FetchStmt": _by_name,
 }  # fmt: skip
 
 

@@ -37,12 +37,21 @@ def inner_query(kind: str, tokens: list[Token], into: int) -> list[Token] | None
     elif kind == "copy_query":
         found = tokens[2 : closers(tokens)[1]] if tokens[1] == _OPEN else []
     elif kind in _BEHIND:
-        found = _without_tail(tokens[_first(tokens, _BEHIND[kind]) + 1 :])
+        found = _without_tail(tokens[query_begins(kind, tokens) :])
     else:
         return None
     if not found or (found[0] != _OPEN and found[0].text not in _STARTS):
         raise ParseError(reason("parse.unsupported"), f"this form of `{kind}` is not read")
     return found
+
+
+def query_begins(kind: str, tokens: list[Token]) -> int:
+    """Return where the query of PREPARE, DECLARE or CREATE … AS begins.
+
+    Raises:
+        ParseError: `parse.unsupported`: the word before it is not there.
+    """
+    return _first(tokens, _BEHIND[kind]) + 1
 
 
 def _explained(tokens: list[Token]) -> list[Token]:

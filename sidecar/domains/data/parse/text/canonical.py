@@ -14,6 +14,7 @@ A construct that is misjudged here ends as an unquoted name, an unmarked call or
 each of those is refused later: a mistake costs a denial, never a reading.
 """
 
+from collections.abc import Collection
 from typing import Final
 
 from sidecar.domains.data.parse.text.casts import closers, without_casts
@@ -61,13 +62,17 @@ _PREFIX_OPERATORS: Final = frozenset((
 _NO_TOKEN: Final = Token("none", "")
 
 
-def canonical(statement: list[Token]) -> tuple[str, frozenset[str]]:
+def canonical(
+    statement: list[Token], types: Collection[tuple[str, str]] = ()
+) -> tuple[str, frozenset[str]]:
     """Return the statement as text for the grammar's parser, and the system catalogues looked into.
+
+    Of somebody's own types `types` may be cast to: (schema or empty, name).
 
     Raises:
         ParseError: `parse.unsupported` for types, operators and forms that are not read.
     """
-    plain, lookups = without_casts(reshaped(statement))
+    plain, lookups = without_casts(reshaped(statement), types)
     return _Writer(plain).text(), lookups
 
 
@@ -118,6 +123,10 @@ class _Writer:
         if before.kind == "string":
             # The lexer has seen that they are one, over several lines.
             self._at += 1
+            return
+        if self._peek(-6) == ("word", "operator") and self._peek(-2).kind == "op":
+            # `OPERATOR(pg_catalog.~) '…'`, which has been written as an operator.
+            self._put("'1'", operand=True)
             return
         if before.text in (")", "]") or before.kind in ("quoted", "number", "param"):
             raise _unread("a string behind a name or a bracket, which is a cast")
@@ -280,6 +289,9 @@ class _Writer:
         self._put(_quote(MARK + name) + " ( )", operand=True)
         if after == ("punct", "(") and self._peek(1).kind == "number":
             self._at = self._closer[self._at] + 1
+        elif name == "current_schema" and after == ("punct", "(") and self._peek(1).text == ")":
+            # The only one of them that may be called with brackets too.
+            self._at += 2
         return True
 
     def _operator_word(self, _before: Token, after: Token) -> bool:

@@ -5,6 +5,7 @@ any other type is refused: a domain's checks and a type's input function may run
 `regclass` and its kin look a name up, which is noted (`lookups`).
 """
 
+from collections.abc import Collection
 from typing import Final
 
 from sidecar.domains.data.parse.text import lookups
@@ -47,8 +48,14 @@ def closers(statement: list[Token]) -> dict[int, int]:
     return found
 
 
-def without_casts(statement: list[Token]) -> tuple[list[Token], frozenset[str]]:
+def without_casts(
+    statement: list[Token], types: Collection[tuple[str, str]] = ()
+) -> tuple[list[Token], frozenset[str]]:
     """Return the tokens without casts and types of literals, and the system catalogues looked into.
+
+    Args:
+        statement: The tokens.
+        types: Those of somebody's own whose casts run nobody's code: (schema or empty, name).
 
     Raises:
         ParseError: `parse.unsupported` for a type that is not built in.
@@ -61,9 +68,10 @@ def without_casts(statement: list[Token]) -> tuple[list[Token], frozenset[str]]:
         if piece == ("punct", "::") and _names_partition(statement, at):
             _drop(dropped, at, at + 2, _SEEN)
         elif piece == ("punct", "::"):
-            _drop(dropped, at, _type_end(statement, at + 1, closing))
+            end = _own_end(statement, at + 1, closing, types)
+            _drop(dropped, at, end or _type_end(statement, at + 1, closing))
         elif piece.kind == "word" and (at == 0 or statement[at - 1] not in _NOT_BEFORE_TYPE):
-            _drop_word(statement, at, closing, dropped)
+            _drop_word(statement, at, closing, dropped, types)
     kept = [token for at, token in enumerate(statement) if not dropped[at]]
     names = (token.text for at, token in enumerate(statement) if dropped[at] == _TYPE)
     return kept, frozenset(lookups.TYPES[name] for name in names if name in lookups.TYPES)
@@ -77,14 +85,19 @@ def _may_cast(statement: list[Token]) -> bool:
 
 
 def _drop_word(
-    statement: list[Token], at: int, closing: dict[int, int], dropped: bytearray
+    statement: list[Token],
+    at: int,
+    closing: dict[int, int],
+    dropped: bytearray,
+    types: Collection[tuple[str, str]],
 ) -> None:
     """Drop what a CAST or the type of a literal takes, if the word at `at` begins one."""
     word = statement[at].text
     if word == "cast" and statement[at + 1 : at + 2] == [Token("punct", "(")]:
         end = closing[at + 1]
         split = _cast_split(statement, at + 2, end)
-        if split < 0 or _type_end(statement, split + 1, closing) != end:
+        own = _own_end(statement, split + 1, closing, types) if split >= 0 else 0
+        if split < 0 or (own or _type_end(statement, split + 1, closing)) != end:
             raise _unread()
         _drop(dropped, at, at + 1, _SEEN)
         _drop(dropped, split, end)
@@ -126,6 +139,24 @@ def _cast_split(statement: list[Token], start: int, end: int) -> int:
 def _drop(dropped: bytearray, start: int, end: int, how: int = _TYPE) -> None:
     for at in range(start, end):
         dropped[at] = how
+
+
+def _own_end(
+    statement: list[Token], at: int, closing: dict[int, int], types: Collection[tuple[str, str]]
+) -> int:
+    """Return where a type of somebody's own ends that may be cast to, 0 where none begins."""
+    if not types:
+        return 0
+    schema, behind = "", at + 1
+    if statement[at + 1 : at + 2] == [_DOT]:
+        schema, at, behind = statement[at].text, at + 2, at + 3
+    named = statement[at : at + 1]
+    if not named or named[0].kind not in ("word", "quoted") or (schema, named[0].text) not in types:
+        return 0
+    # What is built in comes before a name of the search path.
+    if not schema and named[0].text in _KNOWN:
+        return 0
+    return _brackets_end(statement, behind, closing)
 
 
 def _type_end(statement: list[Token], at: int, closing: dict[int, int]) -> int:

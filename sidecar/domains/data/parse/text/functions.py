@@ -21,12 +21,14 @@ quote_nullable timetz timezone to_timestamp
 
 # Stable or volatile, and looked at: they depend on the clock, the time zone, chance, the session's
 # own numbers or who asks; of enumerations and text search on what the owner of the schema declared.
+# `set_config` passes for what SET may change (`second`).
 _REVIEWED: Final = """
 array_sample array_shuffle array_to_json array_to_string clock_timestamp concat concat_ws
 current_database current_schema current_schemas current_user enum_first enum_last enum_range format
-gen_random_uuid json_agg json_agg_strict json_build_array json_build_object json_object_agg
-json_object_agg_strict json_object_agg_unique json_object_agg_unique_strict json_to_record
-json_to_recordset json_to_tsvector jsonb_to_record jsonb_to_recordset
+gen_random_uuid getdatabaseencoding pg_advisory_unlock_all pg_char_to_encoding pg_encoding_to_char
+pg_options_to_table set_config json_agg json_agg_strict json_build_array json_build_object
+json_object_agg json_object_agg_strict json_object_agg_unique json_object_agg_unique_strict
+json_to_record json_to_recordset json_to_tsvector jsonb_to_record jsonb_to_recordset
 jsonb_agg jsonb_agg_strict jsonb_build_array jsonb_build_object jsonb_path_exists_tz
 jsonb_path_match_tz jsonb_path_query_array_tz jsonb_path_query_first_tz jsonb_path_query_tz
 jsonb_to_tsvector make_timestamptz merge_action now pg_backend_pid pg_client_encoding
@@ -48,11 +50,18 @@ localtimestamp user
 _LOOKED_AT: Final = frozenset((_ALSO_STABLE + _REVIEWED + _CONSTRUCTS).split())
 ALLOWED: Final = IMMUTABLE | SEQUENCES | FUNCTIONS.keys() | _LOOKED_AT
 
+# Functions of PostgreSQL's outside of `pg_catalog` that read their arguments alone, and the fields
+# of what they return.
+OF_SCHEMAS: Final[dict[tuple[str, str], frozenset[str]]] = {
+    ("information_schema", "_pg_expandarray"): frozenset(("n", "x")),
+}
+
 # What a call in FROM yields where it is not one column of the call's own name.
 COLUMNS: Final[dict[str, tuple[str, ...]]] = {
     **LOOKUP_COLUMNS,
     "json_each": ("key", "value"),
     "pg_get_keywords": ("word", "catcode", "barelabel", "catdesc", "baredesc"),
+    "pg_options_to_table": ("option_name", "option_value"),
     "json_each_text": ("key", "value"),
     "jsonb_each": ("key", "value"),
     "jsonb_each_text": ("key", "value"),

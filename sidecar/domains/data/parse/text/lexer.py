@@ -80,6 +80,32 @@ def tokens(text: str) -> list[Token]:
     return found
 
 
+def tail(text: str, count: int) -> str:
+    """Return a text that `tokens` has read from behind its first `count` tokens on."""
+    found: list[Token] = []
+    at = 0
+    while len(found) < count:
+        match = _SCANNER.match(text, at)
+        assert match is not None
+        at = _take(text, match, found)
+    return text[at:].strip(" \t\n\r\f\v")
+
+
+def spans(text: str) -> list[tuple[int, int]]:
+    """Return where each token of a text that `tokens` has read begins and ends."""
+    found: list[Token] = []
+    placed: list[tuple[int, int]] = []
+    at = 0
+    while at < len(text):
+        match = _SCANNER.match(text, at)
+        assert match is not None
+        count, start = len(found), at
+        at = _take(text, match, found)
+        if len(found) > count:
+            placed.append((start, at))
+    return placed
+
+
 def _take(text: str, match: re.Match[str], found: list[Token]) -> int:
     """Append what `match` is to `found` and return where the next token begins."""
     kind = match.lastgroup

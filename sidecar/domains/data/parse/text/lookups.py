@@ -28,10 +28,11 @@ _FUNCTIONS: Final = {
     "pg_collation": "pg_collation_is_visible to_regcollation",
     "pg_constraint": "pg_get_constraintdef",
     "pg_conversion": "pg_conversion_is_visible",
-    "pg_database": "has_database_privilege",
+    "pg_database": "has_database_privilege pg_database_size",
     "pg_depend": "pg_describe_object pg_get_object_address pg_identify_object "
     "pg_identify_object_as_address",
     "pg_description": "obj_description",
+    "pg_extension": "pg_available_extensions",
     "pg_index": "pg_get_indexdef pg_index_column_has_property pg_index_has_property "
     "pg_indexam_has_property",
     "pg_inherits": "pg_partition_ancestors pg_partition_root pg_partition_tree",
@@ -48,13 +49,16 @@ _FUNCTIONS: Final = {
         pg_get_function_sqlbody pg_get_functiondef to_regproc to_regprocedure
     """,
     "pg_rewrite": "pg_get_ruledef pg_get_viewdef",
+    "pg_settings": "current_setting",
     "pg_shdescription": "shobj_description",
     "pg_statistic_ext": "pg_get_statisticsobjdef pg_get_statisticsobjdef_columns "
     "pg_get_statisticsobjdef_expressions pg_statistics_obj_is_visible",
-    "pg_tablespace": "has_tablespace_privilege",
+    "pg_tablespace": "has_tablespace_privilege pg_tablespace_location pg_tablespace_size",
     "pg_trigger": "pg_get_triggerdef",
     "pg_ts_config": "pg_ts_config_is_visible",
     "pg_ts_dict": "pg_ts_dict_is_visible",
+    "pg_ts_parser": "pg_ts_parser_is_visible",
+    "pg_ts_template": "pg_ts_template_is_visible",
     "pg_type": "format_type has_type_privilege pg_type_is_visible to_regtype to_regtypemod",
 }
 FUNCTIONS: Final[dict[str, str]] = {
@@ -63,6 +67,7 @@ FUNCTIONS: Final[dict[str, str]] = {
 
 # What they yield in FROM beyond one column of their own name.
 COLUMNS: Final[dict[str, tuple[str, ...]]] = {
+    "pg_available_extensions": ("name", "default_version", "comment"),
     "pg_identify_object": ("type", "schema", "name", "identity"),
     "pg_identify_object_as_address": ("type", "object_names", "object_args"),
     "pg_get_object_address": ("classid", "objid", "objsubid"),

@@ -19,10 +19,17 @@ from sidecar.terms.reasons import reason
 
 # They change how answers look or how long they may take, never what a name or a string means.
 HARMLESS: Final = frozenset({
-    "application_name", "bytea_output", "client_min_messages", "datestyle", "extra_float_digits",
-    "idle_in_transaction_session_timeout", "intervalstyle", "lock_timeout", "statement_timeout",
-    "timezone",
+    "application_name", "bytea_output", "client_min_messages", "datestyle",
+    "default_transaction_isolation", "extra_float_digits", "idle_in_transaction_session_timeout",
+    "idle_session_timeout", "intervalstyle", "jit", "lock_timeout", "quote_all_identifiers",
+    "restrict_nonsystem_relation_kind",
+    "statement_timeout", "synchronize_seqscans", "timezone", "transaction_timeout",
 })  # fmt: skip
+# Each is a target of its own, class `admin`: no ordinary client changes them. With `row_security`
+# off a query fails that the database's own policies would have cut; pg_dump asks for it.
+GUARDED: Final = frozenset(("row_security",))
+# Without a search path names mean less, never something else; RESET ALL brings back the pinned one.
+_NO_PATH: Final = ("", "pg_catalog")
 
 _MODE = (
     r"(?:isolation level (?:serializable|repeatable read|read committed|read uncommitted)"
@@ -55,8 +62,14 @@ _GRAMMAR: Final[dict[str, re.Pattern[str]]] = {
 # The words that the grammar above names; every other word, and every quoted one, is a name.
 _WORDS: Final = frozenset(
     word for rule in _GRAMMAR.values() for word in re.findall(r"(?<!\\)[a-z]+", rule.pattern)
-) | {"set", "local"}
-_TRANSACTION: Final = re.compile(rf"set (?:local )?transaction {_MODES}\Z")
+) | {"set", "local", "session", "characteristics", "as"}
+_SESSION_MODE = _MODE.replace("|read write", "")
+_TRANSACTION: Final = re.compile(
+    rf"set (?:(?:local )?transaction {_MODES}"
+    # Not READ WRITE: that a role's sessions only read may be its database's own last wall.
+    rf"|session characteristics as transaction {_SESSION_MODE}(?: ?,? {_SESSION_MODE})*)\Z"
+)
+_LETTING_GO: Final = frozenset(("close", "deallocate", "discard", "reset", "unlisten"))
 _RESET_ALL: Final = [Token("word", "reset"), Token("word", "all")]
 _DISCARD_ALL: Final = [Token("word", "discard"), Token("word", "all")]
 VERBS: Final = frozenset(_GRAMMAR) | {"set", "reset"}
@@ -79,6 +92,31 @@ def session_verb(statement: list[Token]) -> str | None:
     elif not _matches(_GRAMMAR[verb], statement):
         raise ParseError(reason("parse.unsupported"), f"this form of `{verb}` is not read")
     return verb
+
+
+def may_be_set(name: str, value: str | None) -> bool:
+    """Return whether a setting may be given a value, None for a parameter's."""
+    return name.lower() in HARMLESS or (name.lower() == "search_path" and value in _NO_PATH)
+
+
+def lets_go(statement: list[Token]) -> bool:
+    """Return whether a statement only gives up what the session holds.
+
+    Raises:
+        ParseError: It begins like one and goes on otherwise.
+    """
+    if statement[:2] == [Token("word", "select"), Token("word", "pg_advisory_unlock_all")]:
+        return statement[2:] == [Token("punct", "("), Token("punct", ")")]
+    return session_verb(statement) in _LETTING_GO
+
+
+def guarded_setting(statement: list[Token]) -> str | None:
+    """Return the guarded setting that a SET or RESET changes, None where it changes none."""
+    if statement[0].text not in ("set", "reset"):
+        return None
+    words = [token.text.lower() for token in statement[1:3] if token.kind in ("word", "quoted")]
+    named = words[1:2] if words[:1] in (["session"], ["local"]) else words[:1]
+    return named[0] if named and named[0] in GUARDED else None
 
 
 def resets_all(statement: list[Token]) -> bool:
@@ -136,4 +174,8 @@ def _check_reset(statement: list[Token]) -> None:
 
 def _is_harmless(name: list[Token]) -> bool:
     # Settings are looked up without regard to case, quoted or not.
-    return bool(name) and name[0].kind in ("word", "quoted") and name[0].text.lower() in HARMLESS
+    return (
+        bool(name)
+        and name[0].kind in ("word", "quoted")
+        and name[0].text.lower() in HARMLESS | GUARDED
+    )

@@ -1,0 +1,128 @@
+"""The nouns of a catalogue: tables, functions, and all of them that one upstream has."""
+
+import hashlib
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from sidecar.syntax.json import canonical
+from sidecar.terms.words import component
+
+
+class TableKey(NamedTuple):
+    """A table's name, as PostgreSQL keeps it."""
+
+    schema: str
+    table: str
+
+    @property
+    def id(self) -> str:
+        """Return `schema.table`, each component encoded."""
+        return f"{component(self.schema)}.{component(self.table)}"
+
+
+class Table(msgspec.Struct, frozen=True):
+    """One table: its labels, its schema's too, and its columns in order with all of theirs."""
+
+    key: TableKey
+    labels: tuple[str, ...]
+    columns: dict[str, tuple[str, ...]]
+    # Of a view: what each column shows, and what it reads beyond that, to the last table.
+    shows: dict[str, tuple[tuple[TableKey, str], ...]] = {}
+    reads: tuple[tuple[TableKey, str], ...] = ()
+    # The tables that inherit from it, to the last one.
+    children: tuple[TableKey, ...] = ()
+    # The types of columns, as far as a file says them.
+    types: dict[str, str] = {}
+    # The columns that the database makes of others.
+    generated: tuple[str, ...] = ()
+    # A view that nobody has said of what it reads: it is not read.
+    is_unread: bool = False
+    # The digest of a view's query, where a file says it.
+    definition: str = ""
+
+    @property
+    def all_labels(self) -> tuple[str, ...]:
+        """Return the table's labels and those of every column."""
+        return union(self.labels, *self.columns.values())
+
+
+class Function(msgspec.Struct, frozen=True):
+    """A function of the organisation's own: what a call reads and writes; no column = all."""
+
+    name: str
+    reads: tuple[tuple[TableKey, str | None], ...] = ()
+    writes: tuple[tuple[TableKey, str | None], ...] = ()
+
+
+Touched = tuple[tuple[TableKey, str | None], ...]
+
+
+class Relatives(msgspec.Struct, frozen=True):
+    """What a file says of a view (what its columns show, what else it reads) and of parents."""
+
+    shows: dict[str, Touched] = {}
+    reads: Touched = ()
+    parents: tuple[TableKey, ...] = ()
+
+    @property
+    def all(self) -> Touched:
+        """Return everything that is named."""
+        shown = [one for touched in self.shows.values() for one in touched]
+        return (*shown, *self.reads, *((parent, None) for parent in self.parents))
+
+
+class Relations(msgspec.Struct, frozen=True):
+    """What statements for one upstream are resolved against; `identity` is its digest."""
+
+    tables: dict[TableKey, Table]
+    functions: dict[tuple[str, str], Function]
+    search_path: tuple[str, ...]
+    identity: str
+    # The labels of schemas, for what is made in them.
+    schemas: dict[str, tuple[str, ...]] = {}
+    # Functions that are there and say nothing of what they read: they are not called.
+    undeclared: frozenset[tuple[str, str]] = frozenset()
+    # Types of the organisation's own, and whether a cast to one runs nobody's code.
+    types: dict[tuple[str, str], bool] = {}
+    # Where the database is known to differ: the columns that it has and this has not; `*` is all.
+    drifted: dict[TableKey, frozenset[str]] = {}
+
+    def castable(self, search_path: Sequence[str]) -> frozenset[tuple[str, str]]:
+        """Return the types that may be cast to, as (schema or empty, name)."""
+        if not self.types:
+            return frozenset()
+        found = {key for key, is_safe in self.types.items() if is_safe}
+        for name in {name for _, name in self.types}:
+            first = next((step for step in search_path if (step, name) in self.types), None)
+            if first is not None and self.types[first, name]:
+                found.add(("", name))
+        return frozenset(found)
+
+
+def relations_of(
+    tables: dict[TableKey, Table],
+    functions: dict[tuple[str, str], Function],
+    search_path: tuple[str, ...],
+    schemas: dict[str, tuple[str, ...]],
+    undeclared: frozenset[tuple[str, str]] = frozenset(),
+    types: dict[tuple[str, str], bool] | None = None,
+) -> Relations:
+    """Return the relations with the digest of all that analyses depend on."""
+    said = [
+        # The order of columns counts, and objects have none.
+        [[msgspec.to_builtins(table), list(table.columns)] for table in tables.values()],
+        [msgspec.to_builtins(function) for function in functions.values()],
+        search_path,
+        sorted(schemas.items()),
+        sorted(undeclared),
+        sorted((types or {}).items()),
+    ]
+    digest = hashlib.sha256(canonical(said)).hexdigest()
+    return Relations(tables, functions, search_path, digest, schemas, undeclared, types or {})
+
+
+def union(*groups: Sequence[str]) -> tuple[str, ...]:
+    """Return every item of `groups` once, in order."""
+    return tuple(dict.fromkeys(item for group in groups for item in group))

@@ -1,0 +1,168 @@
+"""Carries out decisions on SQL: rewrites what is permitted, refuses the rest in PostgreSQL's words.
+
+```
+obligations ─due▶ by table ─┐
+text ─references▶ where ────┴─scan, change, groups, limits▶ edits ─text▶ what is sent ─proof▶ ok
+```
+
+What cannot be carried out soundly denies. A rewritten statement is proven before it is sent: see
+`proof`. Rewritten texts are remembered by everything that they depend on.
+"""
+
+import hmac
+import threading
+from typing import Final
+
+import msgspec
+from cachetools import LRUCache
+
+from sidecar.domains.data.catalogue import DataCatalogue, Relations
+from sidecar.domains.data.catalogue.payload import payload_relations
+from sidecar.domains.data.enforce.refusal import refuse
+from sidecar.domains.data.enforce.rewriting import rewritten
+from sidecar.domains.data.enforce.rewriting.due import duties
+from sidecar.domains.data.enforce.rewriting.text import unsupported
+from sidecar.domains.data.limits import (
+    CACHE_ENTRIES_MAX,
+    CACHED_CHARS_MAX,
+    REWRITTEN_AT_HAND_CHARS_MAX,
+)
+from sidecar.domains.data.parse.condition import condition_problem
+from sidecar.domains.data.parse.elsewhere import Refused, Rewriting, Sent, said_elsewhere
+from sidecar.domains.data.parse.second import look
+from sidecar.terms.call import Call, Json
+from sidecar.terms.decision import Decision, Obligation
+from sidecar.terms.errors import EnforceError, ParseError
+from sidecar.terms.request import Request
+
+# They run what was rewritten when its name was given, under the obligations kept with the name.
+_BY_NAME: Final = frozenset(("execute", "fetch", "move"))
+
+_Key = tuple[str, str, tuple[str, ...], bytes]
+_cache: LRUCache[_Key, str] = LRUCache(CACHE_ENTRIES_MAX)
+_cache_lock: Final = threading.Lock()
+
+
+def rewrite(
+    call: Call,
+    request: Request,
+    decision: Decision,
+    catalogue: DataCatalogue,
+    bundle: str | None = None,
+) -> dict[str, Json]:
+    """Return the payload to forward: the identical one, or with another `text`.
+
+    Args:
+        call: The call.
+        request: What it means.
+        decision: What is to be carried out.
+        catalogue: Of `bundle`.
+        bundle: Its digest, where another process rewrites what is long.
+
+    Raises:
+        EnforceError: An obligation cannot be carried out soundly on this statement.
+        Elsewhere: The text is long, and nobody has rewritten it yet.
+    """
+    if not decision.obligations:
+        return call.payload
+    kind = request.request["sql"]["kind"]
+    if kind == "session" and _counts_rows_alone(decision):
+        return call.payload
+    payload = call.payload
+    relations = catalogue.relations(call.upstream)
+    if payload.get("catalog") is not None:
+        # It is the call's alone: nobody else has it.
+        relations, bundle = payload_relations(payload["catalog"], relations), None
+    if kind in _BY_NAME:
+        _check_arguments(payload["text"], relations)
+        return payload
+    said = payload.get("search_path")
+    search_path = relations.search_path if said is None else tuple(said)
+    key = (payload["text"], relations.identity, search_path, _digest(decision))
+    with _cache_lock:
+        sent = _cache.get(key)
+    if sent is None and bundle and len(payload["text"]) > REWRITTEN_AT_HAND_CHARS_MAX:
+        sent = _rewritten_elsewhere(key, bundle, call.upstream, decision.obligations)
+    if sent is None:
+        sent = _rewritten(payload["text"], decision.obligations, relations, search_path)
+        if len(sent) <= CACHED_CHARS_MAX:
+            with _cache_lock:
+                _cache[key] = sent
+    return payload if sent == payload["text"] else {**payload, "text": sent}
+
+
+def _check_arguments(text: str, relations: Relations) -> None:
+    """Refuse a function of the organisation's own in EXECUTE: what it reads is not rewritten."""
+    declared = {name for _, name in relations.functions}
+    for schema, name in look(text).calls:
+        if schema not in (None, "pg_catalog") or name in declared:
+            raise unsupported("a declared function among the arguments of EXECUTE")
+
+
+def _counts_rows_alone(decision: Decision) -> bool:
+    """Return whether nothing is due but a limit of the database: of the session come no rows."""
+    return all(
+        one.type == "limit_rows" and one.target.startswith("database:")
+        for one in decision.obligations
+    )
+
+
+def _digest(decision: Decision) -> bytes:
+    return msgspec.json.encode(decision.obligations, order="sorted")
+
+
+def _rewritten_elsewhere(
+    key: _Key, bundle: str, upstream: str, due: tuple[Obligation, ...]
+) -> str | None:
+    text, identity, search_path, _ = key
+    said = said_elsewhere(
+        bundle, key, lambda: Rewriting(text, upstream, search_path, identity, due)
+    )
+    if isinstance(said, Refused):
+        raise EnforceError(said.reason, said.text)
+    return said.text if isinstance(said, Sent) else None
+
+
+def rewritten_at_hand(work: Rewriting, catalogue: DataCatalogue) -> str | None:
+    """Return what is sent for a long text, for another process; None with another catalogue.
+
+    Raises:
+        EnforceError: An obligation cannot be carried out soundly on this statement.
+    """
+    relations = catalogue.relations(work.upstream)
+    if not hmac.compare_digest(relations.identity, work.identity):
+        return None
+    return _rewritten(work.text, work.obligations, relations, work.search_path)
+
+
+def _rewritten(
+    text: str, due: tuple[Obligation, ...], relations: Relations, search_path: tuple[str, ...]
+) -> str:
+    try:
+        return rewritten(text, duties(due), relations, search_path)
+    except ParseError as error:
+        raise unsupported(f"a rule whose SQL cannot be read: {error}") from error
+    except RecursionError:
+        raise unsupported("a statement nested too deeply") from None
+
+
+def check(obligation: dict[str, Json], catalogue: DataCatalogue) -> list[str]:
+    """Return what is wrong with an obligation as a rule has it, beyond its schema."""
+    on = obligation.get("on")
+    if obligation.get("type") == "mask":
+        has_expression = "expression" in obligation
+        if has_expression != (obligation.get("with") == "expression"):
+            return ["`expression` stands with `with: expression`, and only there"]
+        problem = (
+            condition_problem("expression", obligation["expression"], on, catalogue)
+            if (has_expression)
+            else None
+        )
+        return [problem] if problem else []
+    if obligation.get("type") != "filter_rows" or not isinstance(obligation.get("where"), str):
+        return []
+    problem = condition_problem("where", obligation["where"], on, catalogue)
+    return [problem] if problem else []
+
+
+__all__ = ["check", "refuse", "rewrite", "rewritten_at_hand"]

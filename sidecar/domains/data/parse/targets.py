@@ -1,0 +1,92 @@
+"""Makes targets of what a statement touches: tables, their columns, and sequences.
+
+Which sequences it moves or looks at only literals of its calls say. They come from PostgreSQL's own
+grammar, since our scanner keeps no strings, and are read as `regclass` reads them. Anything but a
+literal could name any sequence, and is refused.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from sidecar.domains.data.catalogue import Relations, Table, TableKey
+from sidecar.domains.data.parse.access import CLASSES, TableAccess
+from sidecar.domains.data.parse.statement import Statement
+from sidecar.terms.errors import ParseError
+from sidecar.terms.reasons import reason
+from sidecar.terms.request import Action, Resource, Target
+from sidecar.terms.words import component
+
+_PART: Final = r'(?:([A-Za-z_][A-Za-z0-9_$]*)|"((?:[^"\x00-\x1f]|"")+)")'
+_NAME: Final = re.compile(rf"(?:{_PART}\.)?{_PART}\Z")
+
+
+def table_targets(statement: Statement, relations: Relations, upstream: str) -> tuple[Target, ...]:
+    """Return a target for each table and verb, then one for each of its columns."""
+    found = [_table_target(access, relations, upstream) for access in statement.tables]
+    for access in statement.tables:
+        found.extend(_column_targets(access, relations, upstream))
+    return tuple(found)
+
+
+def _table_target(access: TableAccess, relations: Relations, upstream: str) -> Target:
+    table = relations.tables.get(access.key) or Table(access.key, (), {})
+    # Where no column is named the table stands for all of them: count(*), `*`, a whole row, DELETE.
+    # A lookup is answered from one of its rows, and shows none of its columns.
+    is_narrow = access.verb == "lookup" or (access.is_named and not access.is_whole_row)
+    labels = table.labels if is_narrow else table.all_labels
+    properties = {"schema": access.key.schema, "table": access.key.table}
+    resource = Resource("table", access.key.id, upstream, labels, properties)
+    return Target(Action(access.verb, CLASSES[access.verb]), resource)
+
+
+def _column_targets(access: TableAccess, relations: Relations, upstream: str) -> list[Target]:
+    if not access.columns:
+        return []
+    table = relations.tables[access.key]
+    action = Action(access.verb, CLASSES[access.verb])
+    order = {name: at for at, name in enumerate(table.columns)}
+    return [
+        Target(action, _column(access.key, name, table.columns.get(name, table.labels), upstream))
+        for name in sorted(access.columns, key=lambda name: (order.get(name, len(order)), name))
+    ]
+
+
+def _column(key: TableKey, name: str, labels: tuple[str, ...], upstream: str) -> Resource:
+    properties = {"schema": key.schema, "table": key.table, "column": name}
+    return Resource("column", f"{key.id}.{component(name)}", upstream, labels, properties)
+
+
+def sequence_targets(
+    calls: Sequence[tuple[str, str | None]], search_path: Sequence[str], upstream: str
+) -> tuple[Target, ...]:
+    """Return a target for each sequence; a name without a schema may be that of each in the path.
+
+    Raises:
+        ParseError: `parse.unsupported` where the name is no plain literal.
+    """
+    found: dict[tuple[str, str, str], Target] = {}
+    for function, literal in calls:
+        match = _NAME.match(literal) if literal is not None else None
+        if match is None:
+            raise ParseError(
+                reason("parse.unsupported"), "a sequence that is not named by a literal"
+            )
+        schema, name = _folded(*match.groups()[:2]), _folded(*match.groups()[2:])
+        path = [schema] if schema is not None else [s for s in search_path if s != "pg_catalog"]
+        for step in path:
+            found[function, step, name or ""] = _sequence(function, step, name or "", upstream)
+    if calls and not found:
+        raise ParseError(reason("parse.unknown_table"), "a sequence without a schema")
+    return tuple(found[key] for key in sorted(found))
+
+
+def _folded(bare: str | None, quoted: str | None) -> str | None:
+    return bare.lower() if bare is not None else quoted and quoted.replace('""', '"')
+
+
+def _sequence(function: str, schema: str, name: str, upstream: str) -> Target:
+    properties = {"schema": schema, "sequence": name}
+    resource_id = f"{component(schema)}.{component(name)}"
+    action = Action(function, "read" if function == "currval" else "write")
+    return Target(action, Resource("sequence", resource_id, upstream, (), properties))
