@@ -1,10 +1,11 @@
 """One statement's way down the path: a Call in, a Lease or a Denial out."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import assert_never
 
-from sidecar.flow import Path, carry
+from sidecar.flow import Begun, Path, begin, finish
+from sidecar.intercept.known import once_more
 from sidecar.intercept.postgres.limits import LEASE_S_MAX
 from sidecar.intercept.postgres.protocol.denial import (
     NO_RESULT_FILTER,
@@ -12,9 +13,16 @@ from sidecar.intercept.postgres.protocol.denial import (
     Denial,
     refused,
 )
+from sidecar.intercept.postgres.protocol.guard import is_quiet, rows_max
 from sidecar.intercept.postgres.protocol.naming import Turn
-from sidecar.intercept.postgres.protocol.prepared import Lease, Statement, is_leasable
+from sidecar.intercept.postgres.protocol.prepared import (
+    Lease,
+    Statement,
+    is_leasable,
+)
+from sidecar.intercept.postgres.protocol.session_names import NameUse, uses_of
 from sidecar.intercept.postgres.settings import PostgresSettings, Revocations
+from sidecar.intercept.postgres.texts import Texts
 from sidecar.terms.answer import Await, Forward, Refuse
 from sidecar.terms.call import Call, Identity, Json
 from sidecar.terms.errors import RecordError
@@ -30,19 +38,34 @@ class Judge:
     revocations: Revocations
     clock_s: Callable[[], float]
     context: dict[str, Json]
+    texts: Texts = field(default_factory=Texts)
 
     async def judge(self, payload: dict[str, Json], identity: Identity) -> Lease | Denial:
         """Return the lease that a permitted call gives, or what the client is told instead."""
         # Before the call: what is revoked meanwhile must end the lease, not be covered by it.
         epoch, began_s = self.revocations.epoch, self.clock_s()
+        text = self.texts.get(payload, identity)
         try:
-            answer = await carry(self._call(payload, identity), self.path)
+            repeated = None if text is None else once_more(text.again, self.path)
+            if text is not None and repeated is not None:
+                lease = text.lease(repeated, epoch, began_s)
+                lease.until_s = self._until_s(lease.names, began_s)
+                await repeated.written
+                return lease
+            call = self._call(payload, identity)
+            text = text or self.texts.keep(call)
+            begun = begin(call, self.path, None if text is None else text.again)
+            answer = await finish(begun)
         except RecordError:
             return NOT_RECORDABLE
         match answer:
             case Forward():
                 lease = self._lease(answer, identity, epoch, began_s)
-                return lease if answer.result is None else NO_RESULT_FILTER.blocking(lease)
+                if answer.result is not None:
+                    return NO_RESULT_FILTER.blocking(lease)
+                if text is not None and isinstance(begun, Begun) and begun.outcome is not None:
+                    text.came_to(begun.outcome, lease)
+                return lease
             case Refuse() | Await():
                 return refused(answer)
             case _:
@@ -81,7 +104,27 @@ class Judge:
         )
 
     def _lease(self, answer: Forward, identity: Identity, epoch: int, began_s: float) -> Lease:
-        bundle = self.path.bundle()
+        native, obligations = answer.request.request["sql"], answer.decision.obligations
+        names = uses_of(native)
+        return Lease(
+            answer,
+            identity,
+            answer.decision.policy.digest,
+            epoch,
+            self._until_s(names, began_s),
+            rows_max=rows_max(obligations),
+            is_quiet=is_quiet(obligations),
+            copies=_copies(native),
+            names=names,
+        )
+
+    def _until_s(self, names: tuple[NameUse, ...], began_s: float) -> float:
         # A bundle that came meanwhile may lease differently; the digest ends such a lease at once.
-        until_s = began_s + LEASE_S_MAX if is_leasable(bundle.needs("sql")) else began_s
-        return Lease(answer, identity, answer.decision.policy.digest, epoch, until_s)
+        is_lasting = not names and is_leasable(self.path.bundle().needs("sql"))
+        return began_s + LEASE_S_MAX if is_lasting else began_s
+
+
+def _copies(native: dict[str, Json]) -> str:
+    if native["kind"] not in ("copy", "copy_query"):
+        return ""
+    return "in" if native["kind"] == "copy" and native["writes"] else "out"

@@ -28,6 +28,8 @@ WAITING_BYTES_MAX: Final = 256 * 1024
 LOGIN_S_MAX: Final = 10.0
 # A connection that says nothing for as long as this is nobody's.
 IDLE_S_MAX: Final = 3600.0
+# Whoever holds locks and says nothing holds up others; PostgreSQL itself sets no bound.
+IDLE_IN_TRANSACTION_S_MAX: Final = 600.0
 # How long a connection that is to end may take to read what it was told.
 CLOSE_S_MAX: Final = 5.0
 # How far one decision reaches on a prepared statement (`lease_max_s`).
@@ -39,3 +41,10 @@ OUTCOMES_MAX: Final = 1024
 # A denial's text stands in a client's log line.
 MESSAGE_CHARS_MAX: Final = 2000
 TOKEN_CHARS_MAX: Final = 512
+# Uses of a prepared statement are counted for as long as this before they are told of.
+OUTCOMES_EVERY_S: Final = 1.0
+# Texts of a connection of which is remembered what equal calls have in common, and their length.
+KNOWN_TEXTS_MAX: Final = 256
+KNOWN_CHARS_MAX: Final = 4096
+# Hashes of texts that were asked once.
+SEEN_TEXTS_MAX: Final = 1024

@@ -9,11 +9,11 @@ from collections.abc import Callable
 from typing import Protocol
 
 from sidecar.flow import Path
-from sidecar.intercept.postgres import upstream as database
-from sidecar.intercept.postgres.channel import Channel, ConnectionEnded
+from sidecar.intercept.postgres.ends import upstream as database
+from sidecar.intercept.postgres.ends.channel import Channel, ConnectionEnded
+from sidecar.intercept.postgres.ends.login import authenticate, read_startup
 from sidecar.intercept.postgres.judge import Judge
-from sidecar.intercept.postgres.limits import CONNECTIONS_MAX, IDLE_S_MAX, LOGIN_S_MAX
-from sidecar.intercept.postgres.login import authenticate, read_startup
+from sidecar.intercept.postgres.limits import CONNECTIONS_MAX, LOGIN_S_MAX
 from sidecar.intercept.postgres.protocol import wire
 from sidecar.intercept.postgres.protocol.startup import CancelAsked, Startup
 from sidecar.intercept.postgres.session import Session
@@ -21,14 +21,20 @@ from sidecar.intercept.postgres.settings import PostgresSettings, Revocations, W
 from sidecar.intercept.postgres.subject import Speaker
 from sidecar.terms.call import Json
 
-_SWEEP_S = 30.0
+_SWEEP_S = 5.0
 _SHUTTING_DOWN = ("57P01", "the sidecar is shutting down")
 
 _log = logging.getLogger("sidecar.intercept.postgres")
 
 
 # SQLSTATEs that a client may be refused with before its session.
-_COUNTED = frozenset(("08P01", "0A000", "28000", "28P01", "3D000", "53300", "57P01", "58030"))
+_STRANGERS_KEY = "57014"
+_COUNTED = frozenset(
+    (_STRANGERS_KEY, "08P01", "0A000", "28000", "28P01", "3D000", "53300", "57P01", "58030")
+)
+
+
+Elsewhere = Callable[[str, bytes], bool]
 
 
 class Counters(Protocol):
@@ -48,8 +54,8 @@ class PostgresListener:
         path: Path,
         workloads: Workloads,
         revocations: Revocations,
-        random: Callable[[int], bytes] = secrets.token_bytes,
         counters: Counters | None = None,
+        elsewhere: Elsewhere | None = None,
     ) -> None:
         """Take the settings, the path, who may log in, and what ends leases.
 
@@ -58,24 +64,29 @@ class PostgresListener:
             path: What every statement is carried down.
             workloads: Who may log in.
             revocations: Whose epoch ends leases.
-            random: Returns that many bytes fit for cryptography.
             counters: Counts who is refused before there is a session.
+            elsewhere: Asks the other workers to cancel what is none of ours; False without any.
         """
         self._settings = settings
         self._path = path
         self._workloads = workloads
         self._revocations = revocations
-        self.random = random
         self._counters = counters
-        self._decoy = random(32)
+        self._elsewhere = elsewhere
+        self._decoy = self.random(32)
         self._servers: list[asyncio.Server] = []
         self._tasks: set[asyncio.Task[None]] = set()
+        # Session → its key for cancelling, and that key → the upstream's, which no client sees.
         self._sessions: dict[Session, bytes] = {}
-        self._keys: set[bytes] = set()
+        self._keys: dict[bytes, bytes] = {}
         self._open = 0
         self._sweeper: asyncio.TimerHandle | None = None
         # There is one as soon as the listener drains.
         self._last_gone: asyncio.Event | None = None
+
+    def random(self, size: int) -> bytes:
+        """Return bytes fit for cryptography."""
+        return secrets.token_bytes(size)
 
     async def serve(self, sockets: list[socket.socket]) -> None:
         """Start serving on bound sockets and return."""
@@ -112,7 +123,7 @@ class PostgresListener:
 
     def ended(self, session: Session) -> None:
         """Forget a session and its key for cancelling."""
-        self._keys.discard(self._sessions.pop(session, b""))
+        self._keys.pop(self._sessions.pop(session, b""), None)
         if self._last_gone is not None and not self._sessions:
             self._last_gone.set()
 
@@ -129,8 +140,7 @@ class PostgresListener:
     def _sweep(self) -> None:
         loop = asyncio.get_running_loop()
         for session in list(self._sessions):
-            if session.is_silent_since(loop.time() - IDLE_S_MAX):
-                session.end("57P05", "the connection was idle for too long")
+            session.end_if_idle(loop.time(), self._settings)
         self._sweeper = loop.call_later(_SWEEP_S, self._sweep)
 
     def _channel(self) -> Channel:
@@ -161,7 +171,7 @@ class PostgresListener:
         """Bring a client to its session, or tell it why not."""
         try:
             async with asyncio.timeout(LOGIN_S_MAX):
-                asked = await read_startup(client)
+                asked = await self._read_startup(client)
                 if isinstance(asked, CancelAsked):
                     await self._cancel(asked)
                     client.close()
@@ -177,6 +187,10 @@ class PostgresListener:
         except (ConnectionEnded, TimeoutError):
             client.close()
 
+    async def _read_startup(self, client: Channel) -> Startup | CancelAsked:
+        said = self._settings
+        return await read_startup(client, said.tls, is_plain_allowed=said.is_plain_allowed)
+
     def _count(self, sqlstate: str) -> None:
         """Count a refusal; what an upstream may say is not ours to make labels of."""
         if self._counters is not None:
@@ -190,7 +204,7 @@ class PostgresListener:
         if asked.database != self._settings.database:
             # After the login, so that nobody else learns which databases there are.
             raise wire.Refused("3D000", "this listener serves another database")
-        upstream = await database.connect(self._settings, Channel)
+        upstream = await database.connect(self._settings)
         with contextlib.ExitStack() as undo:
             undo.callback(upstream.close)
             said = await database.log_in(upstream, self._settings, asked.settings, self.random)
@@ -200,10 +214,12 @@ class PostgresListener:
                 client, upstream, self._judge(client), Speaker(asked.user, self._workloads), self
             )
             undo.pop_all()
-        self._sessions[session] = said.key
+        # The number of the backend is the upstream's own, for logs; the secret is ours.
+        key = said.key[:4].ljust(4, b"\0") + self.random(asked.secret_bytes)
+        self._sessions[session] = key
         if said.key:
-            self._keys.add(said.key)
-        client.write(b"".join(said.parameters) + wire.message(b"K", said.key) + said.ready)
+            self._keys[key] = said.key
+        client.write(b"".join(said.parameters) + wire.message(b"K", key) + said.ready)
         session.start()
 
     def _judge(self, client: Channel) -> Judge:
@@ -216,10 +232,27 @@ class PostgresListener:
 
     async def _cancel(self, asked: CancelAsked) -> None:
         """Pass a cancel request on if it is for one of our sessions; say nothing either way."""
-        if asked.key not in self._keys:
-            return
-        upstream = await database.connect(self._settings, Channel)
-        upstream.write(asked.packet)
+        if asked.key in self._keys:
+            await self._cancel_here(asked.key)
+        # Its session may be another worker's, which shares this listener's socket.
+        elif self._elsewhere is None or not self._elsewhere(self._settings.name, asked.key):
+            self._count(_STRANGERS_KEY)
+
+    def cancel(self, key: bytes) -> None:
+        """Cancel what a session does if it is ours; another worker was asked."""
+        if key in self._keys:
+            task = asyncio.get_running_loop().create_task(self._cancel_in_time(key))
+            self.spawned(task)
+
+    async def _cancel_in_time(self, key: bytes) -> None:
+        with contextlib.suppress(TimeoutError, wire.Refused, wire.ProtocolError):
+            async with asyncio.timeout(LOGIN_S_MAX):
+                await self._cancel_here(key)
+
+    async def _cancel_here(self, key: bytes) -> None:
+        theirs = self._keys[key]
+        upstream = await database.connect(self._settings)
+        upstream.write(wire.packet(wire.CANCEL_REQUEST, theirs))
         # The server hangs up when it has done so, and only then may the client be told.
         with contextlib.suppress(ConnectionEnded):
             await upstream.take(lambda _: None)

@@ -1,23 +1,22 @@
 """What became of permitted statements, on record: one outcome for each decision and Sync.
 
-A simple query is one use. A prepared statement may be used many times before a Sync, and its uses
-up to there are one record. A decision that was never used is told of once its name is gone; what is
-open when the connection ends is `unknown`.
+A simple query is one use. The uses of a prepared statement up to the first Sync are one record;
+from then on they are counted, and told of once a second, when one fails, and when the connection
+ends: a crash loses the count of a second, never the decision. A decision that was never used is
+told of once its name is gone; what is open when the connection ends is `unknown`.
 
 A client that is faster than the disk is held, not cut off: none of its messages is taken while too
 many outcomes wait. What was sent before goes on, and may bring as many as may be unanswered.
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
 
-from sidecar.flow import Path, outcome_record, settle
-from sidecar.intercept.postgres.limits import OUTCOMES_MAX
+from sidecar.flow import Path, on_its_way, outcome_record
+from sidecar.intercept.postgres.limits import OUTCOMES_EVERY_S, OUTCOMES_MAX
 from sidecar.intercept.postgres.protocol.prepared import Lease
-from sidecar.terms.answer import Forward
 from sidecar.terms.errors import RecordError
-from sidecar.terms.record import OutcomeRecord
+from sidecar.terms.record import OutcomeRecord, Written
 
 Spawn = Callable[[asyncio.Task[None]], None]
 
@@ -33,22 +32,89 @@ class Outcomes:
         self._spawned = spawned
         self._lost = lost
         self._eased = eased
-        self._waiting: deque[tuple[Forward, OutcomeRecord]] = deque()
+        self._waiting: list[OutcomeRecord] = []
+        # Kept, since the loop does not keep what it runs.
+        self._batch: list[Written] = []
         self._under_way = 0
-        self._is_writing = False
+        self._is_awaited = False
+        self._ended: asyncio.Event | None = None
+        self._counted: dict[Lease, None] = {}
+        self._timer: asyncio.TimerHandle | None = None
 
     def is_full(self, to_come: int) -> bool:
         """Return whether the client must wait; `to_come` answers will bring an outcome each."""
-        return len(self._waiting) + self._under_way + to_come >= OUTCOMES_MAX
+        is_full = len(self._waiting) + self._under_way + to_come >= OUTCOMES_MAX
+        self._is_awaited |= is_full
+        return is_full
 
     def tell(self, leases: dict[Lease, None]) -> None:
-        """Record what has come of `leases` since the last time, and empty the list."""
+        """Record what has come of `leases` since the last time, or soon, and empty the list."""
         for lease in leases:
-            self._waiting.append((lease.forward, self._record(lease)))
+            if lease.told and lease.result == "forwarded":
+                self._counted[lease] = None
+            else:
+                self._waiting.append(self._record(lease))
         leases.clear()
-        if self._waiting and not self._is_writing:
-            self._is_writing = True
-            self._spawned(asyncio.get_running_loop().create_task(self._write()))
+        self._write_on()
+        if self._counted and self._timer is None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(OUTCOMES_EVERY_S, self.tell_all)
+
+    def tell_all(self) -> None:
+        """Record what was only counted so far."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        # A use that failed has told of those before it.
+        counted = [lease for lease in self._counted if lease.uses]
+        self._counted.clear()
+        for lease in counted:
+            self._waiting.append(self._record(lease))
+        self._write_on()
+
+    def end(self) -> None:
+        """Record all that there is to tell, for the connection is over; keep alive until it is."""
+        self.tell_all()
+        if self._under_way:
+            self._ended = asyncio.Event()
+            rest = self._all_written(self._ended)
+            self._spawned(asyncio.get_running_loop().create_task(rest))
+
+    def _write_on(self) -> None:
+        """Send on their way, in order, those that wait behind none."""
+        if self._under_way or not self._waiting:
+            return
+        batch, self._waiting = self._waiting, []
+        self._under_way = len(batch)
+        # All at once: the ledger keeps their order and makes them durable together.
+        try:
+            self._batch = [on_its_way(self._path.ledger.write(record)) for record in batch]
+        except RecordError:
+            # There is no hope; whoever tells of outcomes goes on to the end of what it does.
+            self._under_way = 0
+            asyncio.get_running_loop().call_soon(self._lost)
+            return
+        for one in self._batch:
+            one.add_done_callback(self._written)
+
+    def _written(self, written: Written) -> None:
+        self._under_way -= 1
+        if written.exception() is not None:
+            # Law: what cannot be recorded lets nothing more through; the next start says `unknown`.
+            self._waiting.clear()
+            self._lost()
+        if self._under_way:
+            return
+        if self._is_awaited:
+            self._is_awaited = False
+            # Why not at once: what goes wrong with the next message is not an outcome's doing.
+            asyncio.get_running_loop().call_soon(self._eased)
+        self._write_on()
+        if self._ended is not None and not self._under_way:
+            self._ended.set()
+
+    async def _all_written(self, ended: asyncio.Event) -> None:
+        await ended.wait()
 
     def _record(self, lease: Lease) -> OutcomeRecord:
         record = outcome_record(
@@ -63,20 +129,3 @@ class Outcomes:
         lease.uses = lease.rows = lease.size = 0
         lease.result, lease.status, lease.told = "forwarded", None, True
         return record
-
-    async def _write(self) -> None:
-        try:
-            while self._waiting:
-                # All at once: the ledger keeps their order and makes them durable together.
-                batch = [self._waiting.popleft() for _ in range(len(self._waiting))]
-                self._under_way = len(batch)
-                await asyncio.gather(*(settle(one, self._path, record) for one, record in batch))
-                self._under_way = 0
-                # Why not at once: what goes wrong with the next message is not an outcome's doing.
-                asyncio.get_running_loop().call_soon(self._eased)
-        except RecordError:
-            # Law: what cannot be recorded lets nothing more through; the next start says `unknown`.
-            self._waiting.clear()
-            self._lost()
-        finally:
-            self._is_writing = False

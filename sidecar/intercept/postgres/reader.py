@@ -9,8 +9,10 @@ from sidecar.intercept.postgres.protocol.denial import (
     NO_STATEMENT,
     NO_TOKEN,
     NOT_RECORDABLE,
+    OTHER_OBLIGATIONS,
     Denial,
 )
+from sidecar.intercept.postgres.protocol.guard import due
 from sidecar.intercept.postgres.protocol.naming import (
     BACK_TO_START,
     WITHOUT_TOKEN,
@@ -19,22 +21,30 @@ from sidecar.intercept.postgres.protocol.naming import (
     read_token_set,
 )
 from sidecar.intercept.postgres.protocol.prepared import Lease, Statement
+from sidecar.intercept.postgres.protocol.session_names import SessionNames
 from sidecar.intercept.postgres.subject import Speaker
 from sidecar.terms.call import Json
 from sidecar.terms.errors import RecordError
 
 # What the parser calls the statements that reset a whole session.
 _BACK_TO_START: Final = frozenset({"reset_all", "discard_all"})
+# What leaves something behind, or is a stream, and is carried here all the same.
+_CARRIES: Final = ["copy", "copy_query", "prepare", "declare", "execute", "fetch", "move"]
 
 
 class Reader:
     """Reads one connection's statements; `answered` returns when the server has answered all."""
 
     def __init__(
-        self, judge: Judge, speaker: Speaker, answered: Callable[[], Awaitable[None]]
+        self,
+        judge: Judge,
+        speaker: Speaker,
+        names: SessionNames,
+        answered: Callable[[], Awaitable[None]],
     ) -> None:
         self._judge = judge
         self._speaker = speaker
+        self._names = names
         self._answered = answered
 
     async def read(self, raw: bytes) -> Statement | Denial:
@@ -48,14 +58,16 @@ class Reader:
             if self._speaker.named(asked) is None:
                 return await self._token_refused()
             return Statement("", asked.sent, asked=asked)
-        found = await self._judge.judge(self._sql(text), self._speaker.identity)
+        found = await self._decided(text)
         if isinstance(found, Denial):
             return found
-        return Statement(text, _sent(found), found, _asked(found))
+        named = self._names.run_by(found.names)
+        passed = None if named is None or not _is_cursor(found) else named.passed
+        return Statement(text, _sent(found), found, _asked(found), passed)
 
     async def again(self, statement: Statement) -> Denial | None:
         """Decide a statement anew whose lease is over; return None when it may be used again."""
-        found = await self._judge.judge(self._sql(statement.text), self._speaker.identity)
+        found = await self._decided(statement.text, statement.said)
         if isinstance(found, Denial):
             return found
         if _sent(found) != statement.sent:
@@ -63,7 +75,22 @@ class Reader:
             # over, since the server has the old form, which nobody has permitted any more.
             return NO_STATEMENT.blocking(found)
         statement.lease = found
+        if _is_cursor(found):
+            named = self._names.run_by(found.names)
+            statement.passed = None if named is None else named.passed
         return None
+
+    async def _decided(self, text: str, said: dict[str, Json] | None = None) -> Lease | Denial:
+        """Decide a text; where it runs what stands behind a name, as that was permitted."""
+        payload = self._sql(text) | (said or {})
+        found = await self._judge.judge(payload, self._speaker.identity)
+        if isinstance(found, Denial) or not found.names:
+            return found
+        named = self._names.run_by(found.names)
+        # INVARIANT: obligations were carried out where the name was given, and nowhere else.
+        if named is not None and named.due != due(found.forward.decision.obligations):
+            return OTHER_OBLIGATIONS.blocking(found)
+        return found
 
     async def turn(self, statement: Statement) -> Turn | Denial | None:
         """Let the subject turn as `statement` asks, which then must be sent; None when it stays."""
@@ -101,7 +128,19 @@ class Reader:
     def _sql(self, text: str) -> dict[str, Json]:
         # The search path goes with the statement: names resolve as the session's pinned one says.
         path = list(self._judge.settings.search_path)
-        return {"dialect": "postgres", "text": text, "search_path": path}
+        said: dict[str, Json] = {
+            "dialect": "postgres", "text": text, "search_path": path, "carries": _CARRIES,
+        }  # fmt: skip
+        if drift := self._judge.settings.drift():
+            said["drift"] = drift
+        if names := self._names.said:
+            said["session"] = names
+        return said
+
+
+def _is_cursor(lease: Lease) -> bool:
+    """Return whether a run goes on where the last one of the same name ended."""
+    return any(one.does in ("fetch", "move") for one in lease.names)
 
 
 def _sent(lease: Lease) -> bytes:

@@ -4,41 +4,28 @@ Messages are taken in order. One that needs a decision stops the line until the 
 what arrives meanwhile waits, and beyond a bound the client is asked to stop. Uses of a prepared
 statement whose lease still covers them pass without a task between.
 
-What is decided: Query and Parse; Bind and Execute when the lease is over; FunctionCall, which names
-a function by number and is refused. Everything else is forwarded or ends the connection.
+What each message is, and what is decided, stands in `desk.py`.
 """
 
 import asyncio
 import logging
-from collections.abc import Coroutine
 from typing import Final
 
-from sidecar.intercept.postgres.channel import Channel, Receiver
+from sidecar.intercept.postgres.desk import FOR_SOMEBODY, Desk, Work
+from sidecar.intercept.postgres.ends.channel import Channel, Receiver
 from sidecar.intercept.postgres.judge import Judge
-from sidecar.intercept.postgres.limits import CANDIDATES_MAX, UNANSWERED_MAX, WAITING_BYTES_MAX
+from sidecar.intercept.postgres.limits import UNANSWERED_MAX, WAITING_BYTES_MAX
 from sidecar.intercept.postgres.outcomes import Outcomes
 from sidecar.intercept.postgres.protocol import wire
 from sidecar.intercept.postgres.protocol.answers import Answers
 from sidecar.intercept.postgres.protocol.denial import (
-    CROWDED,
-    NO_PORTAL,
-    NO_STATEMENT,
     NOT_RECORDABLE,
-    Denial,
-    nonce,
 )
-from sidecar.intercept.postgres.protocol.pipeline import Expected, Pipeline
-from sidecar.intercept.postgres.protocol.prepared import Statements
-from sidecar.intercept.postgres.reader import Reader
-from sidecar.intercept.postgres.settings import Keeper
+from sidecar.intercept.postgres.settings import Keeper, PostgresSettings
 from sidecar.intercept.postgres.subject import Speaker
 
-# Statements and their uses: for whom they run must be settled before they are looked at.
-_FOR_SOMEBODY: Final = frozenset(b"QPBEF")
-_ABOUT_STATEMENTS: Final = _FOR_SOMEBODY | frozenset(b"DC")
-
+_TERMINATE: Final = ord("X")
 _log = logging.getLogger("sidecar.intercept.postgres")
-Work = Coroutine[None, None, None]
 
 
 class Session:
@@ -57,31 +44,46 @@ class Session:
         self._upstream = upstream
         self._judge = judge
         self._speaker = speaker
-        self._reader = Reader(judge, speaker, self._all_answered)
         self._keeper = keeper
-        self._pipeline = Pipeline()
+        self._desk = Desk(judge, speaker, keeper.random, self._all_answered, self._client_lost)
+        self._pipeline = self._desk.pipeline
+        self._uses = self._desk.uses
         self._answers = Answers(self._pipeline)
         self._outcomes = Outcomes(judge.path, keeper.spawned, self._not_recordable, self._drive)
         self._buffer = bytearray()
-        self._out: list[bytes] = []
         self._is_deciding = False
         self._is_full = False
         self._is_held = False
         self._ready: asyncio.Future[None] | None = None
-        self.is_over = False
         self.last_s = judge.clock_s()
+
+    @property
+    def is_over(self) -> bool:
+        """Return whether the connection has ended."""
+        return self._desk.is_over
 
     @property
     def is_idle(self) -> bool:
         """Return whether nothing is under way, not even a transaction."""
         return (
-            not (self._pipeline or self._is_deciding or self._buffer)
+            not (self._pipeline or self._uses or self._is_deciding or self._buffer)
             and self._pipeline.status == "I"
         )
 
-    def is_silent_since(self, moment_s: float) -> bool:
-        """Return whether the client has said nothing since then and waits for nothing."""
-        return self.last_s < moment_s and not (self._pipeline or self._is_deciding)
+    def end_if_idle(self, now_s: float, bounds: PostgresSettings) -> None:
+        """End a connection whose client has said nothing for too long and waits for nothing.
+
+        One that stops in the middle of a message or of data for COPY says nothing either.
+        """
+        waits = self._uses or (self._pipeline.syncs and self._pipeline.copying != "in")
+        if waits or self._desk.is_over or self._is_deciding:
+            return
+        silent_s = now_s - self.last_s
+        is_busy = self._pipeline.status != "I" or self._pipeline.copying == "in"
+        if is_busy and silent_s > bounds.idle_in_transaction_s:
+            self.end("25P03", "the connection was idle in a transaction for too long")
+        elif silent_s > bounds.idle_s:
+            self.end("57P05", "the connection was idle for too long")
 
     def start(self) -> None:
         """Take over both ends."""
@@ -103,8 +105,22 @@ class Session:
         if self.is_over:
             return
         self.last_s = self._judge.clock_s()
+        if self._is_clear and self._desk.take_use(data):
+            self._upstream.write(data)
+            return
         self._buffer += data
         self._drive()
+
+    @property
+    def _is_clear(self) -> bool:
+        """Return whether nothing stands between what comes next and the upstream."""
+        return not (
+            self._buffer
+            or self._is_deciding
+            or self._is_full
+            or self._speaker.is_unsettled
+            or self._outcomes.is_full(len(self._uses))
+        )
 
     def _client_lost(self) -> None:
         """Know that the client is gone."""
@@ -128,6 +144,8 @@ class Session:
     def _drive(self) -> None:
         """Take messages from the buffer as far as they can be taken now."""
         at = 0
+        if self._buffer:
+            self._uses.unfold()
         try:
             while not (self.is_over or self._is_deciding or self._is_full):
                 end = wire.frame_at(self._buffer, at)
@@ -135,7 +153,7 @@ class Session:
                     break
                 frame = bytes(self._buffer[at:end])
                 at = end
-                work = self._take(frame)
+                work = self._desk.take(frame)
                 if work is not None:
                     self._decide(work)
         except wire.ProtocolError as error:
@@ -147,13 +165,15 @@ class Session:
 
     def _must_wait(self, kind: int) -> bool:
         """Return whether the message must wait for an answer of the server or for the ledger."""
+        if self._pipeline.fence is not None and kind != _TERMINATE:
+            return True
         if self._outcomes.is_full(self._pipeline.syncs):
             return True
         if len(self._pipeline) >= UNANSWERED_MAX:
             # The server answers a Flush although the client has not asked for one.
-            self._out.append(wire.FLUSH)
+            self._desk.out.append(wire.FLUSH)
             return True
-        if kind not in _FOR_SOMEBODY or not self._pipeline.syncs:
+        if kind not in FOR_SOMEBODY or not self._pipeline.syncs:
             return False
         return self._speaker.is_unsettled
 
@@ -162,6 +182,7 @@ class Session:
         if self._client.closed or self.is_over:
             return
         is_stopped = self._is_deciding or self._is_full or len(self._pipeline) >= UNANSWERED_MAX
+        is_stopped = is_stopped or self._pipeline.fence is not None
         is_stopped = is_stopped or self._outcomes.is_full(self._pipeline.syncs)
         hold = len(self._buffer) > WAITING_BYTES_MAX and (is_stopped or self._speaker.is_unsettled)
         if hold and not self._is_held:
@@ -171,9 +192,9 @@ class Session:
         self._is_held = hold
 
     def _send_out(self) -> None:
-        if self._out:
-            self._upstream.write(b"".join(self._out))
-            self._out.clear()
+        if self._desk.out:
+            self._upstream.write(b"".join(self._desk.out))
+            self._desk.out.clear()
 
     def _decide(self, work: Work) -> None:
         """Let `work` be done before anything else of the client is looked at."""
@@ -193,139 +214,6 @@ class Session:
             return
         self._drive()
 
-    # What each message is
-
-    def _take(self, frame: bytes) -> Work | None:
-        """Forward a message, or return the work that must be done first."""
-        kind, body = frame[:1], frame[wire.HEADER_BYTES :]
-        if self._pipeline.is_doomed and frame[0] in _ABOUT_STATEMENTS:
-            # Not to be decided, for it is not going to be looked at, and not to be sent undecided.
-            return None
-        match kind:
-            case b"Q":
-                return self._query(wire.statement_text(body))
-            case b"P":
-                return self._parse(*wire.parse_parts(body))
-            case b"B":
-                portal, name = wire.bind_parts(body)
-                found = self._pipeline.statements.candidates(name, self._pipeline.segment)
-                return self._use(frame, Expected(b"B", portal, statements=found), NO_STATEMENT)
-            case b"E":
-                found = self._pipeline.portals.candidates(
-                    wire.execute_portal(body), self._pipeline.segment
-                )
-                return self._use(frame, Expected(b"E", statements=found), NO_PORTAL)
-            case b"F":
-                return self._function_call()
-            case _:
-                self._pass(frame, kind, body)
-        return None
-
-    def _pass(self, frame: bytes, kind: bytes, body: bytes) -> None:
-        """Take a message on which there is nothing to decide."""
-        match kind:
-            case b"D" | b"C":
-                of, name = wire.kind_and_name(body)
-                self._forward(frame, Expected(kind, name, closes=of))
-            case b"S":
-                self._forward(frame, Expected(kind))
-            case b"H":
-                self._out.append(frame)
-            case b"X":
-                self._close(b"")
-            case _:
-                # COPY is refused, so its data follows an error; the server ignores it then.
-                assert kind in (b"d", b"c", b"f"), kind
-
-    def _use(self, frame: bytes, expected: Expected, absent: Denial) -> Work | None:
-        """Forward a Bind or an Execute if a decision covers it, else return what must be asked."""
-        found = expected.statements
-        is_turn = any(one.asked is not None for one in found)
-        if is_turn and len(found) > 1 and self._pipeline.syncs:
-            return self._use_later(frame)
-        if not found or len(found) > (1 if is_turn else CANDIDATES_MAX):
-            self._refuse(CROWDED if found else absent)
-            return None
-        identity = self._speaker.identity
-        over = tuple(one for one in found if not self._judge.covers(one, identity))
-        if over or (is_turn and expected.kind == b"E"):
-            return self._use_again(frame, expected, over)
-        self._forward(frame, expected)
-        return None
-
-    async def _query(self, raw: bytes) -> None:
-        found = await self._reader.read(raw)
-        if self.is_over:
-            return
-        if isinstance(found, Denial):
-            self._refuse(found, as_query=True)
-        else:
-            await self._run(wire.query(found.sent), Expected(b"Q", statements=(found,)))
-
-    async def _parse(self, name: bytes, raw: bytes, types: bytes) -> None:
-        found = await self._reader.read(raw)
-        if self.is_over:
-            return
-        if isinstance(found, Denial):
-            # Under the same name, so that an unnamed statement is gone afterwards as it would be.
-            self._refuse(found, name=name)
-        else:
-            expected = Expected(b"P", name, statements=(found,))
-            self._forward(wire.parse(name, found.sent, types), expected)
-
-    async def _function_call(self) -> None:
-        denial = await self._reader.unreadable("FunctionCall", "0A000")
-        if not self.is_over:
-            self._refuse(denial, as_query=True)
-
-    async def _use_again(self, frame: bytes, expected: Expected, over: Statements) -> None:
-        """Decide statements anew whose lease is over, then forward or refuse their use."""
-        for statement in over:
-            before = statement.lease
-            denial = await self._reader.again(statement)
-            if before is not None and before is not statement.lease and not before.told:
-                self._pipeline.touched[before] = None
-            if self.is_over:
-                return
-            if denial is not None:
-                self._refuse(denial)
-                return
-        await self._run(frame, expected)
-
-    async def _use_later(self, frame: bytes) -> None:
-        """Take a message once it is clear which statement it means."""
-        await self._all_answered()
-        work = None if self.is_over else self._take(frame)
-        if work is not None:
-            await work
-
-    async def _run(self, frame: bytes, expected: Expected) -> None:
-        """Forward what is decided, with the subject turned if it runs what asks for that."""
-        if expected.kind != b"B" and expected.statements[0].asked is not None:
-            found = await self._reader.turn(expected.statements[0])
-            if self.is_over:
-                return
-            if isinstance(found, Denial):
-                self._refuse(found, as_query=expected.kind == b"Q")
-                return
-            expected.turn = found
-        self._forward(frame, expected)
-
-    def _forward(self, frame: bytes, expected: Expected) -> None:
-        self._out.append(frame)
-        self._pipeline.sent(expected)
-        if expected.turn is not None:
-            # The server may be known to discard it.
-            self._speaker.settle()
-
-    def _refuse(self, denial: Denial, *, name: bytes = b"", as_query: bool = False) -> None:
-        """Send what the server will refuse in the place of what is denied."""
-        if denial.blocked is not None:
-            self._pipeline.touched[denial.blocked] = None
-        word = nonce(self._keeper.random(16))
-        kind, frame = (b"Q", wire.query(word)) if as_query else (b"P", wire.parse(name, word))
-        self._forward(frame, Expected(kind, name, denial=denial, nonce=word.decode("ascii")))
-
     # The server's side
 
     def _server_sent(self, data: bytes) -> None:
@@ -333,13 +221,23 @@ class Session:
         if self.is_over:
             return
         before = self._pipeline.readies
+        # Within a message any bytes may look like an answer.
+        passed = self._uses.answered(data) if self._answers.is_between else 0
+        if passed == len(data):
+            self._client.write(data)
+            self._became_ready()
+            return
+        self._uses.unfold()
         try:
-            out = self._answers.feed(data)
+            out = data[:passed] + self._answers.feed(data[passed:])
         except wire.ProtocolError as error:
             self.end(error.code, str(error))
             return
         self._client.write(out)
         self._speaker.settle()
+        if self._pipeline.fence is None:
+            self._desk.answered()
+            self._send_out()
         if self._pipeline.readies != before:
             self._became_ready()
         if self._buffer:
@@ -350,8 +248,7 @@ class Session:
             self._speaker.transaction_ended()
         self._wake()
         self._outcomes.tell(self._pipeline.touched)
-        if self.is_idle:
-            self._keeper.became_idle(self)
+        self._keeper.became_idle(self)
 
     def _server_lost(self) -> None:
         """Know that the server is gone; the client is told unless the server did so itself."""
@@ -375,10 +272,12 @@ class Session:
         if self.is_over:
             return
         self._send_out()
-        self.is_over = True
+        self._desk.is_over = True
         self._upstream.close(wire.TERMINATE)
         self._client.close(last_words)
         self._wake()
+        self._uses.unfold()
         self._pipeline.abandon()
         self._outcomes.tell(self._pipeline.touched)
+        self._outcomes.end()
         self._keeper.ended(self)

@@ -1,11 +1,14 @@
 """The listener's seams: its settings, who may log in, when leases end, who keeps sessions."""
 
 import asyncio
+import ssl
+from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 import msgspec
 
-from sidecar.terms.call import Identity, Party
+from sidecar.intercept.postgres.limits import IDLE_IN_TRANSACTION_S_MAX, IDLE_S_MAX
+from sidecar.terms.call import Identity, Json, Party
 
 SessionT_contra = TypeVar("SessionT_contra", contravariant=True)
 
@@ -20,6 +23,13 @@ class PostgresSettings(msgspec.Struct, frozen=True, kw_only=True):
         database: The only one that clients may ask for.
         user: As whom the sidecar logs in; the application never sees this credential.
         search_path: Pinned on every session, and what the catalogue must say as well.
+        tls: What clients that ask for TLS are given; None is a listener without a certificate.
+        is_plain_allowed: Whether clients elsewhere may do without TLS.
+        upstream_tls: What the upstream is talked to with; None is in the open, wherever it is.
+        is_plain_loopback: Whether one on this machine is talked to in the open all the same.
+        idle_s: How long a client may say nothing.
+        idle_in_transaction_s: The same inside a transaction, whose locks others wait for.
+        drift: Returns where the database is known to differ from the catalogue.
     """
 
     name: str
@@ -30,6 +40,18 @@ class PostgresSettings(msgspec.Struct, frozen=True, kw_only=True):
     user: str
     password: str
     search_path: tuple[str, ...] = ("public",)
+    tls: ssl.SSLContext | None = None
+    is_plain_allowed: bool = False
+    upstream_tls: ssl.SSLContext | None = None
+    is_plain_loopback: bool = True
+    idle_s: float = IDLE_S_MAX
+    idle_in_transaction_s: float = IDLE_IN_TRANSACTION_S_MAX
+    drift: Callable[[], dict[str, Json]] = dict
+
+    @property
+    def is_upstream_verified(self) -> bool:
+        """Return whether TLS with the upstream proves who it is."""
+        return self.upstream_tls is not None and self.upstream_tls.check_hostname
 
     def __repr__(self) -> str:
         """Return a form without the password, which would otherwise reach a traceback."""
@@ -73,7 +95,7 @@ class Keeper(Protocol[SessionT_contra]):
         ...
 
     def became_idle(self, session: SessionT_contra) -> None:
-        """Know that nothing of a session is under way."""
+        """Know that a session has its answers, and that nothing of it may be under way."""
         ...
 
     def ended(self, session: SessionT_contra) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from examples.postgres_local import LocalPostgres, binaries
 from tests.intercept.postgres.stand import SCHEMA, Stand, bundle, workloads
+from tests.intercept.postgres.tls_stand import SystemPostgres, system_binaries
 
 
 @pytest.fixture(scope="session")
@@ -15,6 +16,18 @@ def postgres() -> Iterator[LocalPostgres]:
     with LocalPostgres() as server:
         server.psql(SCHEMA)
         # What takes long is made before there is a loop that it would hold up.
+        bundle()
+        workloads()
+        yield server
+
+
+@pytest.fixture(scope="session")
+def encrypted() -> Iterator[LocalPostgres]:
+    """Start a server that has TLS, and takes the sidecar with TLS alone."""
+    if system_binaries() is None:
+        pytest.skip("no PostgreSQL of the system's: the bundled one was built without TLS")
+    with SystemPostgres() as server:
+        server.psql(SCHEMA)
         bundle()
         workloads()
         yield server

@@ -6,7 +6,7 @@ import functools
 import socket
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from examples.postgres_local import LocalPostgres
 from sidecar.domains import by_protocol
@@ -163,7 +163,11 @@ class Stand:
     """One listener and what a test needs to look at it."""
 
     def __init__(
-        self, server: LocalPostgres, port: int | None = None, password: str = "erp-secret"
+        self,
+        server: LocalPostgres,
+        port: int | None = None,
+        password: str = "erp-secret",
+        **settings: Any,
     ) -> None:
         self.server = server
         self.ledger = PaperLedger()
@@ -171,21 +175,19 @@ class Stand:
         self.bundle = bundle()
         self.port = 0
         self.clients: list[Raw] = []
+        # What libpq is told beside where to and as whom.
+        self.options: dict[str, str] = {}
         self._serial = 0
-        self.listener = PostgresListener(
-            PostgresSettings(
-                name="erp",
-                upstream="erp",
-                host=server.host,
-                port=port or server.port,
-                database="postgres",
-                user="erp",
-                password=password,
-            ),
-            self._path(),
-            workloads(),
-            self.revoked,
+        plain: dict[str, Any] = {"host": server.host, "port": port or server.port}
+        self.settings = PostgresSettings(
+            name="erp",
+            upstream="erp",
+            database="postgres",
+            user="erp",
+            password=password,
+            **(plain | settings),
         )
+        self.listener = PostgresListener(self.settings, self._path(), workloads(), self.revoked)
 
     def _path(self) -> Path:
         sources = Sources({"revoked": Revocations(self.revoked)})
@@ -231,7 +233,7 @@ class Raw:
         self._writer = writer
 
     @classmethod
-    async def connect(cls, stand: Stand) -> "Raw":
+    async def connect(cls, stand: Stand) -> Self:
         raw = cls(*await asyncio.open_connection("127.0.0.1", stand.port))
         stand.clients.append(raw)
         return raw

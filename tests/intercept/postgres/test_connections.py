@@ -1,6 +1,7 @@
 """Connections: who gets in, who does not, and how they end."""
 
 import asyncio
+from typing import Any
 
 import psycopg
 import pytest
@@ -69,16 +70,70 @@ async def test_a_bad_start_is_told_and_hung_up_on(stand, data):
     assert stand.ledger.records == []
 
 
-async def test_a_later_minor_version_is_negotiated_down(stand):
+@pytest.mark.parametrize(
+    ("minor", "options", "negotiated", "size"),
+    [
+        (0, {}, None, 8),
+        (1, {}, None, 8),
+        (2, {}, None, 36),
+        (3, {}, b"\0\3\0\2" + b"\0\0\0\0", 36),
+        (9999, {}, b"\0\3\0\2" + b"\0\0\0\0", 36),
+        (0, {"_pq_.x": "1"}, b"\0\3\0\0" + b"\0\0\0\1" + b"_pq_.x\0", 8),
+        (2, {"_pq_.x": "1"}, b"\0\3\0\2" + b"\0\0\0\1" + b"_pq_.x\0", 36),
+    ],
+)
+async def test_minor_versions_and_options_are_negotiated(stand, minor, options, negotiated, size):
     raw = await Raw.connect(stand)
 
-    raw.send(startup(wire.PROTOCOL_3_0 + 2, **{**LOGIN, "_pq_.x": "1"}))
+    raw.send(startup(wire.PROTOCOL_3_0 + minor, **{**LOGIN, **options}))
 
-    kind, body = await raw.message()
-    assert kind == b"v"
-    assert body == b"\0\3\0\0" + b"\0\0\0\1" + b"_pq_.x\0"
+    if negotiated is not None:
+        assert await raw.message() == (b"v", negotiated)
     await raw.prove(BOT)
-    assert (await raw.kinds()).endswith("KZ")
+    greeting = dict(await raw.until(b"Z"))
+    assert len(greeting[b"K"]) == size
+
+
+async def test_a_session_is_cancelled_by_its_own_key_alone(stand):
+    raw = await Raw.connect(stand)
+    raw.send(startup(wire.PROTOCOL_3_0 + 2, **LOGIN))
+    await raw.prove(BOT)
+    key = dict(await raw.until(b"Z"))[b"K"]
+    (theirs,) = stand.listener._keys.values()
+    others = [theirs, key[:8], key[:4] + bytes(32), key + b"x", b"\0" * 36]
+    passed: list[bytes] = []
+
+    def elsewhere(_: object, asked: bytes) -> bool:
+        passed.append(asked)
+        return True
+
+    stand.listener._elsewhere = elsewhere
+
+    for one in others:
+        stranger = await Raw.connect(stand)
+        stranger.send(wire.packet(wire.CANCEL_REQUEST, one))
+        assert await stranger.rest() == b""
+
+    assert passed == others
+    assert theirs[4:] not in key
+
+
+async def test_a_cancel_request_that_came_to_another_worker_is_carried_out_here(stand):
+    raw = await Raw.connect(stand)
+    raw.send(startup(wire.PROTOCOL_3_0 + 2, **LOGIN))
+    await raw.prove(BOT)
+    key = dict(await raw.until(b"Z"))[b"K"]
+    slow = "SELECT count(*) FROM " + ", ".join(f"finance.expenses e{n}" for n in range(9))
+    raw.send(query(slow))
+    answer = asyncio.ensure_future(raw.until(b"Z"))
+
+    stand.listener.cancel(b"of nobody")
+    while not answer.done():
+        stand.listener.cancel(key)
+        await asyncio.wait({answer}, timeout=0.1)
+
+    said = {kind: wire.fields(body) for kind, body in await answer if kind == b"E"}
+    assert said[b"E"]["C"] == "57014"
 
 
 @pytest.mark.parametrize(
@@ -182,13 +237,58 @@ async def test_who_does_not_log_in_in_time_is_hung_up_on(stand, monkeypatch):
     assert await raw.rest() == b""
 
 
-async def test_who_says_nothing_for_too_long_is_hung_up_on(stand, monkeypatch):
-    monkeypatch.setattr(listening, "IDLE_S_MAX", -1.0)
+async def idle(postgres, said: bytes, kinds: str, **bounds: Any) -> str:
+    """Return the SQLSTATE that a client is told that says `said` and then nothing."""
+    stand = Stand(postgres, **bounds)
+    await stand.start()
     raw = await Raw.logged_in(stand)
+    raw.send(said)
+    for kind in kinds:
+        await raw.until(kind.encode())
+    stand.listener._sweep()
+    words = await raw.last_words()
+    await stand.stop()
+    return words["C"]
+
+
+HALF = query(OPEN)[:-3]
+COPY = query("COPY scratch FROM STDIN")
+
+
+@pytest.mark.parametrize(
+    ("said", "kinds", "bounds", "code"),
+    [
+        (b"", "", {"idle_s": -1}, "57P05"),
+        (query("SELECT 1"), "Z", {"idle_s": -1}, "57P05"),
+        (query("BEGIN"), "Z", {"idle_in_transaction_s": -1}, "25P03"),
+        (query("BEGIN") + query("SELECT 1/0"), "ZZ", {"idle_in_transaction_s": -1}, "25P03"),
+        (COPY, "G", {"idle_in_transaction_s": -1}, "25P03"),
+        (COPY + wire.message(b"d", b"a"), "G", {"idle_in_transaction_s": -1}, "25P03"),
+        (query("SELECT 1") + HALF, "Z", {"idle_s": -1}, "57P05"),
+    ],
+    ids=[
+        "at once",
+        "after a query",
+        "transaction",
+        "failed",
+        "copy",
+        "in its data",
+        "half a query",
+    ],
+)
+async def test_who_says_nothing_for_too_long_is_hung_up_on(postgres, said, kinds, bounds, code):
+    assert await idle(postgres, said, kinds, **bounds) == code
+
+
+async def test_who_is_within_bounds_is_kept(stand):
+    raw = await Raw.logged_in(stand)
+    raw.send(query("BEGIN"))
+    await raw.until(b"Z")
 
     stand.listener._sweep()
+    raw.send(query(OPEN))
 
-    assert (await raw.last_words())["C"] == "57P05"
+    assert await raw.kinds() == "TDCZ"
 
 
 async def test_no_more_connections_are_taken_than_the_bound(stand, monkeypatch):

@@ -3,6 +3,7 @@
 import pytest
 
 from sidecar.intercept.postgres.protocol import wire
+from sidecar.terms.record import DecisionRecord, MadeRecord
 from tests.intercept.postgres.stand import (
     POLICY,
     Raw,
@@ -309,4 +310,40 @@ async def test_a_call_says_who_from_where_and_in_which_session(stand):
         ["agent:expense-bot"],
     )
     assert (decision.verified, decision.listener, decision.upstream) == ("scram", "erp", "erp")
+    await raw.close()
+
+
+async def test_a_text_that_was_asked_before_is_decided_each_time(stand):
+    raw = await Raw.logged_in(stand)
+
+    for _ in range(4):
+        raw.send(query(OPEN))
+        assert await ready(raw) == ("TDCZ", [])
+    stand.bundle = bundle(NOTHING)
+    raw.send(query(OPEN))
+    denied = await ready(raw)
+    stand.bundle = bundle()
+    stand.revoked.parties.add("user:bob")
+    raw.send(query(OPEN), query(OPEN), query(OPEN))
+    revoked = [await ready(raw) for _ in range(3)]
+
+    assert denied == ("EZ", ["42501"])
+    assert revoked == [("EZ", ["42501"])] * 3
+    kinds = (DecisionRecord, MadeRecord)
+    assert len({one.id for one in stand.ledger.records if isinstance(one, kinds)}) == 8
+    await raw.close()
+
+
+async def test_a_text_that_was_asked_before_is_decided_for_who_asks_now(stand):
+    raw = await Raw.logged_in(stand)
+    stand.bundle = bundle(POLICY.replace("'mallory'", "'alice'"))
+
+    for _ in range(3):
+        raw.send(query(OPEN))
+        assert await ready(raw) == ("TDCZ", [])
+    raw.send(query("SET sidecar.subject_token = 'swk_alice-key'"), query(OPEN))
+
+    assert await ready(raw) == ("CZ", [])
+    assert await ready(raw) == ("EZ", ["42501"])
+    assert party(stand.ledger.decisions[-1].subject) == "user:alice"
     await raw.close()

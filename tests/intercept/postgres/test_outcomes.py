@@ -10,14 +10,8 @@ pytestmark = pytest.mark.e2e
 
 OPEN = "SELECT amount FROM finance.expenses WHERE id = 3"
 SYNC = wire.message(b"S")
-ROUND = bind(b"open") + execute() + SYNC
-
-
-async def prepared(stand):
-    raw = await Raw.logged_in(stand)
-    raw.send(parse(OPEN, b"open"), SYNC)
-    assert await raw.kinds() == "1Z"
-    return raw
+# Each is a decision of its own, and so an outcome.
+ROUND = query(OPEN)
 
 
 def uses(stand):
@@ -26,16 +20,16 @@ def uses(stand):
 
 async def test_a_client_faster_than_the_disk_is_not_cut_off(stand, monkeypatch):
     monkeypatch.setattr(outcomes, "OUTCOMES_MAX", 8)
-    raw = await prepared(stand)
+    raw = await Raw.logged_in(stand)
     stand.ledger.is_slow = True
 
     for _ in range(8):
         raw.send(ROUND)
-        assert await raw.kinds() == "2DCZ"
+        assert await raw.kinds() == "TDCZ"
     raw.send(ROUND * 500)
     stand.ledger.catch_up()
     for _ in range(500):
-        assert await raw.kinds() == "2DCZ"
+        assert await raw.kinds() == "TDCZ"
     await stand.ledger.until(lambda: uses(stand) == 508)
 
     assert {one.result for one in stand.ledger.outcomes} == {"forwarded"}
@@ -47,7 +41,7 @@ async def test_no_more_outcomes_wait_than_the_bound_and_the_client_waits_instead
 ):
     monkeypatch.setattr(outcomes, "OUTCOMES_MAX", 8)
     monkeypatch.setattr(session, "WAITING_BYTES_MAX", 256)
-    raw = await prepared(stand)
+    raw = await Raw.logged_in(stand)
     (held,) = stand.listener._sessions
     stand.ledger.is_slow = True
 
@@ -70,6 +64,36 @@ async def test_no_more_outcomes_wait_than_the_bound_and_the_client_waits_instead
     await other.close()
 
 
+async def test_uses_of_a_prepared_statement_are_told_of_once_a_second(stand, monkeypatch):
+    monkeypatch.setattr(outcomes, "OUTCOMES_EVERY_S", 0.01)
+    raw = await Raw.logged_in(stand)
+    raw.send(parse(OPEN, b"s"), (bind(b"s") + execute() + SYNC) * 50)
+    for _ in range(50):
+        await raw.until(b"Z")
+
+    await stand.ledger.until(lambda: uses(stand) == 50)
+
+    assert len(stand.ledger.outcomes) < 50
+    assert sum(one.rows or 0 for one in stand.ledger.outcomes) == 50
+    await raw.close()
+
+
+async def test_a_use_that_fails_is_told_of_at_once_with_those_before_it(stand):
+    raw = await Raw.logged_in(stand)
+    asked = "SELECT 1 / (id - 3) FROM finance.expenses WHERE id = $1"
+    raw.send(wire.parse(b"s", asked.encode(), b"\0\1\0\0\0\x17"), SYNC)
+    await raw.until(b"Z")
+    for number in (b"1", b"2", b"3"):
+        values = b"\0\0\0\1\0\0\0\1" + number + b"\0\0"
+        raw.send(wire.message(b"B", b"\0s\0", values), execute(), SYNC)
+        await raw.until(b"Z")
+
+    found = await stand.outcomes(2)
+
+    assert [(one.uses, one.result) for one in found] == [(1, "forwarded"), (2, "failed")]
+    await raw.close()
+
+
 async def test_one_sync_may_bring_more_outcomes_than_the_bound(stand, monkeypatch):
     monkeypatch.setattr(outcomes, "OUTCOMES_MAX", 4)
     raw = await Raw.logged_in(stand)
@@ -86,7 +110,7 @@ async def test_one_sync_may_bring_more_outcomes_than_the_bound(stand, monkeypatc
 
 async def test_a_client_that_leaves_while_it_is_held_leaves_its_outcomes(stand, monkeypatch):
     monkeypatch.setattr(outcomes, "OUTCOMES_MAX", 4)
-    raw = await prepared(stand)
+    raw = await Raw.logged_in(stand)
     stand.ledger.is_slow = True
 
     raw.send(ROUND * 50)

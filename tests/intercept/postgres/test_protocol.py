@@ -1,5 +1,7 @@
 """What is read and refused before a socket comes into it."""
 
+from types import SimpleNamespace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,7 +12,7 @@ from sidecar.intercept.postgres.protocol.answers import Answers
 from sidecar.intercept.postgres.protocol.denial import Denial, nonce
 from sidecar.intercept.postgres.protocol.naming import read_token_set
 from sidecar.intercept.postgres.protocol.pipeline import Expected, Pipeline
-from sidecar.intercept.postgres.protocol.prepared import Names, Statement, is_leasable
+from sidecar.intercept.postgres.protocol.prepared import Lease, Names, Statement, is_leasable
 from sidecar.intercept.postgres.protocol.startup import Startup, packet_end, read_packet
 from sidecar.terms.domain import Needs
 from tests.tables import rows
@@ -173,6 +175,15 @@ def test_a_server_that_executes_what_was_denied_ends_the_connection(answer):
         ((Expected(b"Q"),), wire.message(b"R", b"\0\0\0\0")),
         ((Expected(b"Q"),), wire.message(b"Z", b"X")),
         ((Expected(b"Q"),), b"D\0\0\0\1"),
+        ((), wire.message(b"D", b"row")),
+        ((Expected(b"B"),), wire.message(b"D", b"row")),
+        ((Expected(b"S"),), wire.message(b"D", b"row")),
+        ((denied()[0],), wire.message(b"D", b"row")),
+        ((denied(b"P")[0],), wire.message(b"D", b"row")),
+        ((Expected(b"Q"),), wire.message(b"d", b"row")),
+        ((Expected(b"Q"),), wire.message(b"c")),
+        ((Expected(b"Q"),), wire.message(b"t", b"\0\0")),
+        ((Expected(b"D", closes=b"S"),), wire.message(b"t", b"\0\2\0\0\0\x17")),
         ((Expected(b"Q"),), b"C\x7f\xff\xff\xff"),
         ((Expected(b"Q"),), wire.message(b"S", b"client_encoding\0SJIS\0")),
         ((Expected(b"Q"),), wire.message(b"S", b"standard_conforming_strings\0off\0")),
@@ -204,6 +215,36 @@ def test_pieces_of_any_size_give_the_same_answers(sizes):
         at += size
 
     assert out == stream.replace(said, wire.error("42501", "no", "decision 1"))
+
+
+def bounded(rows_max: int) -> Statement:
+    """Return a statement of which so many rows may pass."""
+    decision = SimpleNamespace(obligations=())
+    forward = SimpleNamespace(decision=decision)
+    lease = Lease(forward, None, "", 0, 0.0, rows_max=rows_max, is_quiet=True)  # type: ignore[arg-type]
+    return Statement("", b"", lease).bound()
+
+
+@given(
+    st.lists(st.integers(1, 60), min_size=1, max_size=30),
+    st.lists(st.integers(0, 200), max_size=12),
+    st.integers(0, 6),
+)
+def test_no_byte_of_a_row_too_many_passes_in_pieces_of_any_size(sizes, rows, rows_max):
+    expected = Expected(b"E", statements=(bounded(rows_max),))
+    sent_rows = [wire.message(b"D", bytes([65 + at]) * size) for at, size in enumerate(rows)]
+    end = wire.message(b"s") if len(rows) > rows_max else wire.message(b"C", b"SELECT\0")
+    stream = b"".join(sent_rows) + wire.message(b"N", b"Mnote\0\0") + end + READY
+    answers = sent(expected, Expected(b"S"))
+
+    out, at = b"", 0
+    while at < len(stream):
+        size = sizes[at % len(sizes)]
+        out += answers.feed(stream[at : at + size])
+        at += size
+
+    told = b"" if len(rows) > rows_max else end
+    assert out == b"".join(sent_rows[:rows_max]) + told + READY
 
 
 def test_a_name_stands_for_all_that_the_server_may_have():

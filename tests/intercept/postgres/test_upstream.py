@@ -7,9 +7,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from sidecar.facts.scram import MECHANISM
-from sidecar.intercept.postgres import upstream as database
-from sidecar.intercept.postgres.channel import Channel
+from sidecar.facts.scram import MECHANISM, ScramClient
+from sidecar.intercept.postgres.ends import upstream as database
+from sidecar.intercept.postgres.ends.channel import Channel
 from sidecar.intercept.postgres.protocol import wire
 from sidecar.intercept.postgres.settings import PostgresSettings
 from tests.intercept.postgres.stand import Raw, bind, execute, parse, query
@@ -111,12 +111,11 @@ async def test_a_server_that_lies_or_refuses_is_not_used(script):
     assert "secret" not in str(refused.value)
 
 
-def cleartext(family: int, peer: object) -> bytes:
-    """Return what is answered to a server elsewhere that asks for the password itself."""
+def channel(family: int, peer: object) -> Channel:
     known = {"socket": SimpleNamespace(family=family), "peername": peer}
-    channel = Channel()
-    channel._transport = SimpleNamespace(get_extra_info=known.get)  # type: ignore[assignment]
-    return database._reply(3, b"", None, channel, "erp-secret")  # type: ignore[arg-type]
+    found = Channel()
+    found._transport = SimpleNamespace(get_extra_info=known.get)  # type: ignore[assignment]
+    return found
 
 
 @pytest.mark.parametrize(
@@ -127,14 +126,21 @@ def cleartext(family: int, peer: object) -> bytes:
         (socket.AF_UNIX, ""),
     ],
 )
-def test_the_password_itself_is_told_where_nobody_can_listen(family, peer):
-    assert b"erp-secret" in cleartext(family, peer)
+def test_nobody_else_listens_on_this_machine(family, peer):
+    assert channel(family, peer).is_local
 
 
 @pytest.mark.parametrize("address", ["10.0.0.1", "192.168.1.1", "0.0.0.0", "::ffff:10.0.0.1", "::"])
-def test_the_password_itself_crosses_no_network(address):
+def test_anywhere_else_is_a_network(address):
+    assert not channel(socket.AF_INET, (address, 5432)).is_local
+
+
+def test_the_password_itself_is_told_where_nobody_else_can_listen():
+    told = database._reply(3, b"", ScramClient("", b"n" * 18), "erp-secret", is_private=True)
+
+    assert b"erp-secret" in told
     with pytest.raises(wire.Refused):
-        cleartext(socket.AF_INET, (address, 5432))
+        database._reply(3, b"", ScramClient("", b"n" * 18), "erp-secret", is_private=False)
 
 
 def test_settings_do_not_show_the_password():

@@ -1,5 +1,6 @@
 """The server's stream: framed always, read where it says something, passed on as it is."""
 
+import struct
 from typing import Final
 
 from sidecar.intercept.postgres.limits import ANSWER_BYTES_MAX
@@ -9,12 +10,15 @@ from sidecar.intercept.postgres.protocol.wire import HEADER_BYTES, ProtocolError
 # What the server must say of itself, at the start and whenever it says it again.
 REQUIRED: Final = {"client_encoding": "UTF8", "standard_conforming_strings": "on"}
 
+_DESCRIPTIONS: Final = frozenset(b"Tn")
 _DATA_ROW: Final = ord("D")
-_DESCRIPTIONS: Final = frozenset(b"Ttn")
-_UNREAD: Final = _DESCRIPTIONS | {_DATA_ROW}
-_READ: Final = frozenset(b"123CEIsZ")
+_ROWS: Final = frozenset(b"Dd")
+_HEAD: Final = struct.Struct("!BI")
+_UNREAD: Final = _DESCRIPTIONS | _ROWS
+_READ: Final = frozenset(b"123CEIsZGHct")
 # Notices and notifications come whenever the server likes.
-_PASSED: Final = frozenset(b"NA")
+_NOTICE: Final = ord("N")
+_NOTIFICATION: Final = ord("A")
 _PARAMETER: Final = ord("S")
 
 
@@ -25,6 +29,12 @@ class Answers:
         self._pipeline = pipeline
         self._held = b""
         self._passing = 0
+        self._is_dropping = False
+
+    @property
+    def is_between(self) -> bool:
+        """Return whether what comes next begins with a message."""
+        return not (self._held or self._passing)
 
     def feed(self, data: bytes) -> bytes:
         """Return what the client is to be sent for `data`.
@@ -37,32 +47,54 @@ class Answers:
         start = 0
         at = min(self._passing, len(data))
         self._passing -= at
+        if self._is_dropping:
+            start = at
         while (end := _end(data, at)) is not None:
+            if data[at] == _DATA_ROW and self._pipeline.rows_pass:
+                self._is_dropping = False
+                at = self._rows(data, at)
+                continue
             instead = self._message(data, at, end)
             if instead is not None:
                 out += (data[start:at], instead)
                 start = end
+            self._is_dropping = instead is not None
             at = end
         if at > len(data):
-            # The rest of a row is on its way and passes unread.
+            # The rest of a row is on its way and passes unread, or is dropped with the row.
             self._passing, at = at - len(data), len(data)
         out.append(data[start:at])
         self._held = data[at:]
         return b"".join(out)
 
+    def _rows(self, data: bytes, at: int) -> int:
+        """Return where the DataRows that begin at `at` end: nothing but their size is looked at."""
+        began, count, last = at, 0, len(data) - HEADER_BYTES
+        while at <= last:
+            kind, size = _HEAD.unpack_from(data, at)
+            if kind != _DATA_ROW:
+                break
+            if size < 4:
+                raise ProtocolError("an answer of impossible length")
+            at += size + 1
+            count += 1
+        self._pipeline.rows_passed(count, at - began)
+        return at
+
     def _message(self, data: bytes, at: int, end: int) -> bytes | None:
         """Take one message; return what the client is told in its place, None for itself."""
         kind = data[at]
-        if kind == _DATA_ROW:
-            self._pipeline.rows_passed(end - at)
-        elif kind in _DESCRIPTIONS:
-            self._pipeline.described(kind)
-        elif kind in _READ:
+        if kind in _ROWS:
+            return None if self._pipeline.row_passes(kind, end - at) else b""
+        if kind in _DESCRIPTIONS:
+            return None if self._pipeline.described(kind) else b""
+        if kind in _READ:
             return self._pipeline.answered(kind, data[at + HEADER_BYTES : end])
-        elif kind == _PARAMETER:
+        if kind == _PARAMETER:
             check_parameter(data[at + HEADER_BYTES : end])
-        elif kind not in _PASSED:
-            # COPY among them: it is refused as a statement, so the server never begins one.
+        elif kind == _NOTICE:
+            return b"" if self._pipeline.is_quiet else None
+        elif kind != _NOTIFICATION:
             raise ProtocolError("an answer of a kind that was not asked for")
         return None
 

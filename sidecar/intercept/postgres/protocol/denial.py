@@ -58,6 +58,10 @@ NO_PORTAL: Final = Denial("34000", "portal does not exist")
 CROWDED: Final = Denial(
     "54000", "one name stands for too many statements that are not answered yet"
 )
+OTHER_OBLIGATIONS: Final = Denial(
+    "42501", "what stands behind the name was permitted with other obligations"
+)
+TOO_MANY_ROWS: Final = Denial("42501", "more rows than the row limit of a policy lets through")
 NO_TOKEN: Final = Denial("42501", "the subject token was not accepted")
 
 

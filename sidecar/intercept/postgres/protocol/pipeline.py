@@ -13,17 +13,18 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from sidecar.intercept.postgres.protocol.denial import Denial
+from sidecar.intercept.postgres.protocol.guard import due, hushed
 from sidecar.intercept.postgres.protocol.naming import Turn
-from sidecar.intercept.postgres.protocol.prepared import Lease, Names, Statements
-from sidecar.intercept.postgres.protocol.wire import ProtocolError, fields
+from sidecar.intercept.postgres.protocol.prepared import Lease, Names, Statements, rows_left
+from sidecar.intercept.postgres.protocol.session_names import EVERY, SessionNames
+from sidecar.intercept.postgres.protocol.values import described_types
+from sidecar.intercept.postgres.protocol.wire import ProtocolError, fields, tag_of
 
 # Answers by the message that they may answer; what stands first answers it fully.
-_DONE: Final = {
-    ord("1"): b"P",
-    ord("2"): b"B",
-    ord("3"): b"C",
-    ord("s"): b"E",
-}
+_DONE: Final = {ord("1"): b"P", ord("2"): b"B", ord("3"): b"C", ord("s"): b"E"}
+# What runs a statement.
+_RUNS: Final = (b"E", b"Q")
+_COPIES: Final = {ord("G"): "in", ord("H"): "out", ord("c"): "done"}
 _SKIPPED: Final = "skipped"
 
 
@@ -38,6 +39,8 @@ class Expected:
         statements: What it proposes (P), binds (B), or runs (E, Q).
         denial: What the client is told in place of the error that `nonce` provokes.
         turn: What it does to the subject (E, Q); told here whether the server took it.
+        is_muted: Whether the client is told nothing of its success.
+        is_bounded: Whether its rows are.
     """
 
     kind: bytes
@@ -46,10 +49,17 @@ class Expected:
     statements: Statements = ()
     denial: Denial | None = None
     turn: Turn | None = None
+    is_muted: bool = False
+    is_bounded: bool = False
     nonce: str = ""
     rows: int = 0
     status: str | None = None
     result: str = "forwarded"
+
+    @property
+    def lease(self) -> Lease | None:
+        """Return the decision that a use is counted to: the newest that may be meant."""
+        return self.statements[-1].lease if self.statements else None
 
 
 @dataclass(slots=True)
@@ -61,6 +71,10 @@ class Pipeline:
     Queries that are not answered: each ends with a ReadyForQuery of its own.
     `is_doomed` is a segment in which something was denied: the server will discard the rest of it.
     `touched` are the decisions of which there is something to tell.
+    `fence` is a message on whose answer it depends what may follow, as long as it is not answered.
+    `copying` is `in` while the server takes data of COPY, `out` while it sends it.
+    `is_quiet` is a transaction in which an obligation was due: the server's words do not pass.
+    `overrun` is a run that came to its bound of rows; none of them passes any more.
     """
 
     status: str = "I"
@@ -69,12 +83,18 @@ class Pipeline:
     segment: int = 0
     is_fatal: bool = False
     is_doomed: bool = False
+    is_quiet: bool = False
+    copying: str = ""
+    fence: Expected | None = None
+    overrun: Expected | None = None
+    names: SessionNames = field(default_factory=SessionNames)
     statements: Names = field(default_factory=Names)
     portals: Names = field(default_factory=Names)
     touched: dict[Lease, None] = field(default_factory=dict)
     _queue: deque[Expected] = field(default_factory=deque)
     _skipping: bool = False
     _bytes: int = 0
+    _rows: int = 0
 
     def __len__(self) -> int:
         """Return how many messages are not answered."""
@@ -93,19 +113,98 @@ class Pipeline:
             self.syncs += 1
         self._propose(expected)
         self._queue.append(expected)
+        for one in expected.statements:
+            if one.lease is not None:
+                self._guard(expected, one.lease)
 
-    def rows_passed(self, size: int) -> None:
-        """Count the bytes of a DataRow that passes unread."""
+    def plain(self, name: bytes) -> Statements:
+        """Return the one statement of a name whose use is nothing but that (`uses`), or nothing."""
+        is_busy = self._queue or self._skipping or self.is_doomed or self.is_quiet or self.fence
+        return () if is_busy else self.statements.plain(name)
+
+    def used(self, of: Statements, tag: bytes, size: int, status: str) -> None:
+        """Note that such a use was sent and answered, with rows of that size and this tag."""
+        self.segment += 1
+        self.readies += 1
+        self.status = status
+        self.portals.hold(b"", of)
+        lease = of[0].lease
+        assert lease is not None
+        word, rows = tag_of(tag)
+        lease.uses += 1
+        lease.rows += rows
+        lease.size += size
+        self._tell(lease, "forwarded", word)
+
+    def _guard(self, expected: Expected, lease: Lease) -> None:
+        self.is_quiet |= lease.is_quiet
+        expected.is_bounded |= lease.rows_max is not None
+        if expected.kind in _RUNS and lease.is_fenced:
+            self.fence = expected
+
+    @property
+    def rows_pass(self) -> bool:
+        """Return whether rows are what is awaited, and none of them is one too many."""
+        if not self._queue:
+            return False
+        head = self._queue[0]
+        return head.kind in _RUNS and not head.is_bounded and head.denial is None
+
+    def rows_passed(self, count: int, size: int) -> None:
+        """Count DataRows that pass unread."""
+        self._rows += count
         self._bytes += size
 
-    def described(self, kind: int) -> None:
-        """Take a RowDescription, NoData or ParameterDescription, whose body passes unread."""
+    def row_passes(self, kind: int, size: int) -> bool:
+        """Count a DataRow or a CopyData of the server; return whether the client may have it.
+
+        Raises:
+            ProtocolError: Nothing is copied, or more is than may pass.
+        """
+        self._bytes += size
+        self._rows += 1
+        head = self._head()
+        if head.kind not in _RUNS or head.denial is not None:
+            raise ProtocolError("a row that nobody asked for")
+        if kind == ord("d") and self.copying != "out":
+            raise ProtocolError("data of COPY that nobody asked for")
+        left = rows_left(head.statements) if head.is_bounded else None
+        if left is None:
+            return True
+        if left > 0:
+            for one in head.statements:
+                if one.passed is not None:
+                    one.passed.rows += 1
+            return True
+        if kind == ord("d"):
+            # COPY cannot be stopped between two rows but by ending the connection.
+            raise ProtocolError("more rows than the row limit of a policy lets through", "42501")
+        self.overrun = head
+        return False
+
+    def copied_in(self, size: int) -> None:
+        """Count the bytes of a client's CopyData."""
+        self._bytes += size
+
+    def described(self, kind: int) -> bool:
+        """Take a RowDescription or NoData, whose body passes unread; return whether it passes."""
         head = self._head()
         if head.kind == b"D":
-            if kind != ord("t"):
-                self._queue.popleft()
-        elif head.kind != b"Q" or kind != ord("T"):
+            self._queue.popleft()
+            self._passed_fence(head)
+            # In place of a Query: there, rows are described and their absence is not told.
+            return not (head.is_muted and (head.closes == b"S" or kind == ord("n")))
+        if head.kind != b"Q" or kind != ord("T"):
             raise ProtocolError("a description that nobody asked for")
+        return True
+
+    def _typed(self, head: Expected, body: bytes) -> None:
+        """Take a ParameterDescription: the types that the server has for a statement."""
+        if head.kind != b"D" or head.closes != b"S":
+            raise ProtocolError("a description that nobody asked for")
+        types = described_types(body)
+        for one in head.statements:
+            one.types = types
 
     def answered(self, kind: int, body: bytes) -> bytes | None:
         """Take an answer; return what the client is told in its place, None for the answer itself.
@@ -120,6 +219,10 @@ class Pipeline:
             raise ProtocolError("the server did not refuse what was denied")
         if kind == ord("Z"):
             self._ready(head, body)
+        elif kind == ord("t"):
+            self._typed(head, body)
+        elif kind in _COPIES:
+            self._copied(head, _COPIES[kind])
         elif kind in (ord("C"), ord("I")):
             self._completed(head, body if kind == ord("C") else b"")
         elif _DONE.get(kind) == head.kind:
@@ -127,7 +230,25 @@ class Pipeline:
             self._confirmed(head)
         else:
             raise ProtocolError("an answer to nothing that was asked")
-        return None
+        is_overrun = head is self.overrun and kind != ord("Z")
+        return b"" if is_overrun or (head.is_muted and head.kind != b"E") else None
+
+    def _copied(self, head: Expected, what: str) -> None:
+        """Take CopyInResponse, CopyOutResponse or the server's CopyDone."""
+        lease = head.lease
+        if what == "done":
+            if self.copying != "out":
+                raise ProtocolError("an end of data that nobody asked for")
+            self.copying = ""
+            return
+        if lease is None or lease.copies != what or head.kind not in (b"E", b"Q"):
+            raise ProtocolError("COPY that nobody asked for")
+        self.copying = what
+        self._passed_fence(head)
+
+    def _passed_fence(self, head: Expected) -> None:
+        if head is self.fence:
+            self.fence = None
 
     def abandon(self) -> None:
         """Note, at the end of the connection, that nobody knows what became of the rest."""
@@ -147,18 +268,23 @@ class Pipeline:
             self.statements.propose(expected.name, expected.statements, self.segment)
         elif expected.kind == b"B":
             self.portals.propose(expected.name, expected.statements, self.segment)
+            # The server has one list of portals and cursors, whoever names them.
+            self.names.cursors.pop(expected.name.decode("utf-8", "replace"), None)
 
     def _confirmed(self, head: Expected) -> None:
         if head.kind == b"P":
             self._touch(self.statements.settle(head.name, confirmed=True))
+            self.names.prepared.pop(head.name.decode("utf-8", "replace"), None)
         elif head.kind == b"B":
             self.portals.settle(head.name, confirmed=True)
         elif head.kind == b"C":
             names = self.statements if head.closes == b"S" else self.portals
             self._touch(names.close(head.name))
         elif head.kind == b"E":
+            head.rows = self._rows
             _settle_turn(head, took=True)
             self._note(head, "forwarded", "suspended")
+            self._passed_fence(head)
 
     def _touch(self, statements: Statements) -> None:
         """See to it that a decision that no name leads to any more is told of, used or not."""
@@ -166,16 +292,30 @@ class Pipeline:
         self.touched.update({one: None for one in leases if one is not None and not one.told})
 
     def _completed(self, head: Expected, tag: bytes) -> None:
-        words = tag.rstrip(b"\0").decode("ascii", "replace").split(" ")
-        if words[-1].isdigit():
-            head.rows += int(words[-1])
-        head.status = words[0] or "EMPTY"
+        head.status, rows = tag_of(tag)
+        head.rows += rows
+        self.copying = ""
+        self._named(head)
         if head.kind == b"E":
             self._queue.popleft()
             _settle_turn(head, took=True)
             self._note(head, head.result, head.status)
+            self._passed_fence(head)
         elif head.kind != b"Q":
             raise ProtocolError("a completion of nothing that was executed")
+
+    def _named(self, head: Expected) -> None:
+        """Note what a run has done to names of the session."""
+        lease = head.lease
+        if lease is None or not lease.names:
+            return
+        self.names.take(lease.names, due(lease.forward.decision.obligations))
+        for one in lease.names:
+            # The server has one list of statements, whoever names them.
+            if one.does == "discard" or (one.does == "deallocate" and one.name == EVERY):
+                self._touch(self.statements.forget())
+            elif one.does in ("prepare", "deallocate"):
+                self._touch(self.statements.close(one.name.encode()))
 
     def _ready(self, head: Expected, body: bytes) -> None:
         if head.kind not in (b"S", b"Q") or body not in (b"I", b"T", b"E"):
@@ -187,16 +327,21 @@ class Pipeline:
         if head.kind == b"Q":
             _settle_turn(head, took=head.result != "failed")
             self._note(head, head.result, head.status)
+            self._passed_fence(head)
+        if self.status == "I":
+            leases = (one.lease for waiting in self._queue for one in waiting.statements)
+            self.is_quiet = any(one is not None and one.is_quiet for one in leases)
 
     def _failed(self, body: bytes) -> bytes | None:
         said = fields(body)
         if not self._queue or said.get("V") in ("FATAL", "PANIC"):
             if said.get("V") in ("FATAL", "PANIC"):
                 self.is_fatal = True
-                return None
+                return hushed(body) if self.is_quiet else None
             raise ProtocolError("an error although nothing was asked")
         head = self._queue[0]
         head.result, head.status = "failed", said.get("C")
+        self.copying = ""
         if head.kind not in (b"S", b"Q"):
             self._queue.popleft()
             self._settle_failed(head)
@@ -204,9 +349,10 @@ class Pipeline:
             if head.kind in (b"P", b"E"):
                 self._note(head, "failed", head.status)
             self._skip()
+        self._passed_fence(head)
         if head.denial is not None and head.nonce in said.get("M", ""):
             return head.denial.error
-        return None
+        return hushed(body) if self.is_quiet else None
 
     def _skip(self) -> None:
         """Drop what the server discards: everything before the next Sync."""
@@ -216,6 +362,7 @@ class Pipeline:
                 self.syncs -= 1
             self._settle_failed(head)
             self._discard(head)
+            self._passed_fence(head)
         self._skipping = not self._queue
 
     def _settle_failed(self, head: Expected) -> None:
@@ -231,13 +378,16 @@ class Pipeline:
 
     def _note(self, head: Expected, result: str, status: str | None) -> None:
         """Count a use to its decision: the newest of what the name may stand for."""
-        lease = head.statements[-1].lease if head.statements else None
+        lease = head.lease
         if lease is None:
             return
         lease.uses += head.kind != b"P" and status != _SKIPPED
         lease.rows += head.rows
         lease.size += self._bytes
-        self._bytes = 0
+        self._bytes = self._rows = 0
+        self._tell(lease, result, status)
+
+    def _tell(self, lease: Lease, result: str, status: str | None) -> None:
         # The worst that happened since the last outcome record is what it tells.
         if lease.result == "forwarded" or lease not in self.touched:
             lease.result, lease.status = result, status

@@ -10,19 +10,23 @@ the subject or the clock says otherwise; then it is decided again. Rules that re
 one use to the next leave no lease at all.
 """
 
+import functools
 import hmac
 from collections import OrderedDict, deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from sidecar.intercept.postgres.limits import NAMES_MAX
 from sidecar.intercept.postgres.protocol.naming import TokenSet
+from sidecar.intercept.postgres.protocol.session_names import NameUse, Passed
+from sidecar.intercept.postgres.protocol.values import Unread, bound_values
 from sidecar.terms.answer import Forward
-from sidecar.terms.call import Identity
+from sidecar.terms.call import Identity, Json
 from sidecar.terms.domain import Needs
 
 # What differs from one use of a statement to the next, as CEL paths.
-_VARYING: Final = ("context.time", "request.sql.params", "session")
+_PARAMS: Final = "request.sql.params"
+_VARYING: Final = ("context.time", _PARAMS, "session")
 
 
 @dataclass(slots=True, eq=False)
@@ -32,6 +36,10 @@ class Lease:
     Args:
         until_s: On the loop's clock; not after it.
         told: Whether some outcome record tells of it.
+        rows_max: How many rows of one run may pass; None where nothing bounds them.
+        is_quiet: Whether the server's words must not pass.
+        copies: `in` or `out` for COPY, else empty.
+        names: What the statement does to names of the session.
     """
 
     forward: Forward
@@ -45,6 +53,19 @@ class Lease:
     status: str | None = None
     result: str = "forwarded"
     told: bool = False
+    rows_max: int | None = None
+    is_quiet: bool = False
+    copies: str = ""
+    names: tuple[NameUse, ...] = ()
+
+    @property
+    def is_fenced(self) -> bool:
+        """Return whether what follows depends on how the server answers a run."""
+        return (
+            self.rows_max is not None
+            or self.copies == "in"
+            or any(one.is_change for one in self.names)
+        )
 
     def covers(self, identity: Identity, digest: str, epoch: int, now_s: float) -> bool:
         """Return whether a use now is covered."""
@@ -61,16 +82,64 @@ class Statement:
     """A statement's text as the client wrote it and as it was sent, and its latest decision.
 
     There is no decision on what the sidecar itself puts in a statement's place (see `naming`).
-    `asked` is what each run of it does to the subject.
+    `asked` is what each run of it does to the subject. `passed` counts the rows of a portal or a
+    cursor whose rows are bounded. `types` are those of its parameters as the server has them, None
+    where nobody asked; `said` is what a Bind adds to what is judged.
     """
 
     text: str
     sent: bytes
     lease: Lease | None = None
     asked: TokenSet | None = None
+    passed: Passed | None = None
+    types: tuple[int, ...] | None = None
+    said: dict[str, Json] = field(default_factory=dict)
+
+    def with_values(self, body: bytes) -> "Statement":
+        """Return what a portal of it is, with the values of the Bind `body`."""
+        assert self.types is not None
+        try:
+            return replace(self, said={"params": bound_values(body, self.types)})
+        except Unread:
+            return replace(self, said={"params_unread": True})
+
+    def bound(self) -> "Statement":
+        """Return what a portal of it is: the same, with rows of its own where they are bounded."""
+        if self.lease is None or self.lease.rows_max is None or self.passed is not None:
+            return self
+        return replace(self, passed=Passed())
+
+    @property
+    def is_plain(self) -> bool:
+        """Return whether a use of it changes nothing of the session and nothing is due on it."""
+        lease = self.lease
+        return (
+            lease is not None
+            and self.asked is None
+            and lease.rows_max is None
+            and not (self.said or lease.is_quiet or lease.copies or lease.names)
+        )
+
+    @property
+    def is_uncounted(self) -> bool:
+        """Return whether its rows are bounded and nobody counts them."""
+        return self.lease is not None and self.lease.rows_max is not None and self.passed is None
+
+    @property
+    def rows_left(self) -> int | None:
+        """Return how many rows may still pass, None where nothing bounds them."""
+        if self.passed is None or self.lease is None or self.lease.rows_max is None:
+            return None
+        return max(self.lease.rows_max - self.passed.rows, 0)
 
 
 Statements = tuple[Statement, ...]
+
+
+def rows_left(statements: Statements) -> int | None:
+    """Return how many rows may still pass of a run of any of these; None where nothing bounds."""
+    lefts = [one.rows_left for one in statements if one.passed is not None]
+    return min((left for left in lefts if left is not None), default=None)
 
 
 @dataclass(slots=True)
@@ -94,6 +163,18 @@ class Names:
             found += tuple(one for one in statements if one not in found)
         return found
 
+    def plain(self, name: bytes) -> Statements:
+        """Return the one statement that `name` stands for if there is nothing to it but a lease."""
+        found = self._held.get(name, ())
+        is_sole = len(found) == 1 and name not in self._proposed
+        return found if is_sole and found[0].is_plain else ()
+
+    def hold(self, name: bytes, statements: Statements) -> None:
+        """Let `name` stand for what the server has confirmed."""
+        if self._held.get(name) is not statements:
+            self.propose(name, statements, 0)
+            self.settle(name, confirmed=True)
+
     def propose(self, name: bytes, statements: Statements, segment: int) -> None:
         """Note that the server was asked to take `name` for `statements`."""
         self._proposed.setdefault(name, deque()).append((segment, statements))
@@ -116,14 +197,27 @@ class Names:
         """Forget what the server has confirmed to be closed."""
         return self._held.pop(name, ())
 
+    def forget(self) -> Statements:
+        """Forget every name that the server has confirmed, and return what they stood for."""
+        found = self.all()
+        self._held.clear()
+        return found
+
     def all(self) -> Statements:
         """Return every statement that stands behind some name."""
         return tuple(one for held in self._held.values() for one in held)
 
 
+@functools.lru_cache(maxsize=8)
 def is_leasable(needs: Needs) -> bool:
     """Return whether rules with these needs say the same of the next use."""
     return not any(_overlaps(path, varying) for path in needs.paths for varying in _VARYING)
+
+
+@functools.lru_cache(maxsize=8)
+def reads_params(needs: Needs) -> bool:
+    """Return whether some rule with these needs reads the values of parameters."""
+    return any(_overlaps(path, _PARAMS) for path in needs.paths)
 
 
 def _overlaps(path: str, other: str) -> bool:

@@ -40,6 +40,8 @@ HARMLESS: Final = frozenset(
         "timezone",
     }
 )
+# Protocol 3.2 differs from 3.0 in the length of the keys for cancelling alone.
+MINOR_MAX: Final = 2
 _UTF8: Final = frozenset({"utf8", "utf-8", "unicode"})
 _VALUE_BYTES_MAX: Final = 256
 
@@ -71,11 +73,17 @@ class Startup:
 
     @property
     def negotiation(self) -> bytes:
-        """Return NegotiateProtocolVersion where the client asks for more than 3.0, else nothing."""
-        if not self.minor and not self.unknown:
+        """Return NegotiateProtocolVersion where the client asks for more than there is."""
+        if self.minor <= MINOR_MAX and not self.unknown:
             return b""
         names = (cstring(name.encode()) for name in self.unknown)
-        return message(b"v", struct.pack("!II", PROTOCOL_3_0, len(self.unknown)), *names)
+        spoken = PROTOCOL_3_0 + min(self.minor, MINOR_MAX)
+        return message(b"v", struct.pack("!II", spoken, len(self.unknown)), *names)
+
+    @property
+    def secret_bytes(self) -> int:
+        """Return how long the secret of a key for cancelling is: longer from 3.2 on."""
+        return 32 if self.minor >= MINOR_MAX else 4
 
 
 Packet = EncryptionAsked | CancelAsked | Startup

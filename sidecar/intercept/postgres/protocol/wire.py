@@ -6,6 +6,7 @@ come from the other side: each type has a bound, checked before a byte of the bo
 Source: PostgreSQL documentation, chapter "Frontend/Backend Protocol".
 """
 
+import functools
 import struct
 from collections.abc import Mapping
 from typing import Final
@@ -162,6 +163,13 @@ def fields(body: bytes) -> dict[str, str]:
     return found
 
 
+@functools.lru_cache(maxsize=256)
+def tag_of(body: bytes) -> tuple[str, int]:
+    """Return the first word of a CommandComplete, and its count of rows."""
+    words = body.rstrip(b"\0").decode("ascii", "replace").split(" ")
+    return words[0] or "EMPTY", int(words[-1]) if words[-1].isdigit() else 0
+
+
 def error(
     code: str, text: str, detail: str | None = None, hint: str | None = None, *, fatal: bool = False
 ) -> bytes:
@@ -188,6 +196,26 @@ def parse(name: bytes, text: bytes, rest: bytes = b"\0\0") -> bytes:
     return message(b"P", cstring(name), cstring(text), rest)
 
 
+def execute(rows: int, portal: bytes = b"") -> bytes:
+    """Return an Execute that asks for at most `rows`, 0 for all."""
+    return message(b"E", cstring(portal), _SIZE.pack(rows))
+
+
+def execute_at_most(frame: bytes, rows: int) -> bytes:
+    """Return an Execute that asks for what `frame` does, but for no more than `rows`."""
+    asked = int.from_bytes(frame[-4:], "big", signed=True)
+    # Anything below 1 asks for all.
+    return frame if 0 < asked <= rows else frame[:-4] + _SIZE.pack(rows)
+
+
+def describe_statement(name: bytes) -> bytes:
+    """Return a Describe of a statement."""
+    return message(b"D", b"S", cstring(name))
+
+
+# The unnamed portal of the unnamed statement, without parameters, everything as text.
+BIND: Final = message(b"B", b"\0\0", b"\0" * 6)
+DESCRIBE_PORTAL: Final = message(b"D", b"P\0")
 FLUSH: Final = message(b"H")
 SYNC: Final = message(b"S")
 TERMINATE: Final = message(b"X")

@@ -5,10 +5,14 @@ cost counts, so from `hand_over` on every chunk goes to a callback without a tas
 """
 
 import asyncio
+import ipaddress
+import socket
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, cast
 
+from sidecar.intercept.postgres.ends.tls import HANDSHAKE, Tls, TlsFailed
 from sidecar.intercept.postgres.limits import CLOSE_S_MAX, STARTUP_BYTES_MAX
 
 
@@ -48,6 +52,7 @@ class Channel(asyncio.Protocol):
         self._receiver: Receiver | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._transport: asyncio.Transport | None = None
+        self._tls: Tls | None = None
         self.closed = False
 
     @property
@@ -55,6 +60,19 @@ class Channel(asyncio.Protocol):
         """Return the transport, which there is from `connection_made` on."""
         assert self._transport is not None
         return self._transport
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Return whether TLS is spoken."""
+        return self._tls is not None
+
+    @property
+    def is_local(self) -> bool:
+        """Return whether nobody on a network can listen: a Unix socket, the loopback interface."""
+        if self.transport.get_extra_info("socket").family == socket.AF_UNIX:
+            return True
+        peer = self.transport.get_extra_info("peername")
+        return ipaddress.ip_address(peer[0].partition("%")[0]).is_loopback
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport and say that the connection is there."""
@@ -64,6 +82,10 @@ class Channel(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Hand on, or keep for `take`."""
+        if self._tls is not None:
+            data = self._plain(data, self._tls)
+            if not data:
+                return
         if self._receiver is not None:
             self._receiver.received(data)
             return
@@ -72,6 +94,20 @@ class Channel(asyncio.Protocol):
         if len(self._buffer) > 2 * STARTUP_BYTES_MAX:
             self.transport.pause_reading()
         self._wake()
+
+    def _plain(self, data: bytes, tls: Tls) -> bytes:
+        """Return the plaintext that `data` completes; TLS that is broken or over ends it all."""
+        try:
+            found = tls.feed(data)
+        except TlsFailed:
+            self.transport.close()
+            return b""
+        if tls.is_ended:
+            # What it said before still counts; no more follows it.
+            asyncio.get_running_loop().call_soon(self.close)
+        elif not found:
+            self._wake()
+        return found
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell whoever waits or receives."""
@@ -100,15 +136,47 @@ class Channel(asyncio.Protocol):
             ConnectionEnded: The connection ended before it was whole.
             ProtocolError: From `end_of`.
         """
-        while (end := end_of(self._buffer)) is None:
-            if self.closed:
+        end: int | None = None
+
+        def is_whole() -> bool:
+            nonlocal end
+            end = end_of(self._buffer)
+            return end is not None
+
+        await self._until(is_whole)
+        found = bytes(self._buffer[:end])
+        del self._buffer[:end]
+        return found
+
+    async def _until(self, is_so: Callable[[], bool]) -> None:
+        """Return when what has arrived makes it so. Raises ConnectionEnded."""
+        while not is_so():
+            if self.closed or self.transport.is_closing():
                 raise ConnectionEnded
             self.transport.resume_reading()
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
-        found = bytes(self._buffer[:end])
-        del self._buffer[:end]
-        return found
+
+    async def begins_with_tls(self) -> bool:
+        """Return whether the first byte, which nothing before it announced, begins TLS."""
+        await self._until(lambda: bool(self._buffer))
+        return self._buffer[0] == HANDSHAKE
+
+    async def secure(
+        self, context: ssl.SSLContext, *, is_server: bool, host: str | None = None
+    ) -> Tls:
+        """Speak TLS from here on; what was read already belongs to it. Raises ConnectionEnded."""
+        self._tls = tls = Tls(context, self.transport.write, is_server=is_server, host=host)
+        early, self._buffer = bytes(self._buffer), bytearray()
+        if early or not is_server:
+            self.data_received(early)
+        await self._until(lambda: tls.is_open)
+        return tls
+
+    @property
+    def has_more(self) -> bool:
+        """Return whether there are bytes that nobody has taken."""
+        return bool(self._buffer)
 
     def hand_over(self, receiver: Receiver) -> None:
         """Let `receiver` have everything from here on, what is already there first."""
@@ -122,8 +190,15 @@ class Channel(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         """Send, unless the connection has ended."""
-        if not self.closed and not self.transport.is_closing():
+        if self.closed or self.transport.is_closing():
+            return
+        if self._tls is None:
             self.transport.write(data)
+        elif self._tls.is_open and data:
+            try:
+                self._tls.write(data)
+            except TlsFailed:
+                self.transport.abort()
 
     def close(self, last_words: bytes = b"") -> None:
         """Send `last_words` and end the connection when they are gone."""
@@ -131,6 +206,8 @@ class Channel(asyncio.Protocol):
             self.write(last_words)
         if self.closed:
             return
+        if self._tls is not None and not self.transport.is_closing():
+            self._tls.end()
         self.transport.close()
         if self.transport.get_write_buffer_size():
             # Who does not read its last words does not keep the connection by that.

@@ -1,14 +1,17 @@
-"""A client's way in: the packets before the session, then SCRAM against the workload's verifier.
+"""A client's way in: the packets before the session, TLS, SCRAM against the workload's verifier.
 
-No TLS is spoken on this leg (both requests for it are answered `N`, each once, as PostgreSQL does):
-the listener belongs on the loopback interface, and the key itself never crosses it.
+With a certificate TLS is spoken where it is asked for, by SSLRequest or from the first byte;
+without one, and for GSSAPI always, the answer is `N`, each once, as PostgreSQL does. Who comes over
+a network without TLS is refused unless the configuration says otherwise in so many words.
 """
 
+import ssl
 import struct
 from collections.abc import Callable
 
 from sidecar.facts.scram import MECHANISM, NONCE_BYTES, ScramError, ScramServer, Verifier
-from sidecar.intercept.postgres.channel import Channel
+from sidecar.intercept.postgres.ends.channel import Channel
+from sidecar.intercept.postgres.ends.tls import ALPN
 from sidecar.intercept.postgres.limits import LOGIN_BYTES_MAX
 from sidecar.intercept.postgres.protocol.startup import (
     CancelAsked,
@@ -20,6 +23,7 @@ from sidecar.intercept.postgres.protocol.startup import (
 from sidecar.intercept.postgres.protocol.wire import (
     AUTHENTICATION_OK,
     HEADER_BYTES,
+    SSL_REQUEST,
     ProtocolError,
     Refused,
     cstring,
@@ -29,17 +33,52 @@ from sidecar.intercept.postgres.protocol.wire import (
 _SASL, _SASL_CONTINUE, _SASL_FINAL = 10, 11, 12
 
 
-async def read_startup(client: Channel) -> Startup | CancelAsked:
-    """Return what the client wants. Raises ProtocolError, Refused, ConnectionEnded."""
+async def read_startup(
+    client: Channel, tls: ssl.SSLContext | None, *, is_plain_allowed: bool
+) -> Startup | CancelAsked:
+    """Return what the client wants.
+
+    Args:
+        client: A fresh connection.
+        tls: Spoken where it is asked for; None where there is no certificate.
+        is_plain_allowed: Whether a client elsewhere may do without.
+
+    Raises:
+        ProtocolError: What it says is no start of a session.
+        Refused: It asks for what is not served.
+        ConnectionEnded: It went away, or TLS failed.
+    """
+    if tls is not None and await client.begins_with_tls():
+        await _secured(client, tls, is_direct=True)
     declined: set[int] = set()
     while True:
         asked = read_packet(await client.take(packet_end))
         if not isinstance(asked, EncryptionAsked):
-            return asked
-        if asked.code in declined:
-            raise ProtocolError("encryption was declined already")
+            break
+        if asked.code in declined or client.is_encrypted:
+            raise ProtocolError("encryption was agreed on or declined already")
         declined.add(asked.code)
-        client.write(b"N")
+        if asked.code == SSL_REQUEST and tls is not None:
+            await _secured(client, tls, is_direct=False)
+        else:
+            client.write(b"N")
+    is_safe = client.is_encrypted or is_plain_allowed or client.is_local
+    # A key for cancelling is no credential, and clients before version 17 send it in the open.
+    if isinstance(asked, Startup) and not is_safe:
+        raise Refused("28000", "TLS is required here", "connect with sslmode=verify-full")
+    return asked
+
+
+async def _secured(client: Channel, tls: ssl.SSLContext, *, is_direct: bool) -> None:
+    if not is_direct:
+        if client.has_more:
+            # Bytes sent in the open would be read as if they had come encrypted (CVE-2021-23214).
+            raise ProtocolError("data between the request for TLS and its answer")
+        client.write(b"S")
+    agreed = await client.secure(tls, is_server=True)
+    if is_direct and agreed.alpn != ALPN:
+        # Another protocol's client, made to talk to us, is told apart by nothing else.
+        raise ProtocolError("TLS from the first byte is for clients that offer ALPN `postgresql`")
 
 
 async def authenticate(

@@ -6,20 +6,21 @@ must agree: a statement that parser and server read differently would not have b
 """
 
 import asyncio
-import ipaddress
-import socket
+import contextlib
+import ssl
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
 from sidecar.facts.scram import MECHANISM, NONCE_BYTES, ScramClient, ScramError
-from sidecar.intercept.postgres.channel import Channel, ConnectionEnded
+from sidecar.intercept.postgres.ends.channel import Channel, ConnectionEnded
 from sidecar.intercept.postgres.limits import MESSAGE_BYTES_MAX
 from sidecar.intercept.postgres.protocol.answers import REQUIRED, check_parameter
 from sidecar.intercept.postgres.protocol.wire import (
     HEADER_BYTES,
     PROTOCOL_3_0,
+    SSL_REQUEST,
     ProtocolError,
     Refused,
     cstring,
@@ -42,16 +43,35 @@ class Greeting:
     ready: bytes = b""
 
 
-async def connect(settings: PostgresSettings, made: Callable[[], Channel]) -> Channel:
-    """Return a connection to the upstream. Raises Refused."""
+async def connect(settings: PostgresSettings, made: Callable[[], Channel] = Channel) -> Channel:
+    """Return a connection to the upstream, encrypted where it must be. Raises Refused."""
     loop = asyncio.get_running_loop()
     try:
         if settings.host.startswith("/"):
             path = f"{settings.host}/.s.PGSQL.{settings.port}"
             return (await loop.create_unix_connection(made, path))[1]
-        return (await loop.create_connection(made, settings.host, settings.port))[1]
+        upstream = (await loop.create_connection(made, settings.host, settings.port))[1]
     except OSError:
         raise Refused("08001", "the upstream cannot be reached") from None
+    if settings.upstream_tls is not None and not (settings.is_plain_loopback and upstream.is_local):
+        with contextlib.ExitStack() as undo:
+            undo.callback(upstream.close)
+            await _secure(upstream, settings.upstream_tls, settings.host)
+            undo.pop_all()
+    return upstream
+
+
+async def _secure(upstream: Channel, tls: ssl.SSLContext, host: str) -> None:
+    """Agree on TLS; a server that declines is not talked to. Raises Refused."""
+    upstream.write(packet(SSL_REQUEST))
+    try:
+        answer = await upstream.take(lambda data: 1 if data else None)
+        if answer != b"S" or upstream.has_more:
+            # More bytes were sent in the open, by somebody in between (CVE-2021-23222).
+            raise Refused("08001", "the upstream does not speak TLS, and nothing else is spoken")
+        await upstream.secure(tls, is_server=False, host=host)
+    except ConnectionEnded:
+        raise Refused("08001", "TLS with the upstream failed") from None
 
 
 async def log_in(
@@ -111,7 +131,10 @@ async def _prove(
             proven = True
             continue
         began = began or code == _SASL
-        upstream.write(_reply(code, body, exchange, upstream, settings.password))
+        is_known = upstream.is_encrypted and settings.is_upstream_verified
+        is_private = upstream.is_local or is_known
+        reply = _reply(code, body, exchange, settings.password, is_private=is_private)
+        upstream.write(reply)
 
 
 async def _request(upstream: Channel) -> tuple[int, bytes]:
@@ -122,14 +145,15 @@ async def _request(upstream: Channel) -> tuple[int, bytes]:
 
 
 def _reply(
-    code: int, body: bytes, exchange: ScramClient, upstream: Channel, password: str
+    code: int, body: bytes, exchange: ScramClient, password: str, *, is_private: bool
 ) -> bytes:
+    """Answer one request; `is_private` says that nobody but the right server hears it."""
     if code == _SASL and MECHANISM.encode() in body.split(b"\0"):
         first = exchange.first()
         return message(b"p", cstring(MECHANISM.encode()), struct.pack("!I", len(first)), first)
     if code == _SASL_CONTINUE:
         return message(b"p", exchange.final(body))
-    if code == _CLEARTEXT and is_local(upstream):
+    if code == _CLEARTEXT and is_private:
         return message(b"p", cstring(password.encode()))
     # MD5 among them: its digest is as good as the password to whoever reads it (RFC 6151).
     raise Refused("08001", "the upstream asks for a login that is not given")
@@ -168,11 +192,3 @@ def _message_end(data: bytearray) -> int | None:
     if not 4 <= size <= MESSAGE_BYTES_MAX:
         raise ProtocolError("an answer of impossible or excessive length")
     return size + 1 if size < len(data) else None
-
-
-def is_local(upstream: Channel) -> bool:
-    """Return whether nobody on a network can listen: a Unix socket or the loopback interface."""
-    if upstream.transport.get_extra_info("socket").family == socket.AF_UNIX:
-        return True
-    peer = upstream.transport.get_extra_info("peername")
-    return ipaddress.ip_address(peer[0].partition("%")[0]).is_loopback

@@ -1,0 +1,296 @@
+"""What each message of a client is: sent on, sent after a decision, or refused in its place.
+
+What is decided: Query and Parse; Bind and Execute when the lease is over; FunctionCall, which names
+a function by number and is refused. Everything else is forwarded or ends the connection.
+
+Where the rows of a run are bounded, the server itself is made to stop: Execute asks for one more
+than may pass, a Query runs as a portal. If that one comes the client has it not: in its place the
+server is made to raise an error, so the transaction is as after any error.
+"""
+
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Final
+
+from sidecar.intercept.postgres.judge import Judge
+from sidecar.intercept.postgres.limits import CANDIDATES_MAX
+from sidecar.intercept.postgres.protocol import wire
+from sidecar.intercept.postgres.protocol.denial import (
+    CROWDED,
+    NO_PORTAL,
+    NO_STATEMENT,
+    TOO_MANY_ROWS,
+    Denial,
+    nonce,
+)
+from sidecar.intercept.postgres.protocol.pipeline import Expected, Pipeline
+from sidecar.intercept.postgres.protocol.prepared import Statements, reads_params, rows_left
+from sidecar.intercept.postgres.protocol.uses import Uses
+from sidecar.intercept.postgres.reader import Reader
+from sidecar.intercept.postgres.subject import Speaker
+from sidecar.policy.bundle import Bundle
+
+# Statements and their uses: for whom they run must be settled before they are looked at.
+FOR_SOMEBODY: Final = frozenset(b"QPBEF")
+_ABOUT_STATEMENTS: Final = FOR_SOMEBODY | frozenset(b"DC")
+
+Work = Coroutine[None, None, None]
+
+
+class Desk:
+    """Takes one connection's messages in order; `out` is what goes upstream next.
+
+    Args:
+        judge: Asks the path.
+        speaker: Who speaks.
+        random: Returns that many bytes fit for cryptography.
+        settled: Returns when no Sync and no Query is without its answer.
+        leave: Ends the connection as the client asks.
+    """
+
+    def __init__(
+        self,
+        judge: Judge,
+        speaker: Speaker,
+        random: Callable[[int], bytes],
+        settled: Callable[[], Awaitable[None]],
+        leave: Callable[[], None],
+    ) -> None:
+        self.pipeline = Pipeline()
+        self.uses = Uses(self.pipeline)
+        self.out: list[bytes] = []
+        self.is_over = False
+        self._judge = judge
+        self._speaker = speaker
+        self._random = random
+        self._settled = settled
+        self._leave = leave
+        self._reader = Reader(judge, speaker, self.pipeline.names, settled)
+        self._is_sync_owed = False
+        self._bundle: Bundle | None = None
+        self._is_reading = False
+
+    def take_use(self, data: bytes) -> bool:
+        """Note what is nothing but one use under a lease, and return whether it is to be sent."""
+        found = self.uses.used_by(data)
+        if not found or self.out or self._reads_params():
+            return False
+        if not self._judge.covers(found[0], self._speaker.identity):
+            return False
+        self.uses.sent(found, data)
+        return True
+
+    def take(self, frame: bytes) -> Work | None:
+        """Forward a message, or return the work that must be done first."""
+        kind, body = frame[:1], frame[wire.HEADER_BYTES :]
+        if self.pipeline.copying == "in":
+            self._copy_in(frame, kind)
+            return None
+        if self.pipeline.is_doomed and frame[0] in _ABOUT_STATEMENTS:
+            # Not to be decided, for it is not going to be looked at, and not to be sent undecided.
+            return None
+        match kind:
+            case b"Q":
+                return self._query(wire.statement_text(body))
+            case b"P":
+                return self._parse(*wire.parse_parts(body))
+            case b"B":
+                return self._bind(frame, body)
+            case b"E":
+                found = self.pipeline.portals.candidates(
+                    wire.execute_portal(body), self.pipeline.segment
+                )
+                return self._use(frame, Expected(b"E", statements=found), NO_PORTAL)
+            case b"F":
+                return self._function_call()
+            case _:
+                self._pass(frame, kind, body)
+        return None
+
+    def _pass(self, frame: bytes, kind: bytes, body: bytes) -> None:
+        """Take a message on which there is nothing to decide."""
+        match kind:
+            case b"D" | b"C":
+                of, name = wire.kind_and_name(body)
+                self._forward(frame, Expected(kind, name, closes=of))
+            case b"S":
+                self._forward(frame, Expected(kind))
+            case b"H":
+                self.out.append(frame)
+            case b"X":
+                self._leave()
+            case _:
+                # Data of a COPY that has failed or was denied; the server ignores it then.
+                assert kind in (b"d", b"c", b"f"), kind
+
+    def _copy_in(self, frame: bytes, kind: bytes) -> None:
+        """Take a message while the server takes data of COPY: there, all else is a mistake."""
+        match kind:
+            case b"d":
+                self.pipeline.copied_in(len(frame))
+                self.out.append(frame)
+            case b"c" | b"f":
+                self.pipeline.copying = ""
+                self.out.append(frame)
+            case b"X":
+                self._leave()
+            case b"S" | b"H":
+                # The server ignores them there: drivers send them before they know that it copies.
+                pass
+            case _:
+                raise wire.ProtocolError("a message that cannot stand in data of COPY")
+
+    def _bind(self, frame: bytes, body: bytes) -> Work | None:
+        portal, name = wire.bind_parts(body)
+        found = self.pipeline.statements.candidates(name, self.pipeline.segment)
+        if self._reads_params():
+            # Of one that was prepared before anybody asked for values the types are not known.
+            found = tuple(one.with_values(body) for one in found if one.types is not None)
+        return self._use(frame, Expected(b"B", portal, statements=found), NO_STATEMENT)
+
+    def _reads_params(self) -> bool:
+        """Return whether some rule now reads the values of parameters."""
+        bundle = self._judge.path.bundle()
+        if bundle is not self._bundle:
+            self._bundle, self._is_reading = bundle, reads_params(bundle.needs("sql"))
+        return self._is_reading
+
+    def _use(self, frame: bytes, expected: Expected, absent: Denial) -> Work | None:
+        """Forward a Bind or an Execute if a decision covers it, else return what must be asked."""
+        found = expected.statements
+        is_turn = any(one.asked is not None for one in found)
+        if is_turn and len(found) > 1 and self.pipeline.syncs:
+            return self._use_later(frame)
+        if not found or len(found) > (1 if is_turn else CANDIDATES_MAX):
+            self._refuse(CROWDED if found else absent)
+            return None
+        identity = self._speaker.identity
+        over = tuple(one for one in found if not self._judge.covers(one, identity))
+        if over or (is_turn and expected.kind == b"E"):
+            return self._use_again(frame, expected, over)
+        self._forward(frame, expected)
+        return None
+
+    async def _query(self, raw: bytes) -> None:
+        found = await self._reader.read(raw)
+        if self.is_over:
+            return
+        if isinstance(found, Denial):
+            self._refuse(found, as_query=True)
+        else:
+            await self._run(wire.query(found.sent), Expected(b"Q", statements=(found.bound(),)))
+
+    async def _parse(self, name: bytes, raw: bytes, types: bytes) -> None:
+        found = await self._reader.read(raw)
+        if self.is_over:
+            return
+        if isinstance(found, Denial):
+            # Under the same name, so that an unnamed statement is gone afterwards as it would be.
+            self._refuse(found, name=name)
+        else:
+            expected = Expected(b"P", name, statements=(found,))
+            self._forward(wire.parse(name, found.sent, types), expected)
+            if self._reads_params():
+                asks = Expected(b"D", name, b"S", statements=(found,), is_muted=True)
+                self._say(wire.describe_statement(name), asks)
+                self.out.append(wire.FLUSH)
+                self.pipeline.fence = asks
+
+    async def _function_call(self) -> None:
+        denial = await self._reader.unreadable("FunctionCall", "0A000")
+        if not self.is_over:
+            self._refuse(denial, as_query=True)
+
+    async def _use_again(self, frame: bytes, expected: Expected, over: Statements) -> None:
+        """Decide statements anew whose lease is over, then forward or refuse their use."""
+        for statement in over:
+            before = statement.lease
+            denial = await self._reader.again(statement)
+            if before is not None and before is not statement.lease and not before.told:
+                self.pipeline.touched[before] = None
+            if self.is_over:
+                return
+            if denial is None and expected.kind == b"E" and statement.is_uncounted:
+                # Its rows were not bounded when it was bound, and nobody has counted them.
+                denial = NO_PORTAL
+            if denial is not None:
+                self._refuse(denial)
+                return
+        await self._run(frame, expected)
+
+    async def _use_later(self, frame: bytes) -> None:
+        """Take a message once it is clear which statement it means."""
+        await self._settled()
+        work = None if self.is_over else self.take(frame)
+        if work is not None:
+            await work
+
+    async def _run(self, frame: bytes, expected: Expected) -> None:
+        """Forward what is decided, with the subject turned if it runs what asks for that."""
+        if expected.kind != b"B" and expected.statements[0].asked is not None:
+            found = await self._reader.turn(expected.statements[0])
+            if self.is_over:
+                return
+            if isinstance(found, Denial):
+                self._refuse(found, as_query=expected.kind == b"Q")
+                return
+            expected.turn = found
+        self._forward(frame, expected)
+
+    def _forward(self, frame: bytes, expected: Expected) -> None:
+        left = _rows_left(expected)
+        if left is not None:
+            if expected.kind == b"Q":
+                self._forward_as_portal(expected, left)
+                return
+            frame = wire.execute_at_most(frame, left + 1)
+        elif expected.kind == b"B":
+            expected.statements = tuple(one.bound() for one in expected.statements)
+        self.out.append(frame)
+        self.pipeline.sent(expected)
+        if self.pipeline.fence is expected and expected.kind == b"E":
+            self.out.append(wire.FLUSH)
+        if expected.turn is not None:
+            # The server may be known to discard it.
+            self._speaker.settle()
+
+    def _forward_as_portal(self, expected: Expected, left: int) -> None:
+        """Run a Query whose rows are bounded as a portal, which the server stops by itself."""
+        of = expected.statements
+        self._say(wire.parse(b"", of[0].sent), Expected(b"P", statements=of, is_muted=True))
+        self._say(wire.BIND, Expected(b"B", statements=of, is_muted=True))
+        self._say(wire.DESCRIBE_PORTAL, Expected(b"D", is_muted=True))
+        self._say(wire.execute(left + 1), Expected(b"E", statements=of, turn=expected.turn))
+        self.out.append(wire.FLUSH)
+        self._is_sync_owed = True
+
+    def _say(self, frame: bytes, expected: Expected) -> None:
+        self.out.append(frame)
+        self.pipeline.sent(expected)
+
+    def answered(self) -> None:
+        """Say what depends on an answer that has come."""
+        overrun, self.pipeline.overrun = self.pipeline.overrun, None
+        if overrun is not None and overrun.lease is not None:
+            # The error comes where the server stopped, and undoes what it undoes for any error.
+            self._refuse(TOO_MANY_ROWS.blocking(overrun.lease))
+        if self._is_sync_owed:
+            self._is_sync_owed = False
+            self._say(wire.SYNC, Expected(b"S"))
+
+    def _refuse(self, denial: Denial, *, name: bytes = b"", as_query: bool = False) -> None:
+        """Send what the server will refuse in the place of what is denied."""
+        if denial.blocked is not None:
+            self.pipeline.touched[denial.blocked] = None
+        word = nonce(self._random(16))
+        kind, frame = (b"Q", wire.query(word)) if as_query else (b"P", wire.parse(name, word))
+        self._forward(frame, Expected(kind, name, denial=denial, nonce=word.decode("ascii")))
+
+
+def _rows_left(expected: Expected) -> int | None:
+    """Return how many rows a run may bring, None where nothing bounds them."""
+    if expected.kind not in (b"E", b"Q"):
+        return None
+    if expected.lease is not None and expected.lease.copies == "in":
+        # There are none, and the server takes no Sync there.
+        return None
+    return rows_left(expected.statements)

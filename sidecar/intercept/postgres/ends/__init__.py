@@ -1,0 +1,1 @@
+"""Both legs up to the session: bytes, TLS, the client's way in and the sidecar's own."""
