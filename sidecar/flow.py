@@ -9,30 +9,32 @@ Laws that hold here (DESIGN §1): one immutable bundle a call; doubt is a denial
 code; the record is durable before `carry` returns, whatever it returns; what happened upstream is
 a second record, written by `settle`.
 
-`travel` does no I/O: it yields the facts that it needs and is sent those that could be had. `begin`
-runs it as far as it goes without waiting, which for most calls is to a record on its way to the
-disk; `finish` waits for the rest; `carry` is both.
+`travel` does no I/O: it yields the facts that it needs and is sent those that could be had, and
+what takes too long for a loop. `begin` runs it as far as it goes without waiting, which for most
+calls is to a record on its way to the disk; `finish` waits for the rest; `carry` is both.
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
 from typing import TypeAlias
 
 import msgspec
 
-from sidecar.decide import decide, denial, is_clean, standing_facts
+from sidecar.decide import decide, denial, is_clean, repeat_of, standing_facts
 from sidecar.facts import asking
-from sidecar.facts.asking import FactSource, Stops
+from sidecar.facts.asking import FactSource, LongStops, Stop, Stops
 from sidecar.policy.bundle import Bundle
 from sidecar.record.inputs import Secrets
 from sidecar.record.inputs.again import Again, Outcome, is_plain, stencil_of
 from sidecar.record.persons import persons_of
 from sidecar.record.write import Keeping, applied, decision_record, hidden_of
-from sidecar.terms.answer import Answer, Await, Forward, Refusal, Refuse
+from sidecar.terms.answer import Answer, Await, Forward, Refusal, Refuse, Shadow, unseen
 from sidecar.terms.call import Call, Json
-from sidecar.terms.decision import Decision, FactKey, Facts, NeedFacts, Obligation
+from sidecar.terms.decision import Decision, FactKey, Facts, NeedFacts
+from sidecar.terms.domain import Elsewhere, Worked, nowhere
 from sidecar.terms.errors import EnforceError, ParseError
 from sidecar.terms.reasons import reason
 from sidecar.terms.record import (
@@ -41,6 +43,8 @@ from sidecar.terms.record import (
     Ledger,
     OutcomeRecord,
     SideObject,
+    Writing,
+    Written,
 )
 from sidecar.terms.request import Request, context_of, inner_call, joined, unread
 from sidecar.terms.spent import DECIDE, ENFORCE, FACTS, PARSE, RECORD, Spent, Timed, untimed
@@ -64,7 +68,10 @@ class Path(msgspec.Struct, frozen=True):
     now: Callable[[], str]
     # Where the seconds of each call went (`terms.spent.STAGES`).
     timed: Timed = untimed
+    shadow: Shadow = unseen
     clock_s: Callable[[], float] = time.perf_counter
+    # Does what takes too long for this process, where its bundle's domains are told that it does.
+    worked: Worked = nowhere
     # Those of the state folder, where there is one.
     secrets: Secrets = msgspec.field(default_factory=Secrets.passing)
 
@@ -90,7 +97,7 @@ class Carried(msgspec.Struct, frozen=True):
     again: Again | None = None
 
 
-Travel: TypeAlias = Stops[Carried]
+Travel: TypeAlias = LongStops[Carried]
 
 
 class Begun(msgspec.Struct, frozen=True):
@@ -102,17 +109,17 @@ class Begun(msgspec.Struct, frozen=True):
 
     call: Call
     answer: Answer
-    written: "asyncio.Future[None]"
+    written: Written
     outcome: Outcome | None = None
 
 
 class Waits(msgspec.Struct, frozen=True):
-    """A call that waits for facts."""
+    """A call that waits for facts, or for another process."""
 
     call: Call
     path: Path
     travel: Travel
-    wanted: frozenset[FactKey]
+    wanted: Stop
 
 
 async def carry(call: Call, path: Path) -> Answer:
@@ -137,10 +144,9 @@ def begin(call: Call, path: Path, again: Again | None = None) -> Begun | Waits:
 async def finish(begun: Begun | Waits) -> Answer:
     """Return the answer to a call that was begun; its record is durable. Raises RecordError."""
     if isinstance(begun, Waits):
-        stop: frozenset[FactKey] | Carried = begun.wanted
-        while not isinstance(stop, Carried):
-            stop = await asking.after_facts(begun.travel, begun.path.facts, stop)
-        begun = _recorded(stop, begun.path)
+        path, worked = begun.path, partial(begun.path.worked, begun.call)
+        carried = await asking.ended(begun.travel, path.facts, begun.wanted, worked)
+        begun = _recorded(carried, path)
     await begun.written
     return begun.answer
 
@@ -153,10 +159,19 @@ def travel(
     facts: Facts = {}
     payload = call.payload
     try:
-        request = _understood(call, bundle, again)
+        try:
+            request = _understood(call, bundle, again)
+        except Elsewhere as away:
+            do = partial(_understood, call, bundle, again)
+            request = yield from asking.done_elsewhere(away, do, partial(_unread, call, bundle))
         spent.lap(PARSE)
         said, facts = yield from judging(request, bundle, at_hand, spent, again)
-        decision, payload = enforce(call, request, said, bundle)
+        try:
+            decision, payload = enforce(call, request, said, bundle)
+        except Elsewhere as away:
+            enforced = partial(enforce, call, request, said, bundle)
+            undone = partial(_unenforced, call, request, said, bundle)
+            decision, payload = yield from asking.done_elsewhere(away, enforced, undone)
     except Exception:  # noqa: BLE001 - the one edge of the package, see below
         # INVARIANT: the one place where our own mistakes end; they end as a recorded denial.
         _log.exception("call %s failed inside the sidecar", call.id)
@@ -175,27 +190,38 @@ def _understood(call: Call, bundle: Bundle, again: Again | None) -> Request:
         known = understand(call, bundle)
         if again.keep(known, bundle):
             again.is_clean, again.standing = is_clean(known), standing_facts(known)
+            again.judged = repeat_of(known, bundle) if again.is_clean else None
     return known
+
+
+def _unread(call: Call, bundle: Bundle, error: ParseError) -> Request:
+    return unread(call, _domain(bundle, call), error.reason, str(error))
 
 
 def _recorded(carried: Carried, path: Path) -> Begun:
     """Send the record on its way. Why before the answer: a crash loses the answer, never it."""
-    known, outcome, made = path.ledger.known_handles(), None, None
+    call, known, outcome, made = carried.call, path.ledger.known_handles(), None, None
     again = carried.again if is_plain(carried.said, carried.decision) else None
     if again is not None:
-        outcome = again.outcome(carried.decision, carried.facts, known)
+        outcome = again.outcome(carried.decision, carried.facts, call.time, known)
     if outcome is not None:
-        again, made = None, outcome.record(carried.call, path.secrets)
+        again, made = None, outcome.record(call.id, call.time, path.secrets)
     writing = _made(carried, path, known, again) if made is None else path.ledger.write(made)
-    written = asyncio.ensure_future(writing)
+    written = on_its_way(writing)
     carried.spent.lap(RECORD)
-    path.timed(carried.spent.took_s)
-    return Begun(carried.call, _answer(carried), written, outcome)
+    path.timed(carried.spent.took_s, 1)
+    path.shadow(call, carried.decision, carried.facts)
+    return Begun(call, _answer(carried), written, outcome)
 
 
-def _made(
-    carried: Carried, path: Path, known: Mapping[str, str], again: Again | None
-) -> Awaitable[None]:
+def on_its_way(writing: Writing) -> Written:
+    """Return a record that is on its way, whether somebody waits for it or not."""
+    if not isinstance(writing, Coroutine):
+        return writing
+    return asyncio.get_running_loop().create_task(writing)
+
+
+def _made(carried: Carried, path: Path, known: Mapping[str, str], again: Again | None) -> Writing:
     """Make and write a record; tell `again` how equal calls come out."""
     persons = persons_of(carried.request)
     for person in persons:
@@ -206,7 +232,8 @@ def _made(
         hidden = hidden_of(carried.request, Keeping(carried.bundle, known, path.secrets))
         stencil = None if side else stencil_of(record, carried.call, hidden, path.secrets)
         handles = {person: known[person] for person in persons}
-        again.add(Outcome(carried.decision, carried.facts, handles, stencil))
+        verdict = again.verdict_of(carried.decision, carried.facts, carried.call.time)
+        again.add(Outcome(carried.decision, carried.facts, handles, stencil, verdict))
     return path.ledger.write(record, side)
 
 
@@ -253,32 +280,19 @@ def understand(call: Call, bundle: Bundle) -> Request:
             for inner in parsed.inner
         )
     return Request(
-        id=call.id,
-        time=call.time,
-        listener=call.listener,
-        upstream=call.upstream,
-        domain=domain.name,
-        phase=parsed.phase,
-        protocol=call.protocol,
-        subject=call.identity.subject,
-        actors=call.identity.actors,
-        targets=parsed.targets,
-        context=context_of(call),
-        request={call.protocol: parsed.native},
+        id=call.id, time=call.time, listener=call.listener, upstream=call.upstream,
+        domain=domain.name, phase=parsed.phase, protocol=call.protocol,
+        subject=call.identity.subject, actors=call.identity.actors,
+        targets=parsed.targets, context=context_of(call), request={call.protocol: parsed.native},
         parse=joined(parsed.parse, parts) if parts else parsed.parse,
-        combine=parsed.combine,
-        parts=parts,
-        parent=call.parent,
-    )
+        combine=parsed.combine, parts=parts, parent=call.parent,
+    )  # fmt: skip
 
 
 async def judge(request: Request, bundle: Bundle, source: asking.Fetches) -> tuple[Decision, Facts]:
     """Return the PDP's decision and the facts it was made from."""
     judged = judging(request, bundle, asking.nothing_at_hand, Spent(time.perf_counter))
-    stop = asking.next_stop(judged, None)
-    while isinstance(stop, frozenset):
-        stop = await asking.after_facts(judged, source, stop)
-    return stop
+    return await asking.ended(judged, source)
 
 
 def judging(
@@ -328,11 +342,17 @@ def enforce(
     try:
         payload = domain.rewrite(call, request, decision, bundle.catalogues[domain.name])
     except EnforceError as error:
-        refused = denial(request, bundle, error.reason, str(error))
-        return msgspec.structs.replace(refused, rules=decision.rules), call.payload
+        return _unenforced(call, request, decision, bundle, error)
     if payload is call.payload:
         return decision, payload
     return msgspec.structs.replace(decision, outcome="modify", rewritten=payload), payload
+
+
+def _unenforced(
+    call: Call, request: Request, said: Decision, bundle: Bundle, error: EnforceError | ParseError
+) -> tuple[Decision, dict[str, Json]]:
+    refused = denial(request, bundle, error.reason, str(error))
+    return msgspec.structs.replace(refused, rules=said.rules), call.payload
 
 
 async def settle(forward: Forward, path: Path, outcome: OutcomeRecord) -> None:
@@ -344,22 +364,12 @@ async def settle(forward: Forward, path: Path, outcome: OutcomeRecord) -> None:
 def outcome_record(forward: Forward, path: Path, **fields: Json) -> OutcomeRecord:
     """Return the outcome record of `forward`; `fields` are those of OutcomeRecord in hand."""
     result = "rewritten" if forward.decision.rewritten is not None else "forwarded"
+    due, known = forward.decision.obligations, path.ledger.known_handles()
     return OutcomeRecord(
-        schema=SCHEMA,
-        id=path.new_id(),
-        parent=forward.decision.id,
-        time=path.now(),
-        result=fields.pop("result", result),
-        applied=_applied(forward, path),
-        **fields,
-    )
-
-
-def _applied(forward: Forward, path: Path) -> tuple[Obligation, ...]:
-    obligations = forward.decision.obligations
-    if not obligations:
-        return ()
-    return applied(forward.request, obligations, path.ledger.known_handles())
+        schema=SCHEMA, id=path.new_id(), parent=forward.decision.id, time=path.now(),
+        result=fields.pop("result", result), **fields,
+        applied=applied(forward.request, due, known) if due else (),
+    )  # fmt: skip
 
 
 def _answer(carried: Carried) -> Answer:

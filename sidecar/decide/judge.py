@@ -15,6 +15,7 @@ from sidecar.decide.view import View
 from sidecar.policy.bundle import Bundle
 from sidecar.policy.index.candidates import Candidates
 from sidecar.policy.index.choice import Met
+from sidecar.policy.index.targets import Bucket
 from sidecar.policy.limits import VERDICT_RULES_MAX
 from sidecar.policy.rules import Rule
 from sidecar.terms.call import Json
@@ -42,7 +43,7 @@ def judge(
 def _one(view: View, hand: Hand) -> Judged:
     part = view.part
     target = part.targets[0]
-    candidates, seen = _candidates(view, target, is_primary=part is view.request)
+    candidates, seen = candidates_of(view, target, is_primary=part is view.request)
     whole = candidates.whole
     held, unsure = asked = whole.ask(view.add(seen, whole.roots, target), hand.facts)
     known: Verdict | None = None if unsure else candidates.verdicts.young.get(tuple(held))
@@ -68,12 +69,17 @@ class _Alone:
         return evaluate(rule, self._part, target, self.hand)
 
 
-def _candidates(
+def bucket_of(part: Request, bundle: Bundle, target: Target) -> Bucket:
+    """Return the rules whose `match` can fit a target of `part`."""
+    return bundle.index.bucket(part.domain, part.protocol, part.phase, target.action.cls)
+
+
+def candidates_of(
     view: View, target: Target, *, is_primary: bool
 ) -> tuple[Candidates, dict[str, Json]]:
     """Return the rules that can speak of a target, and what was seen to find them."""
-    part, index = view.part, view.bundle.index
-    bucket = index.bucket(part.domain, part.protocol, part.phase, target.action.cls)
+    index = view.bundle.index
+    bucket = bucket_of(view.part, view.bundle, target)
     seen: dict[str, Json] = {}
     met: Met = ()
     if bucket.choice is not None:
@@ -91,7 +97,7 @@ def _many(view: View, hand: Hand) -> list[Judged]:
     judged = []
     is_primary = part is view.request
     for target in part.targets:
-        candidates, seen = _candidates(view, target, is_primary=is_primary)
+        candidates, seen = candidates_of(view, target, is_primary=is_primary)
         is_primary = False
         tell_apart = candidates.tell_apart
         key = None if tell_apart is None else (candidates, tell_apart(target))

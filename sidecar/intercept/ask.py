@@ -38,7 +38,7 @@ from sidecar.intercept.hot.head import Head
 from sidecar.intercept.hot.seam import Answer, Held, Peer, Refused
 from sidecar.intercept.hot.server import Server
 from sidecar.intercept.hot.shared import Bounds
-from sidecar.intercept.known import Asked, Known
+from sidecar.intercept.known import Asked, Known, once_more
 from sidecar.record.inputs.again import Again, Shape
 from sidecar.terms.call import Call, Json
 from sidecar.terms.decision import Decision
@@ -263,7 +263,16 @@ class AskListener:
 
     def _once_more(self, again: Again, shape: Shape) -> Answer:
         """Return the answer to a call that an equal one was asked before."""
-        return self._one(again.call(self._path.new_id(), self._path.now()), shape, again)
+        found = once_more(again, self._path)
+        if found is None:
+            call = again.call(self._path.new_id(), self._path.now())
+            return self._one(call, shape, again)
+        id, outcome, written = found.id, found.outcome, found.written
+        count, name = self._counters.decided, self._settings.name
+        protocol, decision = again.like.protocol, outcome.decision
+        return Held(
+            written, Reply(200, outcome.answer_to(id)), lambda: count(name, protocol, decision)
+        )
 
     def _one(self, call: Call, shape: Shape, again: Again | None) -> Answer:
         """Return the answer to one call, which waits for its record alone where it can."""

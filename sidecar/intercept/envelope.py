@@ -39,7 +39,7 @@ _PARTY_KEYS: Final = frozenset({"type", "id", "properties"})
 _WORD: Final = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{WORD_CHARS_MAX - 1}}}\Z")
 _BODY_PROTOCOLS: Final = frozenset({"http", "k8s", "aws", "llm"})
 # The bundle's own catalogue must not be argued with by the caller whose statement it judges.
-_OPERATOR_SQL: Final = ("catalog", "search_path")
+_OPERATOR_SQL: Final = ("catalog", "search_path", "session", "drift")
 # What an operator may pretend at a dry run; an approval is never pretended.
 _PRETENDED: Final = ("ip", "session")
 _TIME: Final = re.compile(

@@ -8,11 +8,17 @@ from typing import TypeAlias
 
 import msgspec
 
+from sidecar import flow
 from sidecar.facts.identity import Caller
 from sidecar.intercept.hot.seam import Peer
 from sidecar.intercept.limits import KNOWN_BODIES_MAX, KNOWN_BODY_BYTES_MAX, SEEN_BODIES_MAX
-from sidecar.record.inputs.again import Again
+from sidecar.record.inputs.again import Again, Outcome
+from sidecar.record.recorder.link import Pending
+from sidecar.terms.answer import unseen
 from sidecar.terms.call import Call
+from sidecar.terms.record import Written
+from sidecar.terms.spent import DECIDE, FACTS, RECORD, Spent
+from sidecar.terms.words import CallId
 
 # Workload, how it was proven, its address, the body.
 _Key: TypeAlias = tuple[str, str, str | None, bytes]
@@ -56,3 +62,45 @@ class Known:
             self._known.clear()
         found = self._known[key] = Again(call)
         return found
+
+
+class Repeated(msgspec.Struct, frozen=True):
+    """A call that came out as an equal one did before; it holds once `written` is done."""
+
+    id: CallId
+    time: str
+    outcome: Outcome
+    written: Written
+
+
+def once_more(again: Again, path: flow.Path) -> Repeated | None:
+    """Carry one more of the calls that `again` knows, where it comes out as one did before.
+
+    The path of `flow`, as short as it can be: facts and rules are asked, and the record is made, as
+    for any other; only what follows is known. Returns None, with nothing done, for a call that has
+    to be begun. Raises RecordError.
+    """
+    counted, ledger = again.timed(), path.ledger
+    spent = Spent(path.clock_s) if counted else None
+    time, facts = path.now(), path.facts.at_hand(again.standing)
+    if spent is not None:
+        spent.lap(FACTS)
+    outcome = again.comes_out(path.bundle(), facts, time, ledger.known_handles())
+    if outcome is None:
+        return None
+    if spent is not None:
+        spent.lap(DECIDE)
+    id = path.new_id()
+    made = outcome.record(id, time, path.secrets)
+    if made is None:
+        return None
+    written = ledger.write(made)
+    if not isinstance(written, Pending):
+        written = flow.on_its_way(written)
+    found = Repeated(id, time, outcome, written)
+    if spent is not None:
+        spent.lap(RECORD)
+        path.timed(spent.took_s, counted)
+    if path.shadow is not unseen:
+        path.shadow(again.call(id, time), outcome.decision, facts)
+    return found

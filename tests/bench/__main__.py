@@ -9,11 +9,32 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import ask, engine, inprocess, ledger, loading, postgres, recorder
+from tests.bench import (
+    ask,
+    engine,
+    inprocess,
+    ledger,
+    linting,
+    loading,
+    postgres,
+    recorder,
+    replay,
+    review,
+)
 from tests.bench.report import machine
 from tests.e2e.harness import ROOT
 
-PARTS = ("engine", "ask", "postgres", "inprocess", "loading", "ledger", "recorder")
+PARTS = (
+    "engine",
+    "ask",
+    "postgres",
+    "inprocess",
+    "loading",
+    "ledger",
+    "recorder",
+    "replay",
+    "review",
+)
 
 
 def main() -> None:
@@ -31,8 +52,11 @@ def main() -> None:
         "postgres": lambda folder: postgres.measure(folder, 8 if quick else 24),
         "inprocess": lambda _: inprocess.measure(1.5 if quick else 6),
         "loading": lambda _: loading.measure(),
+        "lint": lambda _: linting.measure(),
         "ledger": lambda folder: ledger.measure(folder, 2 if quick else 6),
+        "replay": lambda folder: replay.measure(folder, 4_000 if quick else 40_000),
         "recorder": lambda folder: recorder.measure(folder, 1.5 if quick else 5),
+        "review": lambda _: review.measure(2_500 if quick else 10_000),
     }
     # In the tree, not where temporary files are: that may be memory, where a sync costs nothing.
     with tempfile.TemporaryDirectory(prefix=".bench-", dir=ROOT) as name:

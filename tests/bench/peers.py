@@ -1,6 +1,9 @@
 """Others that answer the same question, on this machine: nginx, Cerbos, OPA.
 
 Each is started with the same ten rules and given the same load; one that cannot be had is a reason.
+Our record says who asked from where, and what was decided of what: Cerbos' audit says the first in
+its access log and the second in its decision log, so it keeps both. It authenticates nobody, and
+syncs nothing.
 Cerbos is fetched from npm into the environment's folder, which is no part of the tree, and speaks
 to nobody: no telemetry. OPA is a binary that OPA_BIN names.
 """
@@ -38,7 +41,7 @@ storage: {{driver: disk, disk: {{directory: "{folder}/policies", watchForChanges
 telemetry: {{disabled: true}}
 audit:
   enabled: true
-  accessLogsEnabled: false
+  accessLogsEnabled: true
   decisionLogsEnabled: true
   backend: file
   file: {{path: "{folder}/audit.log"}}

@@ -13,7 +13,7 @@ from sidecar.runtime.processes import control
 from sidecar.runtime.processes.child import Child
 from sidecar.runtime.processes.machine import fast_loop
 from sidecar.terms.errors import RecordError
-from sidecar.terms.record import AnyRecord
+from sidecar.terms.record import AnyRecord, Written
 from tests.bench.ledger import a_record
 from tests.bench.report import cpu_s, table
 
@@ -75,9 +75,11 @@ async def _written(client: RecorderClient, record: AnyRecord, until: float) -> i
     over: asyncio.Future[None] = loop.create_future()
     count = flying = 0
 
-    def again(done: asyncio.Future[None]) -> None:
+    def again(done: Written) -> None:
         nonlocal count, flying
-        done.result()
+        failed = done.exception()
+        if failed is not None:
+            raise failed
         count += 1
         if time.perf_counter() < until:
             # The same id again is a record that is there already.

@@ -25,7 +25,9 @@ class Reply(msgspec.Struct, frozen=True):
     headers: dict[str, str] = {}
 
 
-def written(reply: Reply, request_id: str | None, *, closes: bool, bodiless: bool) -> bytes:
+def written(
+    reply: Reply, request_id: str | None = None, *, closes: bool = False, bodiless: bool = False
+) -> bytes:
     """Return the bytes of an answer.
 
     Args:
@@ -36,6 +38,8 @@ def written(reply: Reply, request_id: str | None, *, closes: bool, bodiless: boo
     """
     body = reply.body
     head = _start(reply.status, reply.content_type if body else "", int(time.time()))
+    if request_id is None and not (closes or bodiless or reply.headers):
+        return b"%b%d\r\n\r\n%b" % (head, len(body), body)
     more = ""
     if reply.headers:
         more = "".join(f"{name}: {value}\r\n" for name, value in reply.headers.items())
@@ -43,16 +47,16 @@ def written(reply: Reply, request_id: str | None, *, closes: bool, bodiless: boo
         more += f"X-Request-ID: {request_id}\r\n"
     if closes:
         more += _CLOSE
-    text = f"{head}{len(body)}\r\n{more}\r\n".encode("latin-1")
+    text = b"%b%d\r\n%b\r\n" % (head, len(body), more.encode("latin-1"))
     return text if bodiless else text + body
 
 
 @lru_cache(maxsize=64)
-def _start(status: int, content_type: str, now_s: int) -> str:
+def _start(status: int, content_type: str, now_s: int) -> bytes:
     """Return an answer up to its length; the same for a second long."""
     kind = f"Content-Type: {content_type}\r\n" if content_type else ""
     return (
         f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nServer: sidecar\r\n"
         f"Date: {formatdate(now_s, usegmt=True)}\r\nCache-Control: no-store\r\n"
         f"X-Content-Type-Options: nosniff\r\n{kind}Content-Length: "
-    )
+    ).encode("latin-1")

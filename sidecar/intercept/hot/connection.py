@@ -14,35 +14,21 @@ INVARIANT: `in_flight` counts the requests in BODY and BUSY; it is given back wh
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from functools import partial
 from typing import Final, cast
 
-from sidecar.intercept.hot import refusals
+from sidecar.intercept.hot import limits, refusals
 from sidecar.intercept.hot.answers import CONTINUE, Reply, written
 from sidecar.intercept.hot.body import Chunked, Sized, TooLarge
-from sidecar.intercept.hot.head import Malformed, behind_empty_line, head_end, read_head
-from sidecar.intercept.hot.limits import (
-    AHEAD_BYTES_MAX,
-    HEAD_S_MAX,
-    KNOWN_HEAD_BYTES_MAX,
-    KNOWN_HEADS_MAX,
-    LINGER_S_MAX,
-    STRANGER_S_MAX,
-    TURNS_MAX,
-    WRITE_BUFFER_BYTES_MAX,
-    WRITE_S_MAX,
-)
-from sidecar.intercept.hot.seam import Admission, Refused, peer_of
-from sidecar.intercept.hot.shared import Shared
+from sidecar.intercept.hot.head import Malformed, behind_empty_line, head_end
+from sidecar.intercept.hot.seam import Held, Refused, peer_of
+from sidecar.intercept.hot.shared import Share, Shared
+from sidecar.terms.record import Written
 
 _log = logging.getLogger("sidecar.intercept.ask")
 _NEVER: Final = float("inf")
-_HEAD: Final = 0
-_BODY: Final = 1
-_BUSY: Final = 2
-_REST: Final = 3
-_GONE: Final = 4
+_HEAD, _BODY, _BUSY, _REST, _GONE = range(5)
 
 
 class Connection(asyncio.Protocol):
@@ -55,10 +41,9 @@ class Connection(asyncio.Protocol):
         self._ahead = b""
         self._body: Sized | Chunked | None = None
         self._is_begun = self._is_behind_line = False
-        self._is_paused = False
-        self._is_stalled = False
-        self._is_ended = False
-        self._is_known = False
+        self._is_paused = self._is_stalled = False
+        self._is_ended = self._is_known = False
+        self._last: bytes | None = None
 
     # --- what the loop says ---
 
@@ -71,7 +56,7 @@ class Connection(asyncio.Protocol):
             self._mode = _GONE
             transport.close()
             return
-        self._transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES_MAX)
+        self._transport.set_write_buffer_limits(high=limits.WRITE_BUFFER_BYTES_MAX)
         self._known = self._shared.known(self.peer)
         self.deadline_s = self._shared.now_s() + self._idle_s()
 
@@ -79,7 +64,8 @@ class Connection(asyncio.Protocol):
         """Take what has come."""
         is_well = False
         try:
-            self._take(data)
+            if self._ahead or self._mode != _HEAD or not self._takes_whole(data):
+                self._take(data)
             is_well = True
         finally:
             if not is_well:
@@ -97,7 +83,7 @@ class Connection(asyncio.Protocol):
         if self._mode == _BODY:
             self._leave()
             # Counted as any other body that is not framed as its headers say.
-            self._admission.refuse(refusals.MISFRAMED, self.peer)
+            self._met.admission.refuse(refusals.MISFRAMED, self.peer)
         self._mode = _GONE
         self._ahead = b""
         self._shared.let_go(self)
@@ -105,7 +91,7 @@ class Connection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """Wait for a peer that does not take its answers, but not for long, and take no more."""
         self._is_stalled = True
-        self.deadline_s = min(self.deadline_s, self._shared.now_s() + WRITE_S_MAX)
+        self.deadline_s = min(self.deadline_s, self._shared.now_s() + limits.WRITE_S_MAX)
 
     def resume_writing(self) -> None:
         """Go on."""
@@ -115,8 +101,6 @@ class Connection(asyncio.Protocol):
         elif self._mode == _HEAD:
             self.deadline_s = self._shared.now_s() + self._idle_s()
             self._guarded(self._again)
-
-    # --- what the server says ---
 
     def expire(self) -> None:
         """End what has overstayed its deadline."""
@@ -138,8 +122,6 @@ class Connection(asyncio.Protocol):
         """Close whatever is going on."""
         self._transport.abort()
 
-    # --- requests ---
-
     def _take(self, data: bytes) -> None:
         mode = self._mode
         if mode == _HEAD and not self._is_stalled:
@@ -150,16 +132,35 @@ class Connection(asyncio.Protocol):
             self._again()
         elif mode != _GONE:
             self._ahead += data
-            if len(self._ahead) > AHEAD_BYTES_MAX and not self._is_paused:
+            if len(self._ahead) > limits.AHEAD_BYTES_MAX and not self._is_paused:
                 self._is_paused = True
                 self._transport.pause_reading()
+
+    def _takes_whole(self, data: bytes) -> bool:
+        """Begin the request that `data` is, where that is one with a head that is known."""
+        if data != self._last:
+            # Who asks the same again sends the same bytes.
+            end = data.find(b"\r\n\r\n") + 4
+            met = self._known.get(data[:end])
+            if met is None or met.length != len(data) - end or len(data) > limits.SAME_BYTES_MAX:
+                return False
+            self._last, self._last_met, self._last_body = data, met, data[end:]
+        met = self._last_met
+        if self._is_stalled or not self._shared.try_enter(met.share):
+            return False
+        self._met = met
+        self._is_begun = self._is_behind_line = False
+        if not self._is_known:
+            self._shown()
+        self._answer(self._last_body)
+        return True
 
     def _next(self) -> None:
         """Begin what is ahead, one request after the other, until one has to wait.
 
         Who sends many that are answered at once lets the others be served in between.
         """
-        turns = TURNS_MAX
+        turns = limits.TURNS_MAX
         while self._ahead and self._mode == _HEAD and not self._is_stalled:
             if not turns:
                 self._mode = _REST
@@ -171,7 +172,7 @@ class Connection(asyncio.Protocol):
                 if not end:
                     self._wait_for_head()
                     return
-                self._admission = self._admitted(self._ahead[:end])
+                self._met = self._shared.met(self._ahead[:end], self.peer, self._known)
             except Malformed:
                 behind = behind_empty_line(self._ahead)
                 if behind is not None and not self._is_behind_line:
@@ -193,41 +194,30 @@ class Connection(asyncio.Protocol):
     def _wait_for_head(self) -> None:
         if not self._is_begun:
             self._is_begun = True
-            bound_s = min(HEAD_S_MAX, self._shared.bounds.idle_s_max)
+            bound_s = min(limits.HEAD_S_MAX, self._shared.bounds.idle_s_max)
             self.deadline_s = self._shared.now_s() + bound_s
 
-    def _admitted(self, raw: bytes) -> Admission:
-        """Return the request whose head is `raw`; one that was admitted before is known."""
-        admission = self._known.get(raw)
-        if admission is None:
-            admission = self._shared.service.admit(read_head(raw), self.peer)
-            if admission.at_once is None and len(raw) <= KNOWN_HEAD_BYTES_MAX:
-                if len(self._known) >= KNOWN_HEADS_MAX:
-                    self._known.clear()
-                self._known[raw] = admission
-        return admission
-
     def _begin(self) -> None:
-        admission, bounds = self._admission, self._shared.bounds
+        admission, share, bounds = self._met.admission, self._met.share, self._shared.bounds
         length = admission.head.length
         is_whole = not admission.head.is_chunked and length <= len(self._ahead)
         if admission.at_once is not None:
             self._pass_over(admission.at_once, length if is_whole else None)
-        elif self._shared.is_busy(admission.who):
+        elif self._shared.is_busy(share):
             self._refuse(refusals.BUSY)
         elif length > bounds.body_bytes_max:
             self._refuse(refusals.too_large(bounds.body_bytes_max))
         elif is_whole:
             body, self._ahead = self._ahead[:length], self._ahead[length:]
-            self._enter(admission.who)
+            self._enter(share)
             self._answer(body)
         else:
             self._wait_for_body()
 
     def _wait_for_body(self) -> None:
-        head, shared = self._admission.head, self._shared
+        head, shared = self._met.admission.head, self._shared
         self._mode = _BODY
-        self._enter(self._admission.who)
+        self._enter(self._met.share)
         self.deadline_s = shared.now_s() + shared.bounds.body_s_max
         bytes_max = shared.bounds.body_bytes_max
         self._body = Chunked(bytes_max) if head.is_chunked else Sized(head.length)
@@ -252,33 +242,35 @@ class Connection(asyncio.Protocol):
                 body, self._body = self._body.whole(), None
                 self._answer(body)
 
-    # --- answers ---
-
     def _answer(self, body: bytes) -> None:
         self._mode = _BUSY
         self.deadline_s = _NEVER
-        answer = self._admission.answer(body, self.peer)
-        if isinstance(answer, Reply):
+        answer = self._met.admission.answer(body, self.peer)
+        if isinstance(answer, Held):
+            self._held = answer
+            answer.written.add_done_callback(self._recorded)
+        elif isinstance(answer, Reply):
             self._finish(answer)
-        elif isinstance(answer, Coroutine):
+        else:
             task = asyncio.get_running_loop().create_task(answer)
             self._shared.tasks.add(task)
             task.add_done_callback(self._ended)
-        else:
-            self._held = answer
-            answer.written.add_done_callback(self._recorded)
 
-    def _recorded(self, written_: "asyncio.Future[None]") -> None:
-        self._guarded(partial(self._give_held, written_))
-
-    def _give_held(self, written_: "asyncio.Future[None]") -> None:
-        failed = written_.exception()
-        if failed is None:
-            self._held.given()
-            self._finish(self._held.reply)
-            self._again()
-        else:
-            self._failed(failed)
+    def _recorded(self, written_: Written) -> None:
+        is_well = False
+        try:
+            failed = written_.exception()
+            if failed is None:
+                self._held.given()
+                self._finish(self._held.reply)
+                if self._ahead or self._is_ended or self._is_paused:
+                    self._again()
+            else:
+                self._failed(failed)
+            is_well = True
+        finally:
+            if not is_well:
+                self._mistake()
 
     def _ended(self, task: "asyncio.Task[Reply]") -> None:
         self._shared.tasks.discard(task)
@@ -295,7 +287,7 @@ class Connection(asyncio.Protocol):
             self._again()
 
     def _failed(self, failed: BaseException) -> None:
-        reply = self._admission.failed(failed, self.peer)
+        reply = self._met.admission.failed(failed, self.peer)
         if reply is None:
             _log.error("a request failed inside the sidecar", exc_info=failed)
             self._mistake()
@@ -305,17 +297,21 @@ class Connection(asyncio.Protocol):
 
     def _finish(self, reply: Reply) -> None:
         """Give the answer to the request under way, and be ready for the next."""
-        self._shared.leave(self._admission.who)
+        self._shared.leave(self._met.share)
         if self._mode != _GONE:
             self._mode = _HEAD
             self._give(reply)
 
     def _give(self, reply: Reply) -> None:
-        head, shared = self._admission.head, self._shared
-        closes = not head.keeps_alive or self._is_ended or shared.is_draining
-        patience_s = WRITE_S_MAX if self._is_stalled else self._idle_s()
+        met, shared = self._met, self._shared
+        is_last = self._is_ended or shared.is_draining
+        patience_s = limits.WRITE_S_MAX if self._is_stalled else self._idle_s()
         self.deadline_s = shared.now_s() + patience_s
-        request_id, bodiless = self._admission.request_id, head.method == "HEAD"
+        if met.is_plain and not is_last:
+            self._transport.write(written(reply))
+            return
+        head, request_id = met.admission.head, met.admission.request_id
+        closes, bodiless = is_last or not head.keeps_alive, head.method == "HEAD"
         self._transport.write(written(reply, request_id, closes=closes, bodiless=bodiless))
         if closes:
             self._close()
@@ -323,8 +319,8 @@ class Connection(asyncio.Protocol):
     def _pass_over(self, reply: Reply, length: int | None) -> None:
         """Give an answer that needs no body: over it where it has come, else instead of it."""
         if length is None:
-            head = self._admission.head
-            self._part(reply, self._admission.request_id, bodiless=head.method == "HEAD")
+            head = self._met.admission.head
+            self._part(reply, self._met.admission.request_id, bodiless=head.method == "HEAD")
         else:
             self._ahead = self._ahead[length:]
             self._give(reply)
@@ -336,7 +332,8 @@ class Connection(asyncio.Protocol):
         if self._is_paused:
             self._is_paused = False
             self._transport.resume_reading()
-        self._next()
+        if self._ahead:
+            self._next()
         if self._is_ended and self._mode == _HEAD:
             # Half a request, of which the rest will not come.
             self._close()
@@ -346,7 +343,7 @@ class Connection(asyncio.Protocol):
     def _refuse(self, refused: Refused) -> None:
         """Refuse the request under way, whose body is not read to its end."""
         self._leave()
-        self._part(self._admission.refuse(refused, self.peer), self._admission.request_id)
+        self._part(self._met.admission.refuse(refused, self.peer), self._met.admission.request_id)
 
     def _mistake(self) -> None:
         """Say that we have failed, and no more; how is in the log."""
@@ -356,19 +353,22 @@ class Connection(asyncio.Protocol):
 
     def _leave(self) -> None:
         if self._mode in {_BODY, _BUSY}:
-            self._shared.leave(self._admission.who)
+            self._shared.leave(self._met.share)
             self._mode = _HEAD
 
-    def _enter(self, who: str | None) -> None:
-        self._shared.enter(who)
+    def _enter(self, share: Share) -> None:
+        self._shared.enter(share)
         if not self._is_known:
-            self._is_known = True
-            self._shared.is_known(self)
+            self._shown()
+
+    def _shown(self) -> None:
+        self._is_known = True
+        self._shared.is_known(self)
 
     def _idle_s(self) -> float:
         """Return how long it may say nothing; who has shown no credential not for long."""
         idle_s = self._shared.bounds.idle_s_max
-        return idle_s if self._is_known else min(idle_s, STRANGER_S_MAX)
+        return idle_s if self._is_known else min(idle_s, limits.STRANGER_S_MAX)
 
     def _guarded(self, doing: Callable[[], None]) -> None:
         """Do what a callback has to; a mistake of ours ends the request under way."""
@@ -384,7 +384,7 @@ class Connection(asyncio.Protocol):
         """Give a last answer, and read away for a moment what is still sent."""
         self._mode = _GONE
         self._ahead, self._body = b"", None
-        self.deadline_s = self._shared.now_s() + LINGER_S_MAX
+        self.deadline_s = self._shared.now_s() + limits.LINGER_S_MAX
         self._transport.write(written(reply, request_id, closes=True, bodiless=bodiless))
         if self._is_paused:
             self._transport.resume_reading()
@@ -396,5 +396,5 @@ class Connection(asyncio.Protocol):
     def _close(self) -> None:
         self._mode = _GONE
         self._ahead = b""
-        self.deadline_s = self._shared.now_s() + WRITE_S_MAX
+        self.deadline_s = self._shared.now_s() + limits.WRITE_S_MAX
         self._transport.close()

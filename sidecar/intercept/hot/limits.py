@@ -24,6 +24,8 @@ CHUNKS_MAX: Final = 16 * 1024
 # Heads that were read and admitted before: a client sends the same head again and again.
 KNOWN_HEADS_MAX: Final = 1024
 KNOWN_HEAD_BYTES_MAX: Final = 2048
+# A request that each connection keeps, to know it again.
+SAME_BYTES_MAX: Final = 4096
 # Requests of one connection that are answered at once in a row; then it is the others' turn.
 TURNS_MAX: Final = 32
 # How often deadlines are looked at: the longest that one may be overstayed.

@@ -15,6 +15,7 @@ import msgspec
 
 from sidecar.intercept.hot.answers import Reply
 from sidecar.intercept.hot.head import Head
+from sidecar.terms.record import Written
 
 _SOL_LOCAL: Final = 0
 _LOCAL_PEERCRED: Final = 1
@@ -64,7 +65,7 @@ class Held(msgspec.Struct, frozen=True):
         given: Called when it is given.
     """
 
-    written: "asyncio.Future[None]"
+    written: Written
     reply: Reply
     given: Callable[[], None]
 

@@ -8,7 +8,12 @@ from typing import Final, Protocol
 import msgspec
 
 from sidecar.intercept.hot.answers import Reply
-from sidecar.intercept.hot.limits import IN_FLIGHT_SHARE
+from sidecar.intercept.hot.head import read_head
+from sidecar.intercept.hot.limits import (
+    IN_FLIGHT_SHARE,
+    KNOWN_HEAD_BYTES_MAX,
+    KNOWN_HEADS_MAX,
+)
 from sidecar.intercept.hot.seam import Admission, Peer, Service
 
 _PLACES_MAX: Final = 64
@@ -44,6 +49,32 @@ class Bounds(msgspec.Struct, frozen=True):
     idle_s_max: float
 
 
+class Share:
+    """How many requests of one workload are under way, and may be."""
+
+    __slots__ = ("count", "count_max")
+
+    def __init__(self, count_max: int) -> None:
+        self.count = 0
+        self.count_max = count_max
+
+
+class Met(msgspec.Struct, frozen=True):
+    """A head that was admitted.
+
+    Args:
+        admission: What the service said of it.
+        share: Of the workload that it is of.
+        length: Of the body that is read whole at once; -1 where there is more to be looked at.
+        is_plain: Whether its answer is one that repeats nothing, and ends nothing.
+    """
+
+    admission: Admission
+    share: Share
+    length: int
+    is_plain: bool
+
+
 class Shared:
     """What all connections of a listener share."""
 
@@ -56,13 +87,14 @@ class Shared:
         self._strangers: dict[Closing, None] = {}
         self.tasks: set[asyncio.Task[Reply]] = set()
         self.in_flight = 0
-        self._in_flight_of: dict[str | None, int] = {}
+        # Of workloads, which the configuration lists.
+        self._shares: dict[str | None, Share] = {}
         self._share_max = math.ceil(bounds.in_flight_max * IN_FLIGHT_SHARE)
         self.is_draining = False
         self._emptied: asyncio.Future[None] | None = None
         self._of_peer: dict[tuple[str, str | int | None], int] = {}
         # What a head comes to also depends on the place it came to and on the user who sent it.
-        self._known: dict[tuple[str, str, int | None], dict[bytes, Admission]] = {}
+        self._known: dict[tuple[str, str, int | None], dict[bytes, Met]] = {}
 
     def take(self, connection: Closing) -> bool:
         """Return whether there is room for one more connection; a stranger's is given to it."""
@@ -107,25 +139,59 @@ class Shared:
         if not self.open and self._emptied is not None and not self._emptied.done():
             self._emptied.set_result(None)
 
-    def is_busy(self, who: str | None) -> bool:
+    def is_busy(self, share: Share) -> bool:
         """Return whether there are too many requests at a time, of all or of this workload."""
-        if self.in_flight >= self.bounds.in_flight_max:
-            return True
-        return who is not None and self._in_flight_of.get(who, 0) >= self._share_max
+        return self.in_flight >= self.bounds.in_flight_max or share.count >= share.count_max
 
-    def enter(self, who: str | None) -> None:
+    def try_enter(self, share: Share) -> bool:
+        """Count a request that is begun, unless there are too many; return whether it is."""
+        if self.in_flight >= self.bounds.in_flight_max or share.count >= share.count_max:
+            return False
+        self.in_flight += 1
+        share.count += 1
+        return True
+
+    def enter(self, share: Share) -> None:
         """Count a request that is begun."""
         self.in_flight += 1
-        self._in_flight_of[who] = self._in_flight_of.get(who, 0) + 1
+        share.count += 1
 
-    def leave(self, who: str | None) -> None:
+    def leave(self, share: Share) -> None:
         """Count a request that is over."""
         self.in_flight -= 1
-        left = self._in_flight_of[who] - 1
-        if left:
-            self._in_flight_of[who] = left
-        else:
-            del self._in_flight_of[who]
+        share.count -= 1
+
+    def met(self, raw: bytes, peer: Peer, known: dict[bytes, Met]) -> Met:
+        """Return the head that `raw` is and what the service says of it; often it is known.
+
+        Raises:
+            Malformed: It is none.
+        """
+        found = known.get(raw)
+        if found is not None:
+            return found
+        head = read_head(raw)
+        admission = self.service.admit(head, peer)
+        is_short = not head.is_chunked and head.length <= self.bounds.body_bytes_max
+        found = Met(
+            admission,
+            self._share_of(admission.who),
+            head.length if is_short and admission.at_once is None else -1,
+            head.keeps_alive and head.method != "HEAD" and admission.request_id is None,
+        )
+        if admission.at_once is None and len(raw) <= KNOWN_HEAD_BYTES_MAX:
+            if len(known) >= KNOWN_HEADS_MAX:
+                known.clear()
+            known[raw] = found
+        return found
+
+    def _share_of(self, who: str | None) -> Share:
+        found = self._shares.get(who)
+        if found is None:
+            # What nobody is asked to say has no share but the whole.
+            count_max = self.bounds.in_flight_max if who is None else self._share_max
+            found = self._shares[who] = Share(count_max)
+        return found
 
     async def is_empty(self, timeout_s: float) -> bool:
         """Return whether all connections have ended by themselves within `timeout_s`."""
@@ -134,7 +200,7 @@ class Shared:
             await asyncio.wait((self._emptied,), timeout=timeout_s)
         return not self.open
 
-    def known(self, peer: Peer) -> dict[bytes, Admission]:
+    def known(self, peer: Peer) -> dict[bytes, Met]:
         """Return the heads that were admitted from where `peer` is."""
         key = (peer.source, peer.here, peer.uid)
         if key not in self._known and len(self._known) >= _PLACES_MAX:

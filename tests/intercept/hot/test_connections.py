@@ -56,6 +56,35 @@ async def test_a_head_is_admitted_once_and_what_was_refused_is_refused_again(sta
     assert targets == ["/now", "/now", "/nowhere", "/nowhere"]
 
 
+async def test_the_same_request_again_is_a_request_of_its_own_and_another_is_another(stand):
+    reader, writer = await stand.connect()
+    sent = ["/now/a", "/now/a", "/now/b", "/now/a", "/now/a"]
+    found = b""
+    for number, target in enumerate(sent):
+        writer.write(request(target, b"body" if number != 3 else b"ydob"))
+        while len(answers(found)) <= number:
+            found += await reader.read(4096)
+    writer.close()
+
+    bodies = [b"body", b"body", b"body", b"ydob", b"body"]
+    told = [f"{target} ".encode() + body for target, body in zip(sent, bodies, strict=True)]
+    assert [body for _, body in answers(found)] == told
+
+
+async def test_a_request_that_is_too_long_to_be_kept_is_answered_each_time(stand, monkeypatch):
+    monkeypatch.setattr("sidecar.intercept.hot.limits.SAME_BYTES_MAX", 100)
+    long = request("/now", b"x" * 200)
+    reader, writer = await stand.connect()
+    found = b""
+    for number in range(3):
+        writer.write(long)
+        while len(answers(found)) <= number:
+            found += await reader.read(4096)
+    writer.close()
+
+    assert [body for _, body in answers(found)] == [b"/now " + b"x" * 200] * 3
+
+
 async def test_a_connection_serves_many(stand):
     reader, writer = await stand.connect()
     for number in range(3):
@@ -313,7 +342,7 @@ async def test_who_waits_for_a_record_is_not_given_up():
 
 
 async def test_who_takes_no_answers_holds_a_bounded_buffer_and_is_cut(stand, monkeypatch):
-    monkeypatch.setattr("sidecar.intercept.hot.connection.WRITE_S_MAX", 0.05)
+    monkeypatch.setattr("sidecar.intercept.hot.limits.WRITE_S_MAX", 0.05)
     monkeypatch.setattr("sidecar.intercept.hot.server.SWEEP_S_MAX", 0.02)
     quick = await Stand().start()
     reader, writer = await quick.connect()
