@@ -17,6 +17,9 @@ NEW: Final = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 NEW_ONLY: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND
 OLD: Final = os.O_RDWR | os.O_APPEND
 READ: Final = os.O_RDONLY
+# FS_IOC_GETVERSION of linux/fs.h, with its answer of the size of a long.
+_GET_GENERATION: Final = 0x80087601
+_GENERATION_BYTES: Final = 8
 
 
 class Io(Protocol):
@@ -56,6 +59,10 @@ class Io(Protocol):
 
     def fstat(self, fd: int) -> os.stat_result:
         """Return what is open."""
+        ...
+
+    def generation(self, fd: int) -> int:
+        """Return what tells a file from those that had its inode before, 0 where nobody says."""
         ...
 
     def stat(self, path: Path) -> os.stat_result:
@@ -130,6 +137,16 @@ class Disk:
         """Return what is open."""
         return os.fstat(fd)
 
+    def generation(self, fd: int) -> int:
+        """Return what tells a file from those that had its inode before, 0 where nobody says."""
+        if sys.platform != "linux":
+            return 0
+        try:
+            found = fcntl.ioctl(fd, _GET_GENERATION, bytes(_GENERATION_BYTES))
+        except OSError:
+            return 0
+        return int.from_bytes(found, sys.byteorder)
+
     def stat(self, path: Path) -> os.stat_result:
         """Return what stands at `path` now."""
         return path.stat()
@@ -168,6 +185,11 @@ def let_go(io: Io, fd: int) -> None:
     """Close `fd`; a close that fails has closed, and what had to be durable was synced before."""
     with suppress(OSError):
         io.close(fd)
+
+
+def why(error: OSError) -> str:
+    """Return why a call failed, without paths: the text may reach a caller."""
+    return os.strerror(error.errno) if error.errno else str(error)
 
 
 def write_all(io: Io, fd: int, data: bytes) -> None:

@@ -5,7 +5,7 @@ with each write before that write is acknowledged; so what a caller has been tol
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, Protocol
 
 from sidecar.terms.call import Json
@@ -167,15 +167,23 @@ class RecentIds:
         """Return whether the record of this id is among the last ones."""
         return id in self._ids
 
+    def holds_none(self, ids: Iterable[str]) -> bool:
+        """Return whether none of these records is among the last ones."""
+        return self._ids.isdisjoint(ids)
+
     def add(self, id: str) -> None:
         """Take in the id of a durable record."""
-        ids, order = self._ids, self._order
-        if id in ids:
-            return
-        ids.add(id)
-        order.append(id)
-        if len(order) > self._count_max:
-            ids.remove(order.popleft())
+        self.extend((id,))
+
+    def extend(self, ids: Sequence[str]) -> None:
+        """Take in the ids of durable records, in their order."""
+        known, order = self._ids, self._order
+        if not known.isdisjoint(ids):
+            ids = [id for id in dict.fromkeys(ids) if id not in known]
+        known.update(ids)
+        order.extend(ids)
+        while len(order) > self._count_max:
+            known.remove(order.popleft())
 
 
 def revoke(party: str, by: str, *, id: CallId, time: str) -> AdminRecord:

@@ -8,6 +8,8 @@ large as the disk is slow, and a single writer never waits for others.
  loop    encode ─▶ queue ─▶ wait (deadline) ────────────────────▶ acknowledged
  thread              └─▶ take all ─▶ write ─▶ fdatasync ─▶ tree ─┘─▶ checkpoint when due
 ```
+The recorder has no loop between: the thread itself asks a `Source` for what workers have sent.
+
 A disk that hangs holds the thread and nothing else: each write has a deadline, and once a batch is
 overdue new writes are refused at once.
 """
@@ -19,15 +21,18 @@ import threading
 import time
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Final, NamedTuple, Protocol
+from typing import Final
 
 import msgspec
 
-from sidecar.record.canonical import Halves, split
+from sidecar.record.canonical import split
 from sidecar.record.commit import Committer
 from sidecar.record.disk import DISK, let_go
 from sidecar.record.fold import Fold, Revocations
 from sidecar.record.inputs.beside import Beside, anonymous, persons_named
+from sidecar.record.keeping.batch import Batch, Nudge, One, Source
+from sidecar.record.keeping.found import looked_around
+from sidecar.record.keeping.grounds import lock
 from sidecar.record.keeping.outside import Outside
 from sidecar.record.limits import (
     BATCH_BYTES_MAX,
@@ -38,7 +43,7 @@ from sidecar.record.limits import (
 )
 from sidecar.record.proof.checkpoint import Verifier
 from sidecar.record.proof.identity import Identity
-from sidecar.record.recovery import identify, lock
+from sidecar.record.recovery import identify
 from sidecar.terms.call import Json
 from sidecar.terms.errors import LedgerBroken, RecordError
 from sidecar.terms.ids import rfc3339, uuid7
@@ -79,62 +84,6 @@ class Settings(msgspec.Struct, frozen=True):
 DEFAULT: Final = Settings()
 
 
-class Batch(Protocol):
-    """Records that become durable together, and who waits for them."""
-
-    @property
-    def halves(self) -> Sequence[Halves]:
-        """Return the records."""
-        ...
-
-    @property
-    def side(self) -> Sequence[SideObject]:
-        """Return the objects that must be durable before them."""
-        ...
-
-    @property
-    def loop(self) -> asyncio.AbstractEventLoop:
-        """Return the loop on which it is settled."""
-        ...
-
-    @property
-    def is_strict(self) -> bool:
-        """Return whether it has to be durable even where others only have to be written."""
-        ...
-
-    def is_wanted(self) -> bool:
-        """Return whether anybody waits; asked by the committer's thread, just before the write."""
-        ...
-
-    def settle(self, error: RecordError | None) -> None:
-        """Take what came of it, on the loop; called once."""
-        ...
-
-
-class _One(NamedTuple):
-    """One record of this process."""
-
-    halves: tuple[Halves]
-    side: tuple[SideObject, ...]
-    loop: asyncio.AbstractEventLoop
-    future: asyncio.Future[None]
-    # What others act upon, a revocation for one, is in force once it is durable.
-    is_strict: bool
-
-    def is_wanted(self) -> bool:
-        """Return whether the writer has not given up: who has was refused, and leaves no record."""
-        return not self.future.done()
-
-    def settle(self, error: RecordError | None) -> None:
-        """Wake the writer."""
-        if self.future.done():
-            return
-        if error is None:
-            self.future.set_result(None)
-        else:
-            self.future.set_exception(RecordError(str(error)))
-
-
 def ledger_paths(state: Path) -> tuple[Path, Path]:
     """Return the ledger's folder and its key file below the state folder."""
     return state / "ledger", state / "keys" / "ledger.key"
@@ -160,7 +109,9 @@ class Ledger:
         self._beside = beside
         self._is_group = settings.outside.durability == "group"
         self._queue: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
+        self._source: Source | None = None
         self._waiting = 0
+        self._counting = threading.Lock()
         self._busy_since_s: float | None = None
         self._is_closed = False
         # A daemon: a disk that hangs must not keep the process from ending.
@@ -183,7 +134,10 @@ class Ledger:
             folds = (revocations, *settings.folds)
             beside = Beside(folder.parent, revocations, outside.io, outside.random_bytes)
             beside.open()
+            news = looked_around(folder, who, outside)
             committer = Committer(folder, fd, who, folds, outside)
+            for event, detail in news:
+                committer.note(event, detail)
         except OSError as error:
             _let_go(outside, fd)
             why = os.strerror(error.errno or 0)
@@ -222,9 +176,19 @@ class Ledger:
         return self._who.verifier
 
     @property
+    def is_running(self) -> bool:
+        """Return whether its thread is there, which has let go of everything when it is not."""
+        return self._thread.is_alive()
+
+    @property
     def is_refusing(self) -> bool:
         """Return whether calls are refused because records cannot be made durable."""
         return self._committer.is_refusing or self._is_overdue() or not self._thread.is_alive()
+
+    def listen(self, source: Source) -> None:
+        """Let the committer's thread find batches at `source` as well."""
+        self._source = source
+        self._queue.put(Nudge())
 
     async def write(self, record: AnyRecord, side: tuple[SideObject, ...] = ()) -> None:
         """Return when `record`, and the objects that it names, are durable.
@@ -243,7 +207,7 @@ class Ledger:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
         is_strict = not isinstance(record, MadeRecord | DecisionRecord | OutcomeRecord)
-        self.submit(_One((halves,), side, loop, future, is_strict))
+        self.submit(One((halves,), side, loop, future, is_strict))
         try:
             async with asyncio.timeout(self._timeout_s):
                 await future
@@ -257,8 +221,14 @@ class Ledger:
             RecordError: It is not taken, and will not be settled.
         """
         self._check_open()
-        self._waiting += len(batch.halves)
+        with self._counting:
+            self._waiting += len(batch.halves)
+        self._put(batch)
+
+    def _put(self, batch: Batch | None) -> None:
         self._queue.put(batch)
+        if self._source is not None:
+            self._source.wake()
 
     def known_handles(self) -> Mapping[str, str]:
         """Return `type:id` → handle of everybody who has one, live."""
@@ -282,7 +252,7 @@ class Ledger:
         if self._is_closed:
             return
         self._is_closed = True
-        self._queue.put(None)
+        self._put(None)
         await asyncio.to_thread(self._thread.join, self._timeout_s)
 
     def _check_open(self) -> None:
@@ -316,6 +286,8 @@ class Ledger:
             self._busy_since_s = self._monotonic_s()
             self._wake(batches, self._commit(batches))
         self._committer.tend()
+        if self._source is not None:
+            self._source.told()
         self._busy_since_s = None
         return not is_last
 
@@ -335,15 +307,15 @@ class Ledger:
 
     def _take(self) -> tuple[list[Batch], bool]:
         """Return whatever is waiting; wait for the first, but no longer than the committer may."""
-        batches: list[Batch] = []
-        records = bytes_ = 0
+        batches = list(self._gathered())
+        records, bytes_ = sum(len(one.halves) for one in batches), sum(one.size for one in batches)
         try:
-            batch = self._queue.get(timeout=self._patience_s())
+            batch = self._first()
             while batch is not None:
                 if batch.is_wanted():
                     batches.append(batch)
                     records += len(batch.halves)
-                    bytes_ += sum(halves.size for halves in batch.halves)
+                    bytes_ += batch.size
                 else:
                     self._wake([batch], RecordError("nobody waits for the record any more"))
                 if records >= BATCH_RECORDS_MAX or bytes_ >= BATCH_BYTES_MAX:
@@ -352,6 +324,20 @@ class Ledger:
         except queue.Empty:
             return batches, False
         return batches, True
+
+    def _gathered(self) -> Sequence[Batch]:
+        """Return what the source has; what is submitted is not kept waiting for it."""
+        if self._source is None:
+            return ()
+        found = self._source.gather(0.0 if self._queue.qsize() else self._patience_s())
+        with self._counting:
+            self._waiting += sum(len(one.halves) for one in found)
+        return found
+
+    def _first(self) -> Batch | None:
+        if self._source is None:
+            return self._queue.get(timeout=self._patience_s())
+        return self._queue.get_nowait()
 
     def _patience_s(self) -> float:
         if self._committer.has_news and not self._committer.is_refusing:
@@ -370,19 +356,24 @@ class Ledger:
 
     def _wake(self, batches: Sequence[Batch], error: RecordError | None) -> None:
         """Tell all who wait, with one call into each loop."""
-        by_loop: dict[asyncio.AbstractEventLoop, list[Batch]] = {}
+        by_loop: dict[asyncio.AbstractEventLoop | None, list[Batch]] = {}
         for batch in batches:
             by_loop.setdefault(batch.loop, []).append(batch)
         for loop, its in by_loop.items():
+            if loop is None:
+                self._settle(its, error)
             # A loop that was closed has nobody left who waits.
-            if not loop.is_closed():
+            elif not loop.is_closed():
                 loop.call_soon_threadsafe(self._settle, its, error)
+        if self._source is not None:
+            self._source.told()
 
     # --- back on the loop ---
 
     def _settle(self, batches: Sequence[Batch], error: RecordError | None) -> None:
+        with self._counting:
+            self._waiting -= sum(len(batch.halves) for batch in batches)
         for batch in batches:
-            self._waiting -= len(batch.halves)
             batch.settle(error)
 
 

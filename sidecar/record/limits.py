@@ -22,6 +22,12 @@ WIRE_BYTES_MAX: Final = 64 * 1024 * 1024
 # A frame that has come to this is sent; with one call's text more it is still below the above.
 GATHERED_BYTES_MAX: Final = 4 * 1024 * 1024
 FRAME_RECORDS_MAX: Final = 512
+# What is read from a worker at once: what its socket holds, and a little more.
+RECEIVED_BYTES: Final = 256 * 1024
+# A worker that leaves this much of what it is told untaken is deaf.
+UNTAKEN_BYTES_MAX: Final = 64 * 1024 * 1024
+# While workers go on sending, a batch is added to this often before it is written.
+GATHERED_ROUNDS_MAX: Final = 16
 # The recorder knows the ids of this many last records for each process that writes: more than it
 # may send again.
 RECENT_IDS_EACH: Final = 2 * UNACKED_MAX
@@ -31,6 +37,10 @@ ERASE_S_MAX: Final = 50.0
 HANDLES_MAX: Final = 100_000
 # A worker that does not take a revocation in this time is told to be stuck, and ended.
 TOOK_S_MAX: Final = 1.0
+# A recorder that leaves waits this long for its workers to be gone: a disk may hang.
+LEAVING_S_MAX: Final = 2.0
+# A worker that ends has ended so long after its connection: one that lives then is ended.
+FORSAKEN_S: Final = 1.0
 # What the recorder owes itself (an outcome `unknown`) is tried again this often.
 OWED_EVERY_S: Final = 0.5
 # A caller waits this long for its record, then the call is refused.
@@ -57,6 +67,10 @@ PERSONS_BYTES_MAX: Final = 1024 * 1024 * 1024
 OBJECT_BYTES_MAX: Final = 16 * 1024 * 1024
 # What is rewritten at once when an object is erased.
 OBJECTS_FILE_BYTES_MAX: Final = 64 * 1024 * 1024
+# Upkeep waits until nobody has written for this long, unless so many jobs wait (two a segment) that
+# the unsealed segments take too much of the disk.
+UPKEEP_QUIET_S: Final = 0.005
+UPKEEP_JOBS_MAX: Final = 16
 # A segment ends after this long even when it is small: what is sealed is what retention can remove.
 SEGMENT_AGE_S_MAX: Final = 24 * 3600.0
 # What is sealed in one step between two batches: about a millisecond.
@@ -78,3 +92,6 @@ GROUP_S_MAX: Final = 0.05
 SNAPSHOT_BYTES_MAX: Final = 64 * 1024 * 1024
 # Of equal calls, ways in which they came out: facts change, and so do handles.
 OUTCOMES_KEPT_MAX: Final = 4
+# Of calls that are asked again, one in so many is timed, for all of them: the clock and the
+# histograms cost more than the rules do.
+TIMED_EVERY: Final = 16

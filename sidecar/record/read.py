@@ -9,14 +9,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sidecar.record.disk import DISK, Io
+from sidecar.record.disk import DISK, READ, Io, let_go
 from sidecar.record.segments.sealed import NotSealed, opened
 from sidecar.record.segments.segment import (
     FRAME_HEADER_BYTES,
     HEADER_BYTES,
+    SEALED,
     BadFrame,
     chunks,
     first_seq_of,
+    salvaged,
     segment_names,
 )
 from sidecar.syntax.glob import compiled
@@ -124,6 +126,46 @@ def _records(io: Io, path: Path, offset: int = HEADER_BYTES) -> Iterator[tuple[i
     with suppress(BadFrame, NotSealed), opened(io, path) as (read, size):
         for chunk in chunks(read, size, offset):
             yield from zip(chunk.offsets, chunk.records, strict=True)
+
+
+def everything(io: Io, folder: Path, damaged: list[str]) -> Iterator[bytes]:
+    """Yield every whole record, also what stands behind a damaged one.
+
+    Args:
+        io: The disk.
+        folder: The ledger's.
+        damaged: Is added the names of segments that hold more than can be read.
+    """
+    names = segment_names(io.names(folder))
+    for name in names:
+        ends = [HEADER_BYTES]
+        try:
+            yield from _whole(io, folder / name, ends)
+        except NotSealed:
+            damaged.append(name)
+        except BadFrame:
+            tail = b"" if name.endswith(SEALED) else _tail(io, folder / name, ends[-1])
+            behind = list(salvaged(tail))
+            yield from behind
+            # Whoever writes may be in the middle of the last.
+            if behind or name != names[-1]:
+                damaged.append(name)
+
+
+def _whole(io: Io, path: Path, ends: list[int]) -> Iterator[bytes]:
+    """Yield the records of a segment; `ends` is added where those end that were yielded."""
+    with opened(io, path) as (read, size):
+        for chunk in chunks(read, size):
+            yield from chunk.records
+            ends.append(chunk.end)
+
+
+def _tail(io: Io, path: Path, offset: int) -> bytes:
+    fd = io.open(path, READ)
+    try:
+        return io.read(fd, max(io.fstat(fd).st_size - offset, 0), offset)
+    finally:
+        let_go(io, fd)
 
 
 def last_records(io: Io, folder: Path, count: int) -> list[bytes]:

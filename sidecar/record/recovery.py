@@ -13,21 +13,21 @@ is known from its signed snapshot; where there is none, all is read.
 | a damaged record in the last batch, no later one behind it, not signed | copied to `.torn`, cut |
 | any other damage, a missing segment, fewer records than signed, another root | refused |
 | a record that is obeyed, a revocation for one, and not signed | copied to `.torn`, cut |
+| records that are not signed and bear no mark of ours | copied to `.torn`, cut |
 | a last segment without a record, the one before it without an end | removed, and gone on there |
 | the first records gone, and no record says that they were pruned | refused |
 """
 
-import os
-import stat
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from sidecar.record import disk
-from sidecar.record.disk import FOLDER_MODE, READ, Io
+from sidecar.record.disk import READ, Io
 from sidecar.record.keeping import snapshot
 from sidecar.record.keeping.feed import Feeder
 from sidecar.record.keeping.history import History
@@ -52,6 +52,8 @@ from sidecar.record.segments.segment import (
 from sidecar.record.segments.walk import Batch, Damage, batches
 from sidecar.record.verify import CHECKPOINT, Proven, read_checkpoint
 from sidecar.terms.errors import ConfigError, LedgerBroken
+
+_UNMARKED: Final = "records that are not signed bear no mark of this ledger"
 
 
 class Log(NamedTuple):
@@ -88,34 +90,6 @@ class Recovered(NamedTuple):
     known: Known
     segment: Segment
     news: list[tuple[str, dict[str, Any]]]
-
-
-def lock(io: Io, folder: Path) -> int:
-    """Take the ledger's folder for this process alone, making it when it is not there.
-
-    The lock is on the folder itself: a lock file could be removed and made again.
-
-    Raises:
-        LedgerBroken: Another process has it, or others may write to it.
-    """
-    folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
-    fd = io.open(folder, READ)
-    try:
-        _check_owner(io, folder, fd)
-        io.lock(fd)
-    except BlockingIOError:
-        disk.let_go(io, fd)
-        raise LedgerBroken(f"{folder}: another process writes this ledger") from None
-    except (OSError, LedgerBroken):
-        disk.let_go(io, fd)
-        raise
-    return fd
-
-
-def _check_owner(io: Io, folder: Path, fd: int) -> None:
-    seen = io.fstat(fd)
-    if seen.st_uid != os.geteuid() or seen.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise LedgerBroken(f"{folder}: others may write to the ledger's folder")
 
 
 def identify(
@@ -224,12 +198,21 @@ def _trim(known: Known) -> None:
 
 
 def sign(log: Log, tree: Tree, *also: Ed25519PrivateKey) -> None:
-    """Sign the tree as it stands: into the folder first, then beside the key.
+    """Sign the tree as it stands, and keep that."""
+    keep_note(log, signed_note(log, tree, *also))
+
+
+def signed_note(log: Log, tree: Tree, *also: Ed25519PrivateKey) -> bytes:
+    """Return the tree as it stands, signed."""
+    return log.who.sign(Checkpoint(log.who.origin, tree.size, tree.root()), *also)
+
+
+def keep_note(log: Log, note: bytes) -> None:
+    """Put a signed tree into the folder first, then beside the key.
 
     In this order a crash between the two leaves the checkpoint beside the key older, never longer
     than the log.
     """
-    note = log.who.sign(Checkpoint(log.who.origin, tree.size, tree.root()), *also)
     disk.replace(log.io, log.folder / CHECKPOINT, note)
     disk.replace(log.io, log.who.signed_file, note)
 
@@ -242,6 +225,8 @@ class _Scan:
 
     def __init__(self, proven: Proven, known: Known, signed: int) -> None:
         self.signed = signed
+        # Up to which record the end bears marks, where it has to.
+        self.ours = sys.maxsize
         self.proven = proven
         self.known = known
         self.last: Batch | None = None
@@ -249,7 +234,7 @@ class _Scan:
         self.torn: Damage | None = None
 
     def take(self, log: Log, batch: Batch) -> None:
-        """Take the next records into account, up to one that is obeyed and not signed.
+        """Take the next records into account, up to one that is not believed.
 
         Raises:
             Damage: There is such a one.
@@ -266,13 +251,16 @@ class _Scan:
         self.offsets += batch.offsets
         self.last = batch
         if batch is not whole:
-            text = "a record that is obeyed was never signed"
+            is_ours = batch.first_seq + count < self.ours
+            text = "a record that is obeyed was never signed" if is_ours else _UNMARKED
             raise Damage(batch.file, batch.end, batch.first_seq + count, text, torn=True)
 
     def _believed(self, batch: Batch) -> int:
-        """Return how many records of a batch come before one that is obeyed and not signed."""
+        """Return how many records come before an unsigned one that is obeyed or is not ours."""
         for nth in range(max(self.signed - batch.first_seq, 0), len(batch.records)):
-            if is_obeyed(batch.records[nth][: batch.heads[nth]]):
+            if batch.first_seq + nth >= self.ours or is_obeyed(
+                batch.records[nth][: batch.heads[nth]]
+            ):
                 return nth
         return len(batch.records)
 
@@ -296,6 +284,9 @@ def _resume(log: Log, names: Sequence[str]) -> Recovered:
         raise LedgerBroken(f"{log.who.signed_file}: the last signed checkpoint is absent")
     signed = [read_checkpoint(log.io, log.folder, log.who.verifier), beside_key]
     scan = _begun(log, names, signed)
+    if log.who.is_marked:
+        last = batches(log.io, log.folder, log.who.origin, first_seq_of(names[-1]))
+        scan.ours = log.who.marks.reach(last, scan.signed)
     try:
         for batch in batches(log.io, log.folder, log.who.origin, scan.known.tree.size):
             scan.take(log, batch)
@@ -308,7 +299,11 @@ def _resume(log: Log, names: Sequence[str]) -> Recovered:
     scan.proven.check_end()
     _check_begin(log, names)
     _check_key(log)
-    return _reopened(log, scan)
+    recovered = _reopened(log, scan)
+    if not log.who.is_marked and scan.known.tree.size > scan.signed:
+        detail = {"first_seq": scan.signed, "next_seq": scan.known.tree.size}
+        recovered.news.append(("ledger.end_without_marks", detail))
+    return recovered
 
 
 def _begun(log: Log, names: Sequence[str], signed: Sequence[Checkpoint]) -> _Scan:

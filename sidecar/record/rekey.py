@@ -20,12 +20,12 @@ from sidecar.record.commit import Committer
 from sidecar.record.disk import Io
 from sidecar.record.fold import Fold
 from sidecar.record.keeping import snapshot
+from sidecar.record.keeping.grounds import lock
 from sidecar.record.keeping.history import KEY_ROTATED, Rotation, rotation
 from sidecar.record.keeping.outside import Outside
-from sidecar.record.proof import identity
+from sidecar.record.proof import identity, place
 from sidecar.record.proof.checkpoint import Verifier
 from sidecar.record.proof.identity import Identity
-from sidecar.record.recovery import lock
 from sidecar.terms.errors import LedgerBroken
 from sidecar.terms.ids import rfc3339, uuid7
 from sidecar.terms.record import SCHEMA, AdminRecord
@@ -52,6 +52,9 @@ def rotate(
         try:
             begun = identity.next_key(io, key_file)
             old = identity.load(io, key_file)._replace(following=begun)
+            if outside.machine is not None:
+                place.check(io, folder, key_file, outside.machine, is_marked=old.is_marked)
+                place.keep(io, folder, key_file, outside.machine, outside.random_bytes)
             committer = Committer(folder, fd, old, folds, outside)
         except (OSError, LedgerBroken):
             disk.let_go(io, fd)

@@ -10,6 +10,7 @@ import msgspec
 from sidecar.record.disk import DISK, Io
 from sidecar.record.keeping.outside import Outside
 from sidecar.record.ledger import Ledger, Settings, ledger_paths
+from sidecar.record.proof import place
 from sidecar.record.read import Reader
 from sidecar.record.segments.segment import segment_names
 from sidecar.record.verify import Report, verify
@@ -35,7 +36,7 @@ class Clock:
 def outside(io: Io = DISK, clock: Clock | None = None, **bounds: Any) -> Outside:
     """Return a disk and a clock; full segments stay open to be looked at, unless told."""
     clock = clock or Clock()
-    bounds = {"seals": False, "reserve_bytes": 4096, **bounds}
+    bounds = {"seals": False, "reserve_bytes": 4096, "upkeep_quiet_s": 0.0, **bounds}
     return Outside(io, clock.now_us, clock.monotonic_s, os.urandom, **bounds)
 
 
@@ -50,9 +51,15 @@ def admin(number: int, event: str = "reload", **detail: Any) -> AdminRecord:
 async def written(state: Path, count: int, how: Settings | None = None) -> Ledger:
     """Return an open ledger after `count` records."""
     ledger = Ledger.open(*ledger_paths(state), how or settings())
+    stands(state)
     for number in range(count):
         await ledger.write(admin(number))
     return ledger
+
+
+def stands(state: Path) -> None:
+    """Let the commands find the ledger where they look for it."""
+    place.keep(DISK, *ledger_paths(state), place.machine_id(), os.urandom)
 
 
 async def closed(state: Path, count: int, how: Settings | None = None) -> Report:

@@ -1,6 +1,5 @@
 """A recorder and its clients in one loop, over pairs of sockets as a supervisor makes them."""
 
-import asyncio
 import itertools
 import socket
 import time
@@ -103,7 +102,8 @@ async def until(is_so: Callable[[], bool]) -> None:
 async def connect(recorder: Recorder, client: RecorderClient, name: str = "worker-0") -> None:
     """Connect a client to a recorder, as the supervisor does."""
     one, other = socket.socketpair()
-    await asyncio.gather(recorder.connect(name, one), client.attach(other))
+    recorder.connect(name, one)
+    await client.attach(other)
 
 
 @asynccontextmanager

@@ -2,9 +2,11 @@
 
 import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from sidecar.record import recovery
@@ -12,10 +14,12 @@ from sidecar.record.canonical import Halves, split
 from sidecar.record.commit import Committer
 from sidecar.record.disk import DISK, Io
 from sidecar.record.fold import Revocations, revoke
+from sidecar.record.keeping.grounds import lock
 from sidecar.record.ledger import ledger_paths
 from sidecar.record.limits import GROUP_RECORDS_MAX
 from sidecar.record.proof import identity
-from sidecar.record.recovery import identify, lock
+from sidecar.record.recovery import identify
+from sidecar.record.segments.aside import InThread
 from sidecar.record.segments.segment import FOOTER_BYTES, framed, name_of, read_footer
 from sidecar.record.verify import read_checkpoint, verify
 from sidecar.terms.errors import RecordError
@@ -158,6 +162,173 @@ def test_what_was_accepted_is_written_again_although_nobody_writes_more(tmp_path
     committer.commit([])
     committer.close()
     assert events(tmp_path) == ["ledger.recovered"]
+
+
+# --- what is synced beside ---
+
+
+class Later:
+    """What is done beside is done when it is waited for, or when the test says so."""
+
+    def __init__(self) -> None:
+        self.begun: list[Later.Doing] = []
+
+    class Doing:
+        def __init__(self, work: Callable[[], None]) -> None:
+            self._work = work
+            self.is_over = False
+            self._failed: OSError | None = None
+
+        def go(self) -> None:
+            if not self.is_over:
+                self.is_over = True
+                try:
+                    self._work()
+                except OSError as error:
+                    self._failed = error
+
+        def end(self) -> None:
+            self.go()
+            if self._failed is not None:
+                raise self._failed
+
+    def __call__(self, work: Callable[[], None]) -> "Later.Doing":
+        self.begun.append(self.Doing(work))
+        return self.begun[-1]
+
+
+def half_full(state: Path, disk: Io = DISK) -> tuple[Committer, Later, sample.Clock]:
+    """Return a writer that has begun to sync two records, and has accepted a third since."""
+    later, clock = Later(), sample.Clock()
+    committer = opened(state, disk, clock, aside=later)
+    committer.accept(batch(0, 1))
+    clock.now_s += 0.03
+    committer.tend()
+    committer.accept(batch(2))
+    return committer, later, clock
+
+
+def test_a_window_that_is_half_full_is_synced_beside(tmp_path):
+    committer, later, clock = half_full(tmp_path)
+    committer.tend()
+    before = committer.size
+    later.begun[-1].go()
+
+    committer.tend()
+
+    assert before == 0
+    assert (committer.size, committer.accepted) == (2, 3)
+    clock.now_s += 0.06
+    committer.tend()
+    assert committer.size == 3
+    committer.close()
+    assert is_intact(tmp_path)
+    assert sample.ids(tmp_path) == ["id-0", "id-1", "id-2"]
+
+
+def test_no_more_than_a_window_is_accepted_while_the_disk_is_waited_for(tmp_path):
+    committer, later, _ = half_full(tmp_path)
+
+    committer.accept(batch(*range(3, GROUP_RECORDS_MAX)))
+
+    assert later.begun[-1].is_over
+    assert committer.accepted - committer.size < GROUP_RECORDS_MAX
+    committer.close()
+    assert is_intact(tmp_path)
+
+
+def test_a_durable_record_waits_for_what_is_synced_beside(tmp_path):
+    committer, later, _ = half_full(tmp_path)
+
+    committer.commit(batch(3))
+
+    assert later.begun[-1].is_over
+    assert committer.size == committer.accepted == 4
+    committer.close()
+    assert is_intact(tmp_path)
+
+
+@pytest.mark.parametrize("call", ["fdatasync", "stat"])
+@pytest.mark.parametrize("is_seen_by", ["tend", "accept", "commit"])
+def test_what_fails_beside_is_written_again(tmp_path, call, is_seen_by):
+    disk = FaultyDisk()
+    committer, later, clock = half_full(tmp_path, disk)
+    disk.fails = lambda _, name: errno.EIO if name == call else 0
+    later.begun[-1].go()
+    clock.now_s += 1
+    if is_seen_by == "tend":
+        committer.tend()
+    else:
+        with pytest.raises(RecordError):
+            getattr(committer, is_seen_by)(batch(3))
+    was_refusing = committer.is_refusing
+    disk.fails = lambda _, _name: 0
+
+    committer.commit(batch(4))
+    committer.close()
+
+    assert was_refusing
+    assert sample.ids(tmp_path) == ["id-0", "id-1", "id-2", "id-4"]
+    assert is_intact(tmp_path)
+
+
+def test_a_segment_ends_only_when_what_is_synced_beside_is_over(tmp_path):
+    committer, later, _ = half_full(tmp_path)
+    committer._outside = msgspec.structs.replace(committer._outside, segment_bytes_max=1)
+
+    committer.accept(batch(3))
+
+    assert later.begun[-1].is_over
+    committer.close()
+    assert sample.ids(tmp_path) == ["id-0", "id-1", "id-2", "id-3"]
+    assert is_intact(tmp_path)
+
+
+def test_a_checkpoint_is_signed_beside_and_never_over_a_newer_one(tmp_path):
+    later, clock = Later(), sample.Clock()
+    committer = opened(tmp_path, clock=clock, aside=later)
+    committer.commit(batch(0))
+    clock.now_s += 2
+    committer.tend()
+    before = signed_size(tmp_path)
+    committer.commit(batch(1))
+
+    committer.commit([split(revoke("agent:a", "root", id=CallId("id-r"), time=TIME))])
+
+    assert before == 0
+    assert signed_size(tmp_path) == 3
+    assert later.begun[-1].is_over
+    committer.close()
+    assert is_intact(tmp_path)
+
+
+def test_what_cannot_be_signed_beside_ends_the_taking_of_records(tmp_path):
+    disk, later, clock = FaultyDisk(), Later(), sample.Clock()
+    committer = opened(tmp_path, disk, clock, aside=later)
+    committer.commit(batch(0))
+    clock.now_s += 2
+    committer.tend()
+    disk.fails = lambda _, name: errno.EIO if name == "rename" else 0
+    later.begun[-1].go()
+
+    committer.tend()
+
+    assert committer.is_refusing
+    with pytest.raises(RecordError):
+        committer.commit(batch(1))
+    disk.fails = lambda _, _name: 0
+    committer.close()
+
+
+def test_work_in_a_thread_raises_where_it_is_waited_for():
+    def fails() -> None:
+        raise OSError(errno.EIO, "it fails")
+
+    doing = InThread(fails)
+
+    with pytest.raises(OSError, match="it fails"):
+        doing.end()
+    assert doing.is_over
 
 
 # --- a segment that was begun and is not known to be there ---

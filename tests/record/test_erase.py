@@ -13,6 +13,7 @@ from sidecar.record.inputs import Inputs, inputs_path
 from sidecar.record.inputs.secrets import side_object
 from sidecar.record.ledger import Ledger, ledger_paths
 from sidecar.record.persons.forget import objects_of
+from sidecar.record.segments.segment import FRAME_HEADER_BYTES, HEADER_BYTES
 from sidecar.terms.errors import RecordError
 from tests.record import sample
 from tests.record.test_persons import ALICE, BOB
@@ -211,6 +212,22 @@ async def test_forgetting_behind_a_damaged_object_says_what_remains_and_how_to_g
     assert Inputs(inputs_path(tmp_path)).get(digest) is not None
     assert await ledger.forget(f"user:{handle}") is True
     assert Inputs(inputs_path(tmp_path)).get(digest) is None
+    await ledger.close()
+
+
+async def test_forgetting_goes_on_behind_a_damaged_record_and_says_which_segment_it_is(tmp_path):
+    handle, digest = await recorded(tmp_path)
+    ledger = Ledger.open(*ledger_paths(tmp_path), sample.settings())
+    (segment,) = sample.segments(tmp_path)
+    flip(segment, HEADER_BYTES + FRAME_HEADER_BYTES + 20)
+
+    with pytest.raises(RecordError) as failed:
+        await ledger.forget(ALICE)
+
+    assert segment.name in str(failed.value)
+    assert f"user:{handle} stands for nobody now" in str(failed.value)
+    assert Inputs(inputs_path(tmp_path)).get(digest) is None
+    assert ALICE not in ledger.known_handles()
     await ledger.close()
 
 

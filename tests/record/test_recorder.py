@@ -78,7 +78,7 @@ async def test_what_was_not_acknowledged_is_sent_again_and_written_once(tmp_path
     link = client._link
     assert link is not None
     link._heard = lambda said: None
-    before = client.write(admin(1))
+    before = asyncio.ensure_future(client.write(admin(1)))
     await until(lambda: len(sample.ids(tmp_path)) == 2)
     await recorder.close()
     during = client.write(admin(2))
@@ -142,8 +142,9 @@ async def test_more_than_may_wait_is_refused_at_once(tmp_path):
     with pytest.raises(RecordError, match="too many"):
         await client.write(admin(UNACKED_MAX))
 
-    failed = await asyncio.gather(*waiting, return_exceptions=True)
-    assert all(isinstance(one, RecordError) for one in failed)
+    with pytest.raises(RecordError, match="in time"):
+        await waiting[-1]
+    assert all(isinstance(one.exception(), RecordError) for one in waiting)
     assert client.waiting == 0
 
 
@@ -224,7 +225,7 @@ async def test_a_recorder_started_anew_closes_what_no_living_worker_claims(tmp_p
     await living.write(forwarded(1))
     await dead.write(forwarded(2))
     # Killed: it has no time to close anything.
-    for connection in tuple(recorder._connections):
+    for connection in tuple(recorder.connections):
         connection.open.clear()
     await recorder.close()
 
@@ -274,7 +275,7 @@ async def test_a_worker_that_does_not_take_a_revocation_is_let_go_and_named(tmp_
     stand = Stand(tmp_path)
     async with running(stand) as (recorder, client):
         one, deaf = socket.socketpair()
-        await recorder.connect("worker-1", one)
+        recorder.connect("worker-1", one)
 
         await client.write(revoke("agent:bot", "root", id=CallId("r"), time=TIME))
 
@@ -436,7 +437,7 @@ async def test_in_group_what_others_act_upon_is_durable_when_it_is_acknowledged(
 async def test_who_does_not_speak_the_language_is_cut_off(tmp_path, garbage):
     async with running(Stand(tmp_path)) as (recorder, client):
         one, stranger = socket.socketpair()
-        await recorder.connect("worker-1", one)
+        recorder.connect("worker-1", one)
         reader, writer = await asyncio.open_unix_connection(sock=stranger)
         writer.write(garbage)
 

@@ -35,7 +35,7 @@ def outcomes(stand: Stand) -> list[tuple[str, str]]:
 async def raw(recorder, name: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """Connect a worker of which nothing is known but what it sends."""
     one, other = socket.socketpair()
-    await recorder.connect(name, one)
+    recorder.connect(name, one)
     return await asyncio.open_unix_connection(sock=other)
 
 
@@ -49,16 +49,16 @@ async def test_who_was_handed_in_is_heard_before_anything_is_nobodys(tmp_path):
     await connect(recorder, worker)
     await worker.write(forwarded(1))
     # Killed: it has no time to close anything.
-    for connection in tuple(recorder._connections):
+    for connection in tuple(recorder.connections):
         connection.open.clear()
     await recorder.close()
 
     again = stand.recorder()
     one, other = socket.socketpair()
-    connecting = again.connect("worker-0", one)
+    again.connect("worker-0", one)
     # The supervisor says both in one breath.
     again.complete()
-    await asyncio.gather(connecting, worker.attach(other))
+    await worker.attach(other)
     await worker.write(outcome(1))
     await worker.close()
     await again.close()
@@ -83,7 +83,7 @@ async def test_an_outcome_of_which_the_acknowledgement_was_lost_is_not_owed_agai
     again.complete()
     await telling
     await worker.close()
-    await until(lambda: not again._connections)
+    await until(lambda: not again.connections)
     await again.close()
 
     assert outcomes(stand) == [("id-1", "forwarded")]
@@ -99,8 +99,8 @@ async def test_a_worker_that_dies_behind_its_outcome_has_told_it(tmp_path):
         writer.write(sent(2, outcome(1)))
         await asyncio.to_thread(disk.held.wait)
         writer.close()
-        await until(lambda: len(recorder._connections) == 1)
         disk.free.set()
+        await until(lambda: len(recorder.connections) == 1)
         await until(lambda: bool(outcomes(stand)))
         await reader.read()
 
@@ -116,7 +116,7 @@ async def test_an_outcome_that_could_not_be_written_and_whose_worker_is_dead_is_
         disk.fails = lambda _, name: errno.EIO if name in ("write", "open") else 0
         writer.write(sent(2, outcome(1)))
         writer.close()
-        await until(lambda: len(recorder._connections) == 1)
+        await until(lambda: len(recorder.connections) == 1)
         disk.fails = lambda _, _name: 0
         await until(lambda: bool(outcomes(stand)))
 
@@ -233,4 +233,23 @@ async def test_who_is_not_understood_is_told_to_be_stuck_so_that_another_is_star
         await reader.read()
         writer.close()
 
+    assert stand.stuck == ["worker-1"]
+
+
+async def test_a_worker_that_lets_go_of_the_recorder_is_named_so_that_it_is_ended(tmp_path):
+    stand = Stand(tmp_path)
+    async with running(stand) as (recorder, client):
+        peer, other = socket.socketpair()
+        recorder.connect("worker-1", peer)
+        worker = RecorderClient(Meter())
+        await worker.attach(other)
+        link = worker._link
+        assert link is not None
+        # A frame that is too long is no frame: whoever is sent one hangs up.
+        link.data_received((limits.WIRE_BYTES_MAX + 1).to_bytes(4, "little"))
+
+        await until(lambda: stand.stuck == ["worker-1"])
+
+        assert worker.is_refusing
+        await client.write(admin(1))
     assert stand.stuck == ["worker-1"]

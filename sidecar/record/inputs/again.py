@@ -4,7 +4,11 @@ An application asks the same few questions over and over. Of an equal call, aske
 caller from the same address, all that is a function of it and of the bundle is as it was: what it
 means, who is a person in it, how it is masked. Whether it is permitted is decided each time anew;
 where that comes out as before, on the very same facts, the bytes of its record are those of the
-record before, but for id, time and digest.
+record before, but for id, time and digest, and those of its answer, but for its id.
+
+How it is decided anew is a matter of two ways. Who made the outcome may have said by which verdict
+it follows (`Judged`): then the verdict alone is come to again, and where it is that one, so is the
+outcome. Else the whole decision is made and compared.
 
 INVARIANT: a record made so is, to the byte, the one that `decision_record` would make.
 So nothing is kept of a call of which something is cut or put beside the record: what is cut out of
@@ -14,20 +18,34 @@ itself and in that order. A caller who writes one of them into a call is not rem
 
 from collections.abc import Callable, Mapping, Sequence
 from hmac import compare_digest
+from typing import Protocol, TypeAlias
 
 import msgspec
 import orjson
 
 from sidecar.record.canonical import split
 from sidecar.record.inputs.secrets import Secrets
-from sidecar.record.limits import OUTCOMES_KEPT_MAX
+from sidecar.record.limits import OUTCOMES_KEPT_MAX, TIMED_EVERY
 from sidecar.terms.call import Call, Json
 from sidecar.terms.decision import Decision, FactKey, Facts
 from sidecar.terms.record import DecisionRecord, MadeRecord
 from sidecar.terms.request import Request
 from sidecar.terms.words import CallId
 
-Shape = Callable[[Decision], Json]
+# How a decision is told to who asked.
+Shape: TypeAlias = Callable[[Decision], Json]
+
+
+class Judged(Protocol):
+    """A request that can be judged anew by what follows of its rules alone."""
+
+    def verdict(self, facts: Facts, time: str) -> object | None:
+        """Return what follows now, the same object for the same; None where it is not known."""
+        ...
+
+    def verdict_of(self, decision: Decision, facts: Facts, time: str) -> object | None:
+        """Return the verdict that `decision` says nothing more than; it was made of the same."""
+        ...
 
 
 class Stencil(msgspec.Struct, frozen=True):
@@ -47,9 +65,9 @@ class Stencil(msgspec.Struct, frozen=True):
     tail: tuple[bytes, ...]
     like: MadeRecord
 
-    def filled(self, call: Call, secrets: Secrets) -> MadeRecord:
-        """Return the record of `call`."""
-        id, time = call.id.encode(), call.time.encode()
+    def filled(self, call_id: CallId, call_time: str, secrets: Secrets) -> MadeRecord:
+        """Return the record of a call of this id at this time."""
+        id, time = call_id.encode(), call_time.encode()
         first, second, third, last = self.text
         raw = b"".join((first, id, second, time, third, time, last, self.hidden))
         digest = secrets.digest(raw).encode()
@@ -57,12 +75,10 @@ class Stencil(msgspec.Struct, frozen=True):
         before, behind = self.tail
         like = self.like
         return MadeRecord(
-            call.id,
+            call_id,
             b"".join((one, id, two, digest, three, id, four, time, five, time, six)),
             b"".join((before, time, behind)),
-            like.domain,
-            like.outcome,
-            like.version,
+            like.counted,
             like.listener_forwarded,
         )
 
@@ -90,13 +106,11 @@ def stencil_of(
         record.id,
         halves.head,
         halves.tail,
-        record.domain,
-        record.outcome,
-        record.policy.version,
+        (record.domain, record.outcome, record.policy.version),
         record.listener_forwarded,
     )
     found = Stencil(text, hidden, head, tail, like)
-    return found if found.filled(call, secrets) == like else None
+    return found if found.filled(call.id, call.time, secrets) == like else None
 
 
 def _cut(raw: bytes, holes: Sequence[bytes]) -> tuple[bytes, ...] | None:
@@ -124,24 +138,35 @@ def is_plain(said: Decision, decision: Decision) -> bool:
 
 
 class Outcome:
-    """What was decided of such a call, plainly, on which facts, and how that is said."""
+    """What was decided of such a call, plainly, on which facts, and how that is said.
 
-    __slots__ = ("_answers", "_decision", "_facts", "_handles", "_names", "_stencil")
+    Attributes:
+        decision: One that comes out so; its id is nobody's.
+        verdict: That of which it follows, None where there is more to it or that is not known.
+    """
+
+    __slots__ = ("_answer", "_facts", "_handles", "_names", "_stencil", "decision", "verdict")
 
     def __init__(
-        self, decision: Decision, facts: Facts, handles: Mapping[str, str], stencil: Stencil | None
+        self,
+        decision: Decision,
+        facts: Facts,
+        handles: Mapping[str, str],
+        stencil: Stencil | None,
+        verdict: object | None,
     ) -> None:
-        self._decision = decision
+        self.decision = decision
         self._facts = dict(facts)
         self._handles = handles
         # A handle stands wherever a text is one of these, also where it is the call's own time.
         self._names = frozenset(person.partition(":")[2] for person in handles)
         self._stencil = stencil
-        self._answers: dict[Shape, tuple[bytes, ...] | None] = {}
+        self.verdict = verdict
+        self._answer: tuple[bytes, ...] | None = None
 
     def is_of(self, decision: Decision, facts: Facts, known: Mapping[str, str]) -> bool:
         """Return whether `decision` says the same, on the very same facts, of the same persons."""
-        mine = self._decision
+        mine = self.decision
         return (
             decision.outcome == mine.outcome
             and decision.reason == mine.reason
@@ -150,39 +175,64 @@ class Outcome:
             and decision.targets == mine.targets
             and decision.rules == mine.rules
             and decision.errors == mine.errors
-            and len(facts) == len(self._facts)
-            and all(self._facts.get(key) is fact for key, fact in facts.items())
-            and (not self._handles or self._handles.items() <= known.items())
+            and self._is_on(facts, known)
         )
 
-    def record(self, call: Call, secrets: Secrets) -> MadeRecord | None:
-        """Return the record of `call`, None where it has to be made from nothing."""
-        if self._stencil is None or call.time in self._names or call.id in self._names:
+    def follows(self, verdict: object, facts: Facts, known: Mapping[str, str]) -> bool:
+        """Return whether this comes of `verdict`, on the very same facts, of the same persons.
+
+        Only where both its record and its answer can be made of what is known.
+        """
+        return (
+            verdict is self.verdict
+            and self._answer is not None
+            and self._stencil is not None
+            and self._is_on(facts, known)
+        )
+
+    def _is_on(self, facts: Facts, known: Mapping[str, str]) -> bool:
+        mine = self._facts
+        if len(facts) != len(mine):
+            return False
+        for key, fact in facts.items():
+            if mine.get(key) is not fact:
+                return False
+        return not self._handles or self._handles.items() <= known.items()
+
+    def record(self, id: CallId, time: str, secrets: Secrets) -> MadeRecord | None:
+        """Return the record of a call, None where it has to be made from nothing."""
+        stencil, names = self._stencil, self._names
+        if stencil is None or (names and (time in names or id in names)):
             return None
-        return self._stencil.filled(call, secrets)
+        return stencil.filled(id, time, secrets)
+
+    def answer_to(self, id: CallId) -> bytes:
+        """Return the answer's JSON, on a line of its own, where it `follows`."""
+        assert self._answer is not None
+        return id.encode().join(self._answer)
 
     def answer(self, decision: Decision, shape: Shape) -> bytes:
         """Return the answer's JSON, on a line of its own."""
-        pieces = self._answers.get(shape)
-        if pieces is not None:
-            return decision.id.encode().join(pieces)
+        if self._answer is not None:
+            return self.answer_to(decision.id)
         raw = orjson.dumps(shape(decision), option=orjson.OPT_APPEND_NEWLINE)
-        if shape not in self._answers:
-            self._answers[shape] = _cut(raw, (decision.id.encode(),))
+        self._answer = _cut(raw, (decision.id.encode(),))
         return raw
 
 
 class Again:
-    """What is known of equal calls.
+    """What is known of equal calls, which are all answered in one shape.
 
     Args:
         like: One of them; its id and its time are nobody's.
     """
 
-    __slots__ = ("_bundle", "_outcomes", "_request", "is_clean", "like", "standing")
+    __slots__ = ("_bundle", "_outcomes", "_request", "_untimed", "is_clean", "judged", "like",
+                 "standing")  # fmt: skip
 
     def __init__(self, like: Call) -> None:
         self.like = like
+        self._untimed = 0
         self.forget()
 
     def forget(self) -> None:
@@ -190,6 +240,8 @@ class Again:
         self._bundle: object = None
         self._request: Request | None = None
         self._outcomes: list[Outcome] = []
+        # Who judges it anew, where that can be done by the rules alone.
+        self.judged: Judged | None = None
         # Whether no text of it is one that is refused before any rule is asked.
         self.is_clean = False
         # The facts that are asked for with each of them, where it is kept.
@@ -205,7 +257,7 @@ class Again:
         like = self.like
         return Call(
             id, time, like.listener, like.upstream, like.protocol, like.payload, like.identity,
-            like.context,
+            like.context, is_enforced=like.is_enforced,
         )  # fmt: skip
 
     def request(self, call: Call, bundle: object) -> Request | None:
@@ -227,13 +279,42 @@ class Again:
         self._bundle, self._request = bundle, request
         return True
 
-    def outcome(self, decision: Decision, facts: Facts, known: Mapping[str, str]) -> Outcome | None:
+    def verdict_of(self, decision: Decision, facts: Facts, time: str) -> object | None:
+        """Return the verdict that `decision` says nothing more than, None where there is none."""
+        return None if self.judged is None else self.judged.verdict_of(decision, facts, time)
+
+    def comes_out(
+        self, bundle: object, facts: Facts, time: str, known: Mapping[str, str]
+    ) -> Outcome | None:
+        """Return what such a call comes to now, None where it has to be carried to know."""
+        if bundle is not self._bundle or self.judged is None:
+            return None
+        verdict = self.judged.verdict(facts, time)
+        if verdict is not None:
+            for outcome in self._outcomes:
+                if outcome.follows(verdict, facts, known):
+                    return outcome
+        return None
+
+    def outcome(
+        self, decision: Decision, facts: Facts, time: str, known: Mapping[str, str]
+    ) -> Outcome | None:
         """Return what came out as `decision` before, with the handles that are known now."""
         for outcome in self._outcomes:
             if outcome.is_of(decision, facts, known):
+                # Verdicts are remembered for a while only, and not before rules have their code.
+                outcome.verdict = self.verdict_of(decision, facts, time)
                 return outcome
         return None
 
     def add(self, outcome: Outcome) -> None:
         """Keep what came out; of those that are kept already the oldest goes."""
         self._outcomes = [outcome, *self._outcomes][:OUTCOMES_KEPT_MAX]
+
+    def timed(self) -> int:
+        """Return for how many calls the time of this one stands, 0 where it is not taken."""
+        self._untimed += 1
+        if self._untimed < TIMED_EVERY:
+            return 0
+        self._untimed = 0
+        return TIMED_EVERY

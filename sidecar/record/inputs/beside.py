@@ -11,7 +11,7 @@ from sidecar.record.fold import Revocations
 from sidecar.record.inputs.store import Inputs, inputs_path
 from sidecar.record.persons import Persons, persons_in, persons_paths, pseudonymous
 from sidecar.record.persons.forget import FORGOTTEN, Known, found, objects_of
-from sidecar.record.read import Reader
+from sidecar.record.read import everything
 from sidecar.terms.call import Json
 from sidecar.terms.errors import LedgerBroken, RecordError
 from sidecar.terms.record import AdminRecord, AnyRecord, ApprovalRecord, OpsRecord
@@ -97,7 +97,8 @@ class Beside:
                 self._opened().forget(known.value)
                 self._revocations.name_with(self._name)
             # After the row: from here on no call is recorded under this handle.
-            records = Reader(self._state / "ledger", self._io).new()
+            damaged: list[str] = []
+            records = everything(self._io, self._state / "ledger", damaged)
             objects = objects_of(known.handle, records)
             try:
                 self.inputs.erase(objects.of_person, known.handle.encode(), objects.named)
@@ -106,6 +107,11 @@ class Beside:
                     f"{known.recorded} stands for nobody now, but side objects of its calls remain:"
                     f" {error}; when that is mended, forget {known.recorded}"
                 ) from error
+            if damaged:
+                raise RecordError(
+                    f"{known.recorded} stands for nobody now, and what records name of its calls is"
+                    f" erased, but for records that cannot be read, in {', '.join(damaged)}"
+                )
 
     def _opened(self) -> Persons:
         if self._persons is None:

@@ -52,7 +52,9 @@ class Secrets:
             LedgerBroken: They cannot be read, or others may read them.
         """
         try:
-            return cls(keyfile.load_or_make(io, path, os.urandom)[0])
+            key = keyfile.load_or_make(io, path, os.urandom)[0]
+            keyfile.keep_sign(io, path)
+            return cls(key)
         except OSError as error:
             raise LedgerBroken(f"{path}: {os.strerror(error.errno or 0)}") from error
 

@@ -29,6 +29,14 @@ _SUFFIX: Final = ".objects"
 _PREFIX: Final = "sha256:"
 
 
+class Place(NamedTuple):
+    """Where an object stands: its file, its first byte there, and how long it is."""
+
+    file: str
+    at: int
+    length: int
+
+
 def inputs_path(state: Path) -> Path:
     """Return the side store below the state folder."""
     return state / "inputs"
@@ -70,6 +78,27 @@ class Inputs:
                 if address == wanted:
                     return data
         return None
+
+    def places(self) -> Iterator[tuple[str, Place]]:
+        """Yield where each object stands that is there in full length, by its digest."""
+        for name in self._names():
+            at = 0
+            for address, length in self._lengths(name):
+                place = Place(name, at + _FRAME.size, length)
+                yield f"{_PREFIX}{address.hex()}", place
+                at += _FRAME.size + length
+
+    def at(self, digest: str, place: Place) -> bytes | None:
+        """Return the object at `place`, None where it is not that of `digest`. Raises OSError."""
+        try:
+            fd = self._io.open(self._folder / place.file, READ)
+        except FileNotFoundError:
+            return None
+        try:
+            data = self._io.read(fd, place.length, place.at)
+        finally:
+            disk.let_go(self._io, fd)
+        return data if hmac.compare_digest(sha256(data).digest(), _address(digest)) else None
 
     def examined(self) -> dict[str, bool]:
         """Return the digest of every object, and whether the object is what it says."""
@@ -159,6 +188,20 @@ class Inputs:
                     return
                 yield address, data
                 at += _FRAME.size + length
+        finally:
+            disk.let_go(self._io, fd)
+
+    def _lengths(self, name: str) -> Iterator[tuple[bytes, int]]:
+        """Yield address and length of each frame of full length; what it holds is not read."""
+        fd = self._io.open(self._folder / name, READ)
+        at, size = 0, self._io.fstat(fd).st_size
+        try:
+            while len(head := self._io.read(fd, _FRAME.size, at)) == _FRAME.size:
+                length, address = _FRAME.unpack(head)
+                at += _FRAME.size + length
+                if length > 2 * OBJECT_BYTES_MAX or at > size:
+                    return
+                yield address, length
         finally:
             disk.let_go(self._io, fd)
 

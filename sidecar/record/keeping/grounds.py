@@ -6,14 +6,16 @@ clock can be set while we write: none of this is an error of any call, so it is 
 
 import errno
 import os
+import stat
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from sidecar.record import disk
-from sidecar.record.disk import NEW, Io
+from sidecar.record.disk import FOLDER_MODE, NEW, READ, Io
 from sidecar.record.limits import CLOCK_STEP_S, RESERVE_BYTES
+from sidecar.terms.errors import LedgerBroken
 
 RESERVE: Final = "reserve"
 # Linux, random(4): it is another after each start of the machine.
@@ -27,6 +29,51 @@ def boot_id() -> str:
         return _BOOT.read_bytes().decode().strip()
     except (OSError, ValueError):
         return ""
+
+
+def lock(io: Io, folder: Path) -> int:
+    """Take the ledger's folder for this process alone, making it when it is not there.
+
+    The lock is on the folder itself: a lock file could be removed and made again.
+
+    Raises:
+        LedgerBroken: Another process has it, or others may write to it.
+    """
+    folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+    fd = io.open(folder, READ)
+    try:
+        _check_owner(io, folder, fd)
+        io.lock(fd)
+    except BlockingIOError:
+        disk.let_go(io, fd)
+        raise LedgerBroken(f"{folder}: another process writes this ledger") from None
+    except (OSError, LedgerBroken):
+        disk.let_go(io, fd)
+        raise
+    return fd
+
+
+def _check_owner(io: Io, folder: Path, fd: int) -> None:
+    seen = io.fstat(fd)
+    if seen.st_uid != os.geteuid() or seen.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise LedgerBroken(f"{folder}: others may write to the ledger's folder")
+
+
+def held(io: Io, folder: Path, fd: int) -> int:
+    """Return a lock on the folder that stands there now: `fd`, when it is on that.
+
+    Raises:
+        OSError: Another one stands there, and it cannot be had.
+    """
+    seen, held = io.stat(folder), io.fstat(fd)
+    if (seen.st_dev, seen.st_ino) == (held.st_dev, held.st_ino):
+        return fd
+    try:
+        other = lock(io, folder)
+    except LedgerBroken as error:
+        raise OSError(None, str(error)) from None
+    disk.let_go(io, fd)
+    return other
 
 
 class ClockWatch:

@@ -12,7 +12,9 @@ from sidecar.record.limits import (
     RESERVE_BYTES,
     SEGMENT_AGE_S_MAX,
     SEGMENT_BYTES_MAX,
+    UPKEEP_QUIET_S,
 )
+from sidecar.record.segments.aside import Begin
 
 
 class Outside(msgspec.Struct, frozen=True):
@@ -30,7 +32,12 @@ class Outside(msgspec.Struct, frozen=True):
         seals: Whether full segments are compressed.
         retention: How much is kept.
         reserve_bytes: What is kept back, to record that the disk is full.
+        upkeep_quiet_s: How long nobody has written when upkeep goes on.
+        machine: Names the machine on which the ledger is kept; None where nobody looks where it is,
+            nor what is beside it.
         boot: Names the machine's life, from its start to its end; empty where that is not known.
+        aside: Begins what may wait for the disk beside the thread that writes; None where that
+            waits for all by itself.
     """
 
     io: Io
@@ -44,4 +51,7 @@ class Outside(msgspec.Struct, frozen=True):
     seals: bool = True
     retention: Retention = Retention()
     reserve_bytes: int = RESERVE_BYTES
+    upkeep_quiet_s: float = UPKEEP_QUIET_S
+    machine: str | None = None
     boot: str = ""
+    aside: Begin | None = None

@@ -26,6 +26,7 @@ import msgspec
 from sidecar.record import disk
 from sidecar.record.disk import Io
 from sidecar.record.keeping import snapshot
+from sidecar.record.limits import UPKEEP_JOBS_MAX
 from sidecar.record.proof.merkle import HASH_BYTES, leaf_hashes
 from sidecar.record.proof.tiles import TILE_BYTES, TILE_WIDTH, Tiles
 from sidecar.record.segments.sealed import opened, sealed_path, sealing
@@ -69,6 +70,11 @@ class Upkeep:
     def is_waiting(self) -> bool:
         """Return whether there is something to do."""
         return bool(self._jobs)
+
+    @property
+    def is_pressing(self) -> bool:
+        """Return whether so much waits that it is done whoever writes meanwhile."""
+        return len(self._jobs) > UPKEEP_JOBS_MAX
 
     def segment_is_full(self, path: Path, leaves: bytes, *, seals: bool) -> None:
         """Take on the segment at `path`; `leaves` begin with the tile of its first record."""

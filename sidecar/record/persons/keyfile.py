@@ -1,7 +1,8 @@
 """Keys of the ledger that are 32 random bytes: a file of hex lines outside of the ledger, 0600.
 
 The first line is the key in use. A second one stands there only while what it has encrypted is
-being written again under the first.
+being written again under the first. Beside a key stands a sign that it was made: who finds the sign
+alone knows that the key is gone.
 """
 
 import stat
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from sidecar.record import disk
-from sidecar.record.disk import FOLDER_MODE, NEW_ONLY, Io
+from sidecar.record.disk import FOLDER_MODE, NEW, NEW_ONLY, Io
 from sidecar.terms.errors import LedgerBroken
 
 KEY_BYTES: Final = 32
@@ -54,6 +55,20 @@ def load(io: Io, path: Path) -> list[bytes] | None:
 def store(io: Io, path: Path, keys: list[bytes]) -> None:
     """Put `keys` at `path` in one step."""
     disk.replace(io, path, _text(keys))
+
+
+def sign_of(path: Path) -> Path:
+    """Return what stands beside the key at `path` from when it was first used."""
+    return path.with_suffix(".made")
+
+
+def keep_sign(io: Io, path: Path) -> None:
+    """Keep a sign that there is a key at `path`, and what belongs to it, if none is kept."""
+    sign = sign_of(path)
+    if sign.exists():
+        return
+    disk.let_go(io, io.open(sign, NEW))
+    disk.sync_folder(io, sign.parent)
 
 
 def _make(io: Io, path: Path, random_bytes: Callable[[int], bytes]) -> None:

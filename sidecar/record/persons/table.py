@@ -173,6 +173,7 @@ class Persons:
         else:
             keys = keyfile.load_or_make(self._io, self._key_path, self._random)
             self._begin(keys[0])
+            keyfile.keep_sign(self._io, self._key_path)
         if not self._load(keys):
             raise LedgerBroken(f"{self._path}: its key is not the one at {self._key_path}")
         self._fd = self._io.open(self._path, OLD)

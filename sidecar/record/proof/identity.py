@@ -7,6 +7,7 @@ say how long it was:
 <state>/keys/ledger.key      Ed25519, PKCS 8, 0600
 <state>/keys/ledger.origin   name/epoch; the epoch is random, so a second life is another log
 <state>/keys/ledger.signed   the last checkpoint signed: a shorter or another ledger is refused
+<state>/keys/ledger.marks    the key of the marks that each batch bears; without one, none is asked
 <state>/keys/ledger.next     while a key is rotated: the one that will follow
 ```
 """
@@ -30,11 +31,13 @@ from sidecar.record import disk
 from sidecar.record.disk import FOLDER_MODE, NEW_ONLY, Io
 from sidecar.record.limits import NOTE_BYTES_MAX
 from sidecar.record.proof.checkpoint import Checkpoint, Verifier, is_name, opened, sign
+from sidecar.record.proof.marks import Marks
 from sidecar.record.proof.merkle import Tree
 from sidecar.terms.errors import LedgerBroken
 
 _ORIGIN = re.compile(r"([^\s+]+)/([0-9a-f]{16})\Z")
 _EPOCH_BYTES: Final = 8
+MARK_KEY_BYTES: Final = 32
 
 
 class Identity(NamedTuple):
@@ -44,6 +47,13 @@ class Identity(NamedTuple):
     origin: str
     key_file: Path
     following: Ed25519PrivateKey | None = None
+    mark_key: bytes = b""
+    # Not so in a log of before there were marks: what it ends with bears none.
+    is_marked: bool = False
+
+    def with_marks(self, random_bytes: Callable[[int], bytes]) -> "Identity":
+        """Return the identity with a key of marks, a new one where there is none yet."""
+        return self if self.mark_key else self._replace(mark_key=random_bytes(MARK_KEY_BYTES))
 
     @property
     def epoch(self) -> str:
@@ -54,6 +64,12 @@ class Identity(NamedTuple):
     def name(self) -> str:
         """Return the configured part of the origin."""
         return self.origin.rpartition("/")[0]
+
+    @property
+    def marks(self) -> Marks:
+        """Return what makes the marks of this log."""
+        assert self.mark_key
+        return Marks(self.mark_key, self.origin)
 
     @property
     def verifier(self) -> Verifier:
@@ -125,7 +141,8 @@ def load(io: Io, key_file: Path) -> Identity:
         raise LedgerBroken(f"{key_file}: others may read the ledger's key; expected mode 0600")
     if not _ORIGIN.match(origin) or not is_name(origin):
         raise LedgerBroken(f"{_origin_file(key_file)}: not an origin of the form name/epoch")
-    return Identity(_key(pem, key_file), origin, key_file)
+    mark_key = _mark_key(io, key_file)
+    return Identity(_key(pem, key_file), origin, key_file, None, mark_key, bool(mark_key))
 
 
 def create(io: Io, key_file: Path, name: str, random_bytes: Callable[[int], bytes]) -> Identity:
@@ -142,6 +159,24 @@ def create(io: Io, key_file: Path, name: str, random_bytes: Callable[[int], byte
     disk.replace(io, _signed_file(key_file), sign(Checkpoint(origin, 0, Tree().root()), key))
     _write_new(io, key_file, pem, random_bytes(_EPOCH_BYTES).hex())
     return Identity(key, origin, key_file)
+
+
+def _mark_key(io: Io, key_file: Path) -> bytes:
+    path = _marks_file(key_file)
+    try:
+        found = disk.read_all(io, path, NOTE_BYTES_MAX)
+        mode = io.stat(path).st_mode
+    except FileNotFoundError:
+        return b""
+    if len(found) != MARK_KEY_BYTES or mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise LedgerBroken(f"{path}: not a key of marks that nobody else may read")
+    return found
+
+
+def keep_marks(io: Io, who: Identity) -> None:
+    """Keep the key of the marks, if it is not kept: from now on a start asks for them."""
+    if not who.is_marked:
+        disk.replace(io, _marks_file(who.key_file), who.mark_key)
 
 
 def next_key(io: Io, key_file: Path) -> Ed25519PrivateKey | None:
@@ -195,6 +230,10 @@ def _key(pem: bytes, key_file: Path) -> Ed25519PrivateKey:
     if not isinstance(key, Ed25519PrivateKey):
         raise LedgerBroken(f"{key_file}: expected an Ed25519 key")
     return key
+
+
+def _marks_file(key_file: Path) -> Path:
+    return key_file.with_suffix(".marks")
 
 
 def _origin_file(key_file: Path) -> Path:

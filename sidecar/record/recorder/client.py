@@ -1,11 +1,11 @@
-"""A worker's side of the recorder: `write(record)` is a future that is done when it is durable.
+"""A worker's side of the recorder: `write(record)` can be awaited, or called back by, when durable.
 
 What is written in one turn of the loop goes as one frame, and one timer watches all deadlines: a
-record costs a future and a place in a list. What was not acknowledged is kept and sent again to a
-recorder that was started anew, under the same ids, so that it is written once.
+record costs a `Pending` and a place in a list. What was not acknowledged is kept and sent again to
+a recorder that was started anew, under the same ids, so that it is written once.
 
 ```
- write ─▶ gathered ─turn▶ frame ─▶ recorder ─▶ Ack ─▶ futures done
+ write ─▶ gathered ─turn▶ frame ─▶ recorder ─▶ Ack ─▶ pending told
                            └─ deadline: refused, and new calls are refused at once until it answers
 ```
 An outcome is never given up: its writer is told that it is late, the frame is kept and sent until
@@ -23,6 +23,8 @@ from sidecar.record.fold import Revocations
 from sidecar.record.inputs.beside import anonymous, persons_named
 from sidecar.record.limits import (
     DURABLE_TIMEOUT_S,
+    FRAME_RECORDS_MAX,
+    GATHERED_BYTES_MAX,
     OWED_EVERY_S,
     RECORD_BYTES_MAX,
     UNACKED_BYTES_MAX,
@@ -30,7 +32,7 @@ from sidecar.record.limits import (
 )
 from sidecar.record.recorder import wire
 from sidecar.record.recorder.handles import KnownHandles
-from sidecar.record.recorder.link import Frame, Link, Meter, item_of
+from sidecar.record.recorder.link import Frame, Link, Meter, Pending, item_of
 from sidecar.record.recorder.wire import (
     Ack,
     Item,
@@ -42,7 +44,7 @@ from sidecar.record.recorder.wire import (
     frame,
 )
 from sidecar.terms.errors import RecordError
-from sidecar.terms.record import AnyRecord, MadeRecord, SideObject
+from sidecar.terms.record import AnyRecord, MadeRecord, SideObject, Written
 
 _log = logging.getLogger("sidecar.recorder")
 
@@ -126,7 +128,7 @@ class RecorderClient:
         """Return when there is a recorder that has said what is so."""
         await self._welcomed.wait()
 
-    def write(self, record: AnyRecord, side: tuple[SideObject, ...] = ()) -> asyncio.Future[None]:
+    def write(self, record: AnyRecord, side: tuple[SideObject, ...] = ()) -> Written:
         """Return what is done when `record`, and the objects that it names, are durable.
 
         It fails with RecordError when they are not.
@@ -134,21 +136,27 @@ class RecorderClient:
         Raises:
             RecordError: At once, where there is no hope.
         """
-        if not isinstance(record, MadeRecord) and (found := persons_named(record)):
+        if isinstance(record, MadeRecord):
+            item = Item(record.id, record.head, record.tail, record.listener_forwarded)
+        elif found := persons_named(record):
             return asyncio.ensure_future(self._write_without_names(record, found))
-        item = item_of(record)
+        else:
+            item = item_of(record)
+        return self._put(item, record, side)
+
+    def _put(self, item: Item, record: AnyRecord, side: tuple[SideObject, ...]) -> Written:
         its_size = size = len(item.head) + len(item.tail) + 1
         if side:
             size += sum(len(one.data) for one in side)
         is_outcome = item.closes is not None
         if is_outcome or its_size > RECORD_BYTES_MAX or self._is_hopeless(size):
             self._check(item, its_size, size)
-        future = self._loop.create_future()
+        pending = Pending()
         gathered = self._outcomes if is_outcome else self._decisions
         if item.opens:
             self._open[record.id] = None
         gathered.items.append(item)
-        gathered.futures.append(future)
+        gathered.pending.append(pending)
         gathered.records.append(record)
         if side:
             gathered.side += [SideItem(one.digest, one.data) for one in side]
@@ -158,9 +166,9 @@ class RecorderClient:
         if not self._has_gathered:
             self._has_gathered = True
             self._loop.call_soon(self._flush)
-        elif gathered.is_full:
+        elif gathered.size >= GATHERED_BYTES_MAX or len(gathered.items) >= FRAME_RECORDS_MAX:
             self._flush()
-        return future
+        return pending
 
     async def close(self) -> None:
         """Wait until all is durable, no longer than a call would, and let go."""
@@ -183,7 +191,9 @@ class RecorderClient:
 
     def _is_hopeless(self, size: int) -> bool:
         """Return whether there is a reason to refuse what is no outcome."""
-        return self._is_overdue or bool(self._late) or self._is_closed or self._is_full(size)
+        if self._is_overdue or self._late or self._is_closed:
+            return True
+        return self._count >= UNACKED_MAX or self._bytes + size > UNACKED_BYTES_MAX
 
     def _is_full(self, size: int) -> bool:
         return self._count >= UNACKED_MAX or self._bytes + size > UNACKED_BYTES_MAX
@@ -303,7 +313,7 @@ class RecorderClient:
             self._meter.written(sent.records, time.monotonic() - sent.began_s)
         else:
             self._refuse(sent, error)
-        for item in sent.items:
+        for item in sent.items if sent.is_outcome else ():
             if item.closes is not None:
                 self._open.pop(item.closes, None)
                 self._late.pop(item.id, None)

@@ -2,17 +2,16 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
-from typing import Protocol, cast
+from collections.abc import Callable, Generator, Sequence
+from typing import Any, Protocol, cast
 
 import msgspec
 
 from sidecar.record.canonical import split
-from sidecar.record.limits import FRAME_RECORDS_MAX, GATHERED_BYTES_MAX
 from sidecar.record.recorder import wire
 from sidecar.record.recorder.wire import Item, SideItem
 from sidecar.terms.errors import RecordError
-from sidecar.terms.record import AnyRecord, DecisionRecord, MadeRecord, OutcomeRecord
+from sidecar.terms.record import AnyRecord, DecisionRecord, OutcomeRecord
 
 _log = logging.getLogger("sidecar.recorder")
 
@@ -29,16 +28,70 @@ class Meter(Protocol):
         ...
 
 
+class Pending:
+    """One record on its way, `terms.record.Written`: as a future is, and lighter.
+
+    What waits is called in the turn of the loop in which it is told, in order, and who awaits in
+    the next.
+    """
+
+    __slots__ = ("_error", "_is_done", "_told")
+
+    def __init__(self) -> None:
+        self._is_done = False
+        self._error: RecordError | None = None
+        self._told: Callable[[Pending], object] | list[Callable[[Pending], object]] | None = None
+
+    def done(self) -> bool:
+        """Return whether it is known what came of it."""
+        return self._is_done
+
+    def exception(self) -> RecordError | None:
+        """Return why it is not durable, None where it is."""
+        assert self._is_done
+        return self._error
+
+    def add_done_callback(self, told: "Callable[[Pending], object]") -> None:
+        """Call `told` once it is known what came of it."""
+        if self._is_done:
+            asyncio.get_running_loop().call_soon(told, self)
+        elif self._told is None:
+            self._told = told
+        else:
+            before = self._told if isinstance(self._told, list) else [self._told]
+            self._told = [*before, told]
+
+    def __await__(self) -> Generator[Any, None, None]:
+        """Wait until it is durable. Raises RecordError."""
+        if not self._is_done:
+            waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self.add_done_callback(lambda _: _wake(waiting))
+            yield from waiting
+        if self._error is not None:
+            # Another each time: who raises one writes its own way into it.
+            raise RecordError(str(self._error))
+
+    def settle(self, error: RecordError | None) -> None:
+        """Say what came of it."""
+        self._is_done, self._error = True, error
+        told, self._told = self._told, None
+        if isinstance(told, list):
+            for one in told:
+                asyncio.get_running_loop().call_soon(one, self)
+        elif told is not None:
+            told(self)
+
+
 class Frame:
     """Records that were sent together, and who waits for them."""
 
     __slots__ = (
         "began_s",
-        "futures",
         "is_late",
         "is_outcome",
         "items",
         "number",
+        "pending",
         "records",
         "side",
         "size",
@@ -50,28 +103,33 @@ class Frame:
         self.is_late = False
         self.items: list[Item] = []
         self.side: list[SideItem] = []
-        self.futures: list[asyncio.Future[None]] = []
+        self.pending: list[Pending] = []
         self.records: list[AnyRecord] = []
         self.size = 0
         self.began_s = 0.0
 
-    @property
-    def is_full(self) -> bool:
-        """Return whether it is sent before the turn of the loop is over."""
-        return len(self.items) >= FRAME_RECORDS_MAX or self.size >= GATHERED_BYTES_MAX
-
     def tell(self, error: str | None) -> None:
-        """Wake who waits; nobody is left then."""
-        futures, self.futures = self.futures, []
-        for future in futures:
-            if future.done():
-                continue
-            if error is None:
-                future.set_result(None)
-            else:
-                future.set_exception(RecordError(error))
-                # Who has gone meanwhile has been refused as well.
-                future.exception()
+        """Wake who waits, in the next turn of the loop; nobody is left then."""
+        pending, self.pending = self.pending, []
+        if pending:
+            pending.reverse()
+            failed = None if error is None else RecordError(error)
+            asyncio.get_running_loop().call_soon(_tell, pending, failed)
+
+
+def _wake(waiting: "asyncio.Future[None]") -> None:
+    if not waiting.done():
+        waiting.set_result(None)
+
+
+def _tell(pending: list[Pending], failed: RecordError | None) -> None:
+    """Tell all of them, from the last; whoever fails at it does not keep the others waiting."""
+    try:
+        while pending:
+            pending.pop().settle(failed)
+    finally:
+        if pending:
+            asyncio.get_running_loop().call_soon(_tell, pending, failed)
 
 
 class Link(asyncio.Protocol):
@@ -128,8 +186,6 @@ class Link(asyncio.Protocol):
 
 def item_of(record: AnyRecord) -> Item:
     """Return a record as it goes over the wire."""
-    if isinstance(record, MadeRecord):
-        return Item(record.id, record.head, record.tail, record.listener_forwarded)
     head, tail = split(record)
     if isinstance(record, DecisionRecord):
         return Item(record.id, head, tail, record.listener_forwarded)

@@ -1,15 +1,16 @@
 """Outcomes that are owed: a permitted call has exactly one, `unknown` where nobody is left to tell.
 
 ```
- opened ─▶ a connection's ──outcome queued──▶ telling ──durable──▶ told
+ opened ─▶ a connection's ──its outcome is written──▶ told
     │            └─ its worker is gone ─▶ due ─▶ written `unknown`
     └─ of before this recorder: unclaimed, until every living worker has said which are its own
 ```
-An outcome that is on its way to the disk is waited for: only when it fails, and its worker is gone
-as well, is the decision closed here. One that was closed here takes no other outcome.
+A worker is gone when all that it has sent is settled: only then is a decision closed here. One that
+was closed here takes no other outcome.
+
+All of it happens on the ledger's thread.
 """
 
-import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from typing import Final
@@ -26,12 +27,13 @@ class _Closing:
     """Outcomes `unknown` on their way to the disk, however long that takes."""
 
     is_strict: Final = False
+    loop: Final = None
     side: Sequence[SideObject] = ()
 
     def __init__(self, owed: "Owed", ids: tuple[str, ...], halves: Sequence[Halves]) -> None:
         self.ids = ids
         self.halves = halves
-        self.loop = asyncio.get_running_loop()
+        self.size = sum(one.size for one in halves)
         self._owed = owed
 
     def is_wanted(self) -> bool:
@@ -39,7 +41,7 @@ class _Closing:
         return True
 
     def settle(self, error: RecordError | None) -> None:
-        """Tell what came of it, on the loop."""
+        """Tell what came of it."""
         self._owed.closed(self.ids, error)
 
 
@@ -50,22 +52,25 @@ class Owed:
         ledger: Is written to.
         opened: The decisions without an outcome when this recorder began.
         unknown: Returns the outcome `unknown` of a decision.
+        later: Calls what it is handed after so many seconds, on the ledger's thread.
     """
 
     def __init__(
-        self, ledger: Ledger, opened: OpenDecisions, unknown: Callable[[str], OutcomeRecord]
+        self,
+        ledger: Ledger,
+        opened: OpenDecisions,
+        unknown: Callable[[str], OutcomeRecord],
+        later: Callable[[float, Callable[[], None]], None],
     ) -> None:
         self._ledger = ledger
         self._unknown = unknown
+        self._later = later
         self._unclaimed = dict(opened.ids)
-        self._telling: set[str] = set()
         self._due: dict[str, None] = {}
         self._closed = RecentIds(RECENT_IDS_EACH)
         self._is_busy = False
-        self._retry: asyncio.TimerHandle | None = None
         self._is_stopped = False
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._when_idle: Callable[[], None] | None = None
 
     def __len__(self) -> int:
         """Return how many nobody has claimed."""
@@ -87,40 +92,31 @@ class Owed:
         """Return whether a decision was closed as unknown: no other outcome is taken for it."""
         return decision in self._closed
 
-    def telling(self, decisions: Iterable[str]) -> None:
-        """Take note that outcomes of these are on their way to the disk."""
-        self._telling.update(decisions)
-
     def told(self, decisions: Iterable[str]) -> None:
         """Take note that their outcomes stand in the log."""
         for id in decisions:
-            self._telling.discard(id)
             self._unclaimed.pop(id, None)
 
-    def failed(self, decisions: Iterable[str], *, is_kept: bool) -> None:
-        """Take note that outcomes could not be written; nobody has them where none `is_kept`."""
-        self._telling.difference_update(decisions)
-        if not is_kept:
-            self.give_up(decisions)
-
     def give_up(self, decisions: Iterable[str]) -> None:
-        """Close decisions whose worker is gone, but those whose outcome is on its way."""
-        self._due.update((id, None) for id in decisions if id not in self._telling)
+        """Close decisions whose worker is gone."""
+        self._due.update((id, None) for id in decisions if id not in self._closed)
         self._close_some()
 
-    async def stop(self, patience_s: float) -> None:
-        """Wait until all that is due is written, but not for ever."""
+    def when_idle(self, call: Callable[[], None]) -> None:
+        """Call `call` once all that is due is written."""
         if self._due:
-            await asyncio.wait([asyncio.ensure_future(self._idle.wait())], timeout=patience_s)
+            self._when_idle = call
+        else:
+            call()
+
+    def stop(self) -> None:
+        """Try no more."""
         self._is_stopped = True
-        if self._retry is not None:
-            self._retry.cancel()
 
     def _close_some(self) -> None:
         if not self._due or self._is_busy or self._is_stopped:
             return
         self._is_busy = True
-        self._idle.clear()
         ids = tuple(islice(self._due, FRAME_RECORDS_MAX))
         for id in ids:
             self._closed.add(id)
@@ -134,12 +130,11 @@ class Owed:
         """Take note of what came of outcomes `unknown`."""
         self._is_busy = False
         if error is not None:
-            loop = asyncio.get_running_loop()
-            self._retry = loop.call_later(OWED_EVERY_S, self._close_some)
+            self._later(OWED_EVERY_S, self._close_some)
             return
         for id in ids:
             del self._due[id]
         if self._due:
             self._close_some()
-        else:
-            self._idle.set()
+        elif self._when_idle is not None:
+            self._when_idle()

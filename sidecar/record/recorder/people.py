@@ -18,8 +18,8 @@ from sidecar.terms.errors import RecordError
 class Asker(Protocol):
     """A connection, as far as persons go."""
 
-    def say(self, said: wire.FromRecorder) -> None:
-        """Send one frame."""
+    def tell(self, said: wire.FromRecorder) -> None:
+        """Send one frame; from any thread."""
         ...
 
 
@@ -50,9 +50,9 @@ class People:
             async with self._lock:
                 found = dict(await self._ledger.handles(persons))
         except RecordError as error:
-            asker.say(wire.Handles(number, error=str(error)))
+            asker.tell(wire.Handles(number, error=str(error)))
         else:
-            asker.say(wire.Handles(number, found))
+            asker.tell(wire.Handles(number, found))
 
     async def forget(self, asker: Asker, number: int, person: str) -> None:
         """Erase a person, and say whether there was one."""
@@ -61,9 +61,9 @@ class People:
             try:
                 was_known = await self._ledger.forget(person)
             except RecordError as error:
-                asker.say(wire.Forgot(number, error=str(error)))
+                asker.tell(wire.Forgot(number, error=str(error)))
                 return
-        asker.say(wire.Forgot(number, was_known))
+        asker.tell(wire.Forgot(number, was_known))
 
     def dropped(self, asker: Asker) -> None:
         """Take note that a process remembers no handle any more, or is gone."""
@@ -75,7 +75,7 @@ class People:
         loop = asyncio.get_running_loop()
         self._waiting = {one: loop.create_future() for one in self._everybody()}
         for one in self._waiting:
-            one.say(wire.Forget())
+            one.tell(wire.Forget())
         if self._waiting:
             await asyncio.wait(self._waiting.values(), timeout=TOOK_S_MAX)
         for one, waiting in self._waiting.items():

@@ -2,39 +2,51 @@
 
 - A record is there once: ids of the last records are known, also after a restart; what is sent
   again is acknowledged and not written.
-- What nobody waits for is not written: a frame says until when it is wanted, and the committer asks
-  just before the write.
+- What nobody waits for is not written: a frame says until when it is wanted.
 - A revocation that is acknowledged is in force: every worker has taken the new list, or is gone.
 - A permitted call has an outcome: a decision whose worker is gone is closed as `unknown`; at a
   start, once every living worker has said which are its own.
 
-One loop reads and answers, one thread (the ledger's) waits for the disk; a disk that hangs stops
-acknowledgements and nothing else.
+One thread, the ledger's, reads what workers send, writes it, waits for the disk, and answers: a
+batch is handed to nobody. It takes whatever is there, lets the workers run once more, and takes
+what they have sent meanwhile, so batches are as large as the machine is busy and none waits for a
+timer. A disk that hangs holds this thread: workers then hear nothing, and refuse by themselves. The
+loop beside it answers the supervisor whatever the disk does, and asks this thread by `_post`.
 """
 
 import asyncio
 import logging
+import queue
 import socket
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine
-from typing import cast
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
+from functools import partial
 
 import msgspec
 
 from sidecar.record.fold import OpenDecisions, RecentIds
 from sidecar.record.ledger import Ledger
-from sidecar.record.limits import GROUP_S_MAX, OWED_EVERY_S, TOOK_S_MAX
+from sidecar.record.limits import (
+    FORSAKEN_S,
+    GATHERED_ROUNDS_MAX,
+    LEAVING_S_MAX,
+    OWED_EVERY_S,
+    TOOK_S_MAX,
+)
 from sidecar.record.recorder import wire
+from sidecar.record.recorder.lines import Connection, Lines, give_way
 from sidecar.record.recorder.owed import Owed
 from sidecar.record.recorder.people import Asker, People
-from sidecar.record.recorder.sent import Sent
-from sidecar.record.recorder.wire import Ack, Revoked, State, Welcome, Write, frame
+from sidecar.record.recorder.sent import Sent, Turn
+from sidecar.record.recorder.wire import Ack, Revoked, State, Welcome, Write
 from sidecar.terms.errors import RecordError
 from sidecar.terms.record import SCHEMA, OutcomeRecord
 from sidecar.terms.words import CallId
 
 _log = logging.getLogger("sidecar.recorder")
+_UNWANTED = "nobody waits for the record any more"
 
 
 class Outside(msgspec.Struct, frozen=True):
@@ -43,8 +55,10 @@ class Outside(msgspec.Struct, frozen=True):
     Args:
         new_id: Returns ids of records.
         now: Returns times of records.
-        stuck: Is told of a worker that does not take a revocation; it has to be ended.
-        committed: Is told of each batch: how many records, how long it took in seconds.
+        stuck: Is told of a worker that does not take a revocation, or has let go of the recorder;
+            it has to be ended, if it lives.
+        committed: Is told of each batch, on the ledger's thread: how many records, how long it
+            took in seconds.
     """
 
     new_id: Callable[[], CallId]
@@ -53,56 +67,8 @@ class Outside(msgspec.Struct, frozen=True):
     committed: Callable[[int, float], None]
 
 
-class Connection(asyncio.Protocol):
-    """One life of one worker."""
-
-    def __init__(self, recorder: "Recorder", name: str) -> None:
-        self.recorder = recorder
-        self.name = name
-        self.has_greeted = False
-        self.took_epoch = 0
-        self.open: dict[str, None] = {}
-        self._frames = wire.Frames()
-        self._transport: asyncio.Transport | None = None
-
-    @property
-    def is_alive(self) -> bool:
-        """Return whether anybody reads what is sent."""
-        return self._transport is not None and not self._transport.is_closing()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Greet."""
-        # Why cast: uvloop's transports are of no class of asyncio's.
-        self._transport = cast("asyncio.Transport", transport)
-        self.recorder.joined(self)
-
-    def data_received(self, data: bytes) -> None:
-        """Take what the worker sends; one that does not speak the language is ended."""
-        try:
-            for body in self._frames.feed(data):
-                self.recorder.heard(self, wire.read_worker(body))
-        except (wire.Garbled, msgspec.DecodeError) as error:
-            _log.error("%s is not understood: %s", self.name, error)
-            self.recorder.end(self)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Close what the worker has left open."""
-        self._transport = None
-        self.recorder.left(self)
-
-    def say(self, said: wire.FromRecorder) -> None:
-        """Send one frame."""
-        if self._transport is not None:
-            self._transport.write(frame(said))
-
-    def cut(self) -> None:
-        """End the connection at once."""
-        if self._transport is not None:
-            self._transport.abort()
-
-
 class Recorder:
-    """Serves the connections that the supervisor hands in."""
+    """Serves the connections that the supervisor hands in; made, and ended, on a loop."""
 
     def __init__(
         self, ledger: Ledger, opened: OpenDecisions, recent: RecentIds, outside: Outside
@@ -110,66 +76,63 @@ class Recorder:
         self._ledger = ledger
         self._recent = recent
         self._outside = outside
-        self._owed = Owed(ledger, opened, self._unknown)
+        self._loop = asyncio.get_running_loop()
+        self._lines = Lines()
+        self._posted: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._owed = Owed(ledger, opened, self._unknown, self._later)
         self._is_complete = False
-        self._connections: dict[Connection, None] = {}
-        # Handed in, and not yet connected: they are heard before anything is nobody's.
-        self._arriving = 0
-        # On their way to the disk: what is sent again meanwhile waits for what comes of it.
-        self._queued: set[str] = set()
-        self._parked: dict[tuple[Connection, int], Write] = {}
+        self._turn = Turn[Connection]()
+        self._durable = 0
+        # What has to wait for what comes of this turn.
+        self._parked: list[tuple[Connection, Write, int]] = []
+        self._lost: dict[Connection, None] = {}
         self._pushed_epoch = ledger.revocations.epoch
         self._held: list[tuple[int, Connection, int]] = []
         # Frames that are acknowledged and not durable: the size at which they are.
         self._unsynced: deque[tuple[int, Connection, int]] = deque()
-        self._looking: asyncio.TimerHandle | None = None
         self._was_refusing = False
+        self._is_leaving = False
         self._gone = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._people = People(ledger, lambda: tuple(self._connections), self.end)
+        self._people = People(ledger, lambda: tuple(self._lines), self.end)
+        ledger.listen(self)
 
-    # --- what the supervisor asks ---
+    # --- what the supervisor asks, on the loop ---
 
-    def connect(self, name: str, connected: socket.socket) -> asyncio.Task[None]:
+    def connect(self, name: str, connected: socket.socket) -> None:
         """Serve a worker's connection; from now on it is counted among the living."""
-        self._arriving += 1
-        task = asyncio.get_running_loop().create_task(self._connect(name, connected))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
-
-    async def _connect(self, name: str, connected: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        try:
-            await loop.create_unix_connection(lambda: Connection(self, name), sock=connected)
-        finally:
-            self._arriving -= 1
-            self._close_unclaimed()
+        self._post(lambda: self._joined(Connection(name, connected)))
 
     def complete(self) -> None:
         """Take note that every living worker was handed in: what none claims is nobody's."""
-        self._is_complete = True
-        self._close_unclaimed()
+        self._post(self._completed)
 
     async def nobody_is_left(self) -> None:
         """Return when no worker is connected."""
-        while self._connections:
+        while tuple(self._lines):
             self._gone.clear()
             await self._gone.wait()
 
     async def close(self) -> None:
         """End every connection, close what is open, and let go of the ledger."""
-        if self._looking is not None:
-            self._looking.cancel()
-        for connection in tuple(self._connections):
+        self._is_leaving, idle = True, asyncio.Event()
+        for connection in self._lines:
             connection.cut()
-        await self.nobody_is_left()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LEAVING_S_MAX):
+                await self.nobody_is_left()
         self.complete()
-        await self._owed.stop(OWED_EVERY_S)
+        self._post(lambda: self._owed.when_idle(lambda: self._call(idle.set)))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(OWED_EVERY_S):
+                await idle.wait()
+        self._post(self._owed.stop)
         await self._ledger.close()
+        if not self._ledger.is_running:
+            self._lines.close()
 
     def tell_state(self) -> None:
-        """Tell every worker how the ledger is, if that is another than it was."""
+        """Tell every worker how the ledger is, if that is another than it was; on any thread."""
         refusing = self._ledger.is_refusing
         if refusing != self._was_refusing:
             self._was_refusing = refusing
@@ -181,18 +144,105 @@ class Recorder:
         return self._ledger.waiting
 
     @property
+    def connections(self) -> tuple[Connection, ...]:
+        """Return who is connected."""
+        return tuple(self._lines)
+
+    @property
     def open_decisions(self) -> int:
         """Return how many decisions have no outcome yet."""
-        return len(self._owed) + sum(len(one.open) for one in self._connections)
+        return len(self._owed) + sum(len(one.open) for one in self._lines)
+
+    # --- between the two ---
+
+    def _post(self, call: Callable[[], None]) -> None:
+        """Have `call` called on the ledger's thread."""
+        self._posted.put(call)
+        self._lines.wake()
+
+    def _call(self, call: Callable[..., object], *args: object) -> None:
+        """Have `call` called on the loop, if there is one still."""
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(call, *args)
+
+    def _later(self, seconds: float, call: Callable[[], None]) -> None:
+        self._call(self._loop.call_later, seconds, self._post, call)
+
+    def _spawn(self, doing: Coroutine[None, None, None]) -> None:
+        task = self._loop.create_task(doing)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # --- what the ledger's thread asks: all that follows happens there ---
+
+    def gather(self, seconds: float) -> Sequence[Sent[Connection]]:
+        """Return what workers have sent, after so long at most, or once woken."""
+        self._turn = turn = Turn[Connection]()
+        parked, self._parked = self._parked, []
+        for connection, write, size in parked:
+            self._write(connection, write, size)
+        if self._lost and not parked:
+            # All that they have sent is settled.
+            self._left()
+        wait_s = 0.0 if parked else seconds
+        for _ in range(GATHERED_ROUNDS_MAX):
+            was = turn.records
+            self._listen(wait_s)
+            if turn.records == was or turn.is_full or self._parked:
+                break
+            # Whoever is about to send more may do so: this write is for them as well.
+            give_way()
+            wait_s = 0.0
+        return turn.sent
+
+    def wake(self) -> None:
+        """Let `gather` return."""
+        self._lines.wake()
+
+    def told(self) -> None:
+        """Send what there is to say to workers."""
+        if self._durable:
+            self._outside.committed(self._durable, time.monotonic() - self._turn.began_s)
+            self._durable = 0
+        if self._unsynced:
+            self._tell_synced()
+        self.tell_state()
+        for connection in self._lines:
+            connection.flush()
+
+    def _listen(self, seconds: float) -> None:
+        for connection in self._lines.wait(0.0 if self._lost else seconds):
+            try:
+                self._read(connection)
+            except (wire.Garbled, msgspec.DecodeError) as error:
+                _log.error("%s is not understood: %s", connection.name, error)
+                self.end(connection)
+        while not self._posted.empty():
+            self._posted.get_nowait()()
+
+    def _read(self, connection: Connection) -> None:
+        if connection in self._lost:
+            return
+        bodies = connection.read()
+        if bodies is None:
+            connection.cut()
+            self._lost[connection] = None
+            return
+        for body in bodies:
+            self._heard(connection, wire.read_worker(body), len(body))
+
+    def _completed(self) -> None:
+        self._is_complete = True
+        self._close_unclaimed()
 
     # --- what connections say ---
 
-    def joined(self, connection: Connection) -> None:
+    def _joined(self, connection: Connection) -> None:
         """Tell a worker what is so."""
-        self._connections[connection] = None
+        self._lines.add(connection)
         revocations = self._ledger.revocations
         connection.took_epoch = revocations.epoch
-        connection.say(
+        connection.tell(
             Welcome(
                 self._ledger.size,
                 self._ledger.is_refusing,
@@ -203,11 +253,11 @@ class Recorder:
             )
         )
 
-    def heard(self, connection: Connection, said: wire.FromWorker) -> None:
+    def _heard(self, connection: Connection, said: wire.FromWorker, size: int) -> None:
         """Take one frame."""
         match said:
             case Write():
-                self._write(connection, said)
+                self._write(connection, said, size)
             case wire.Took(epoch):
                 connection.took_epoch = max(connection.took_epoch, epoch)
                 self._release()
@@ -216,67 +266,59 @@ class Recorder:
                 connection.open.update(dict.fromkeys(self._owed.claimed(claimed)))
                 self._close_unclaimed()
             case wire.AskHandles(number, persons):
-                self._spawn(self._people.answer(connection, number, persons))
+                self._call(lambda: self._spawn(self._people.answer(connection, number, persons)))
             case wire.Erase(number, person):
-                self._spawn(self._people.forget(connection, number, person))
+                self._call(lambda: self._spawn(self._people.forget(connection, number, person)))
             case wire.Dropped():
-                self._people.dropped(connection)
+                self._call(self._people.dropped, connection)
 
-    def _spawn(self, doing: Coroutine[None, None, None]) -> None:
-        task = asyncio.get_running_loop().create_task(doing)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    def left(self, connection: Connection) -> None:
-        """Close what a worker that is gone has left open."""
-        self._connections.pop(connection, None)
-        self._people.dropped(connection)
-        self._owed.give_up(connection.open)
+    def _left(self) -> None:
+        """Close what workers that are gone have left open."""
+        lost, self._lost = self._lost, {}
+        for connection in lost:
+            self._lines.remove(connection)
+            self._call(self._people.dropped, connection)
+            self._owed.give_up(connection.open)
+            # Whoever lets go of the recorder and lives on can record nothing.
+            self._later(FORSAKEN_S, partial(self._forsaken, connection.name))
         self._close_unclaimed()
         self._release()
-        self._gone.set()
+        self._call(self._gone.set)
+
+    def _forsaken(self, name: str) -> None:
+        if not self._is_leaving:
+            self._call(self._outside.stuck, name)
 
     # --- records ---
 
-    def _write(self, connection: Connection, write: Write) -> None:
-        recent, is_closed = self._recent, self._owed.is_closed
-        items = [
-            item
-            for item in write.items
-            if item.id not in recent and (item.closes is None or not is_closed(item.closes))
-        ]
-        sent = Sent(connection, write, items, self.settled)
-        if not self._queued.isdisjoint(sent.ids):
-            self._parked[connection, write.number] = write
+    def _write(self, connection: Connection, write: Write, size: int) -> None:
+        ids = [item.id for item in write.items]
+        if self._parked or not self._turn.ids.isdisjoint(ids):
+            # Sent again while it is about to be written: it waits for what comes of that.
+            self._parked.append((connection, write, size))
             return
-        try:
-            self._ledger.submit(sent)
-        except RecordError as error:
-            self._failed(sent, error)
-        else:
-            self._queued.update(sent.ids)
-            self._owed.telling(sent.closes)
+        sent = Sent(connection, write, self._new(ids, write.items), size, self._settled)
+        if not sent.is_wanted():
+            self._settled(sent, RecordError(_UNWANTED))
+            return
+        self._turn.add(sent, ids)
 
-    def _failed(self, sent: Sent[Connection], error: RecordError) -> None:
-        if sent.closes:
-            self._owed.failed(sent.closes, is_kept=sent.connection.is_alive)
-        sent.connection.say(Ack(sent.number, str(error)))
+    def _new(self, ids: list[str], items: list[wire.Item]) -> list[wire.Item]:
+        """Return what of `items` is to be written."""
+        recent, is_closed = self._recent, self._owed.is_closed
+        if not recent.holds_none(ids):
+            items = [item for item in items if item.id not in recent]
+        return [item for item in items if item.closes is None or not is_closed(item.closes)]
 
-    def settled(self, sent: Sent[Connection], error: RecordError | None) -> None:
+    def _settled(self, sent: Sent[Connection], error: RecordError | None) -> None:
         """Acknowledge a frame, after everybody knows what follows from it."""
-        self._queued.difference_update(sent.ids)
-        if error is None:
-            self._taken(sent)
-        else:
-            self._failed(sent, error)
-        parked, self._parked = self._parked, {}
-        for (connection, _), write in parked.items():
-            self._write(connection, write)
-        self.tell_state()
-
-    def _taken(self, sent: Sent[Connection]) -> None:
         connection = sent.connection
-        self._outside.committed(len(sent.items), time.monotonic() - sent.began_s)
+        if error is not None:
+            if sent.closes and not connection.is_alive:
+                self._owed.give_up(sent.closes)
+            connection.answer(Ack(sent.number, str(error)))
+            return
+        self._durable += len(sent.halves)
         self._note(connection, sent)
         epoch = self._ledger.revocations.epoch
         if epoch != self._pushed_epoch:
@@ -284,50 +326,38 @@ class Recorder:
         if self._is_behind(epoch):
             self._held.append((epoch, connection, sent.number))
         else:
-            connection.say(Ack(sent.number))
+            connection.answer(Ack(sent.number))
         if self._ledger.is_group:
             self._unsynced.append((self._ledger.accepted, connection, sent.number))
-            self.tell_synced()
 
-    def tell_synced(self) -> None:
+    def _tell_synced(self) -> None:
         """Tell who wrote what is durable by now."""
         size, last = self._ledger.size, dict[Connection, int]()
         while self._unsynced and self._unsynced[0][0] <= size:
             _, connection, number = self._unsynced.popleft()
             last[connection] = number
         for connection, number in last.items():
-            connection.say(wire.Synced(number))
-        if self._unsynced and self._looking is None:
-            self._looking = asyncio.get_running_loop().call_later(GROUP_S_MAX, self._look_again)
-
-    def _look_again(self) -> None:
-        self._looking = None
-        self.tell_synced()
+            connection.answer(wire.Synced(number))
 
     def _note(self, connection: Connection, sent: Sent[Connection]) -> None:
-        add, owed = self._recent.add, connection.open
-        for item in sent.items:
-            add(item.id)
-            if item.opens:
-                owed[item.id] = None
+        owed = connection.open
+        self._recent.extend(sent.ids)
+        if sent.opens:
+            owed.update(dict.fromkeys(sent.opens))
         if sent.closes:
             self._owed.told(sent.closes)
             for decision in sent.closes:
                 owed.pop(decision, None)
-        if owed and not connection.is_alive:
-            # It was gone before its record was durable.
-            self._owed.give_up(owed)
-            owed.clear()
 
     # --- revocations ---
 
     def _push(self, epoch: int) -> None:
         self._pushed_epoch = epoch
         self._say_all(Revoked(epoch, tuple(sorted(self._ledger.revocations.parties))))
-        asyncio.get_running_loop().call_later(TOOK_S_MAX, self._give_up, epoch)
+        self._later(TOOK_S_MAX, lambda: self._give_up(epoch))
 
     def _is_behind(self, epoch: int) -> bool:
-        return any(one.took_epoch < epoch for one in self._connections)
+        return any(one.took_epoch < epoch for one in self._lines)
 
     def _release(self) -> None:
         """Acknowledge what was held until everybody had taken a revocation."""
@@ -336,11 +366,11 @@ class Recorder:
             if self._is_behind(epoch):
                 self._held.append((epoch, connection, number))
             else:
-                connection.say(Ack(number))
+                connection.tell(Ack(number))
 
     def _give_up(self, epoch: int) -> None:
         """Let go of workers that did not take a revocation: without records they permit nothing."""
-        for connection in tuple(self._connections):
+        for connection in self._lines:
             if connection.took_epoch < epoch:
                 self.end(connection)
 
@@ -348,18 +378,17 @@ class Recorder:
         """End a worker that is of no use any more; the supervisor starts another."""
         assert isinstance(connection, Connection)
         _log.error("%s does not do what it must; it is ended", connection.name)
-        self._outside.stuck(connection.name)
+        self._call(self._outside.stuck, connection.name)
         connection.cut()
 
     def _say_all(self, said: wire.FromRecorder) -> None:
-        for connection in self._connections:
-            connection.say(said)
+        for connection in self._lines:
+            connection.tell(said)
 
     # --- outcomes that never came ---
 
     def _close_unclaimed(self) -> None:
-        has_everybody_greeted = all(one.has_greeted for one in self._connections)
-        if self._is_complete and not self._arriving and has_everybody_greeted:
+        if self._is_complete and all(one.has_greeted for one in self._lines):
             self._owed.nobody_is_left()
 
     def _unknown(self, decision: str) -> OutcomeRecord:

@@ -8,6 +8,7 @@ import os
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from sidecar.record import disk
 from sidecar.record.disk import NEW, OLD, READ_ONLY, Io
@@ -36,6 +37,13 @@ class Unsynced(OSError):
 
 class Displaced(OSError):
     """The file that is written is not the file that stands at its path."""
+
+
+class Begun(NamedTuple):
+    """How far a segment was written when a sync began: bytes, and frames."""
+
+    size: int
+    frames: int
 
 
 class Segment:
@@ -93,7 +101,7 @@ class Segment:
         return self.said.first_seq
 
     def write(self, records: Sequence[bytes]) -> None:
-        """Write `records` at the end, durable with the next `sync`.
+        """Write `records` at the end, durable with the next `flush`.
 
         Raises:
             OSError: The disk did not take the bytes; none of them counts.
@@ -111,17 +119,29 @@ class Segment:
             at += FRAME_HEADER_BYTES + len(record)
         self._written = at
 
-    def sync(self) -> None:
-        """Make durable what was written.
+    def begun(self) -> Begun:
+        """Return what a `flush` that begins now makes durable."""
+        return Begun(self._written, len(self.offsets))
+
+    def flush(self) -> None:
+        """Ask the disk for all that is written, from any thread; it counts once it is `synced`.
 
         Raises:
             Unsynced: fdatasync failed; this segment takes nothing more.
+        """
+        try:
+            self._io.fdatasync(self._fd)
+        except OSError as error:
+            raise Unsynced(error.errno, os.strerror(error.errno or 0)) from error
+
+    def synced(self, begun: Begun) -> None:
+        """Take note that what had been written when a `flush` began is durable.
+
+        Raises:
             Displaced: The file was unlinked, replaced, or changed by somebody else.
         """
-        self._sync()
         self._check_place(self._written)
-        self.size = self._written
-        self._synced = len(self.offsets)
+        self.size, self._synced = begun
 
     def end(self, size: int, root: bytes) -> None:
         """Write the footer, durable: the segment takes nothing more.
@@ -137,7 +157,7 @@ class Segment:
         data = footer(said)
         try:
             disk.write_all(self._io, self._fd, data)
-            self._sync()
+            self.flush()
             self._check_place(self.size + len(data))
         except OSError:
             self.cut()
@@ -203,12 +223,6 @@ class Segment:
     def close(self) -> None:
         """Let go of the file; whatever was acknowledged is durable already."""
         disk.let_go(self._io, self._fd)
-
-    def _sync(self) -> None:
-        try:
-            self._io.fdatasync(self._fd)
-        except OSError as error:
-            raise Unsynced(error.errno, os.strerror(error.errno or 0)) from error
 
     def _cut_to(self, size: int) -> None:
         with suppress(OSError):

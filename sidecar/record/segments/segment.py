@@ -246,3 +246,19 @@ def _begins_batch(buffer: bytes, at: int) -> bool:
     record = buffer[at + FRAME_HEADER_BYTES : at + FRAME_HEADER_BYTES + length]
     is_whole = 2 <= length == len(record) <= FRAME_BYTES_MAX
     return is_whole and crc32c(record) ^ _INVERTED == int(said)
+
+
+def salvaged(tail: bytes) -> Iterator[bytes]:
+    """Yield every whole record that stands anywhere in `tail`, behind what is damaged."""
+    end = 0
+    for found in _RECORD_START.finditer(tail):
+        at = found.start() - FRAME_HEADER_BYTES
+        if at < end:
+            continue
+        length, said = _FRAME.unpack_from(tail, at)
+        if length & _BEGINS_BATCH:
+            length, said = length ^ _BEGINS_BATCH, said ^ _INVERTED
+        record = tail[found.start() : found.start() + length]
+        if 2 <= length == len(record) <= FRAME_BYTES_MAX and crc32c(record) == said:
+            end = found.start() + length
+            yield record

@@ -1,0 +1,101 @@
+"""Marks: how a ledger knows its own records before they are signed.
+
+A checkpoint is signed once a second; what was written since could be put there by whoever can
+write the folder while nobody writes the log. So the last record of each batch bears a mark, a MAC
+under a key that stands beside the signing key: a start takes nothing of the unsigned end without.
+
+```
+…,"log":{"epoch":E,"origin":O,"seq":N},"mark":"<43 letters>",…
+mark   base64url of HMAC-SHA-256 over origin, number of the first, how many, the hash of each leaf
+```
+It is a member of the record, where sorting puts it, and so part of the leaf; the last leaf is
+hashed without it. A reader that knows of no marks reads such a log as any other. Marks prove
+nothing to others, who do not have the key: for them there are checkpoints.
+"""
+
+import hmac
+from base64 import urlsafe_b64encode
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from typing import Final, NamedTuple, Protocol
+
+from sidecar.record.proof.merkle import leaf_hash, leaf_hashes
+from sidecar.record.segments.walk import Batch, Damage
+
+_MEMBER: Final = b'"mark":"'
+# Behind the member: its letters, a quotation mark and a comma.
+_LETTERS: Final = 43
+_PLACE_END: Final = b"},"
+
+
+class Placeable(Protocol):
+    """A record without its place: `head` ends before the comma of `log`, `tail` begins after it."""
+
+    @property
+    def head(self) -> bytes:
+        """Return what stands before its place."""
+        ...
+
+    @property
+    def tail(self) -> bytes:
+        """Return what stands behind."""
+        ...
+
+
+class Marks(NamedTuple):
+    """Makes the marks of one log."""
+
+    key: bytes
+    origin: str
+
+    def of(self, first_seq: int, leaves: Sequence[bytes]) -> bytes:
+        """Return the mark of the records with these leaves."""
+        said = b"doorward.mark/1\n%b\n%d %d\n" % (self.origin.encode(), first_seq, len(leaves))
+        mac = hmac.digest(self.key, said + b"".join(leaves), "sha256")
+        return urlsafe_b64encode(mac)[:_LETTERS]
+
+    def placed(
+        self, batch: Sequence[Placeable], place: bytes, first_seq: int
+    ) -> tuple[list[bytes], list[bytes]]:
+        """Return the records of a batch in their places, the last with a mark, and their leaves."""
+        records = [
+            b"%b%b%d},%b" % (one.head, place, seq, one.tail)
+            for seq, one in enumerate(batch, first_seq)
+        ]
+        leaves = leaf_hashes(records)
+        if records:
+            last, seq = batch[-1], first_seq + len(records) - 1
+            mark = b"%b%b" % (_MEMBER, self.of(first_seq, leaves))
+            records[-1] = b'%b%b%d},%b",%b' % (last.head, place, seq, mark, last.tail)
+            leaves[-1] = leaf_hash(records[-1])
+        return records, leaves
+
+    def reach(self, found: Iterable[Batch], signed: int) -> int:
+        """Return up to which record those that begin with number `signed` are ours."""
+        reached, leaves = signed, list[bytes]()
+        for record, head in _unsigned(found, signed):
+            mark, bare = _parted(record, head)
+            leaves.append(leaf_hash(bare))
+            if mark and not hmac.compare_digest(mark, self.of(reached, leaves)):
+                break
+            if mark:
+                reached, leaves = reached + len(leaves), []
+        return reached
+
+
+def _unsigned(found: Iterable[Batch], signed: int) -> Iterator[tuple[bytes, int]]:
+    """Yield each whole record that is not signed, and where its place begins."""
+    with suppress(Damage):
+        for batch in found:
+            begin = max(signed - batch.first_seq, 0)
+            yield from zip(batch.records[begin:], batch.heads[begin:], strict=True)
+
+
+def _parted(record: bytes, head: int) -> tuple[bytes, bytes]:
+    """Return the mark of a record, empty where it bears none, and the record without it."""
+    begin = record.index(_PLACE_END, head) + len(_PLACE_END)
+    at = begin + len(_MEMBER)
+    if not record.startswith(_MEMBER, begin):
+        return b"", record
+    mark, behind = record[at : at + _LETTERS], at + _LETTERS + len(b'",')
+    return mark, record[:begin] + record[behind:]

@@ -1,0 +1,179 @@
+"""Sockets of workers, read and written by the thread that writes the log.
+
+No loop and no second thread stands between what a worker sends and the disk: the thread that waits
+for workers is the one that waits for the disk, so a batch costs no wake-up and no handing over.
+Whoever else has something to say to a worker may: what is said goes out whole, one after the other.
+"""
+
+import os
+import select
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Final
+
+from sidecar.record.limits import RECEIVED_BYTES, UNTAKEN_BYTES_MAX
+from sidecar.record.recorder import wire
+
+# Lets whoever else is ready run first; where there is no such call nobody is let.
+give_way: Final[Callable[[], None]] = getattr(os, "sched_yield", lambda: None)
+_READ: Final = select.POLLIN
+_WRITE: Final = select.POLLIN | select.POLLOUT
+
+
+class Line:
+    """One end of a socket: what comes is cut into frames, what is said goes out when it can."""
+
+    def __init__(self, connected: socket.socket) -> None:
+        connected.setblocking(False)  # noqa: FBT003 - the standard library's own signature
+        self._socket = connected
+        self._frames = wire.Frames()
+        self._lock = threading.Lock()
+        self._untaken = bytearray()
+        self._is_cut = False
+
+    @property
+    def is_alive(self) -> bool:
+        """Return whether anybody reads what is said, as far as is known."""
+        return not self._is_cut
+
+    @property
+    def is_behind(self) -> bool:
+        """Return whether something was said that the other side has not taken."""
+        return bool(self._untaken)
+
+    def fileno(self) -> int:
+        """Return the socket's descriptor."""
+        return self._socket.fileno()
+
+    def read(self) -> list[bytes] | None:
+        """Return the frames that are whole now, None when nobody is there any more.
+
+        Raises:
+            Garbled: It is not the language.
+        """
+        try:
+            data = self._socket.recv(RECEIVED_BYTES)
+        except BlockingIOError:
+            return []
+        except OSError:
+            return None
+        return self._frames.feed(data) if data else None
+
+    def put(self, said: bytes | bytearray) -> None:
+        """Take what goes out with the next `flush`."""
+        with self._lock:
+            self._untaken += said
+
+    def say(self, said: bytes | bytearray) -> None:
+        """Send `said`, and all that was put before; from any thread."""
+        self.put(said)
+        self.flush()
+
+    def flush(self) -> None:
+        """Send what can be sent; who leaves too much untaken is cut off."""
+        with self._lock:
+            if not self._untaken or self._is_cut:
+                return
+            try:
+                taken = self._socket.send(self._untaken)
+            except BlockingIOError:
+                taken = 0
+            except OSError:
+                taken = len(self._untaken)
+            del self._untaken[:taken]
+            is_deaf = len(self._untaken) > UNTAKEN_BYTES_MAX
+        if is_deaf:
+            self.cut()
+
+    def cut(self) -> None:
+        """End it at once, from any thread; its reader then finds nobody there."""
+        self._is_cut = True
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Let go of the socket; for its reader alone."""
+        with self._lock:
+            self._is_cut = True
+            self._socket.close()
+
+
+class Connection(Line):
+    """One life of one worker."""
+
+    def __init__(self, name: str, connected: socket.socket) -> None:
+        super().__init__(connected)
+        self.name = name
+        self.has_greeted = False
+        self.took_epoch = 0
+        self.open: dict[str, None] = {}
+
+    def tell(self, said: wire.FromRecorder) -> None:
+        """Send one frame; from any thread."""
+        self.say(wire.frame(said))
+
+    def answer(self, said: wire.FromRecorder) -> None:
+        """Take one frame that goes out with all others of this turn."""
+        self.put(wire.frame(said))
+
+
+class Lines:
+    """All lines of one reader, and a way to wake it."""
+
+    def __init__(self) -> None:
+        self._poll = select.poll()
+        self._by_fd: dict[int, Connection] = {}
+        self._waker, self._woken = socket.socketpair()
+        for end in (self._waker, self._woken):
+            end.setblocking(False)  # noqa: FBT003 - the standard library's own signature
+        self._poll.register(self._woken, _READ)
+
+    def __iter__(self) -> Iterator[Connection]:
+        """Yield every line; from any thread."""
+        return iter(tuple(self._by_fd.values()))
+
+    def add(self, line: Connection) -> None:
+        """Read a line from now on."""
+        self._by_fd[line.fileno()] = line
+        self._poll.register(line.fileno(), _READ)
+
+    def remove(self, line: Connection) -> None:
+        """Let go of a line."""
+        del self._by_fd[line.fileno()]
+        self._poll.unregister(line.fileno())
+        line.close()
+
+    def wake(self) -> None:
+        """Let `wait` return; from any thread."""
+        # What cannot be sent, since nobody reads it, has been sent often enough.
+        with suppress(OSError):
+            self._waker.send(b".")
+
+    def wait(self, seconds: float) -> list[Connection]:
+        """Return the lines from which something can be read, after so long at most."""
+        for line in self._by_fd.values():
+            if line.is_behind:
+                self._poll.modify(line.fileno(), _WRITE)
+        found: list[Connection] = []
+        for fd, event in self._poll.poll(seconds * 1000):
+            if fd == self._woken.fileno():
+                with suppress(BlockingIOError):
+                    self._woken.recv(RECEIVED_BYTES)
+                continue
+            line = self._by_fd[fd]
+            if event & select.POLLOUT:
+                line.flush()
+                if not line.is_behind:
+                    self._poll.modify(fd, _READ)
+            if event & ~select.POLLOUT:
+                found.append(line)
+        return found
+
+    def close(self) -> None:
+        """Let go of all."""
+        for line in self:
+            self.remove(line)
+        self._waker.close()
+        self._woken.close()
