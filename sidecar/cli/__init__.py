@@ -24,11 +24,19 @@ VERBS: Final = {
     "cel": "Evaluate a CEL expression.",
     "test": "Run the tests of a bundle.",
     "lint": "Look for rules that load and are still likely wrong.",
-    "bundle": "Build a bundle's archive, or show a bundle.",
+    "fmt": "Lay out the files of a bundle alike.",
+    "bundle": "Build a bundle's archive, show one, or compare two.",
+    "catalog": "Read a database's catalogue, or see whether it is still true.",
+    "replay": "Decide recorded decisions anew by another bundle.",
+    "suggest": "Draft policies from what was observed.",
+    "surface": "Show what an agent may reach under a bundle.",
     "log": "Read and verify the ledger.",
     "key": "Issue a workload's key.",
     "doctor": "Check the machine, the configuration and the ledger.",
 }
+
+# Where a verb is that does not stand in a file or folder of its own name.
+_PLACES: Final = {name: f"reviewing.{name}" for name in ("replay", "suggest", "surface")}
 
 
 class _Verbs(click.Group):
@@ -40,7 +48,7 @@ class _Verbs(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in VERBS:
             return None
-        name = f"{__name__}.{cmd_name}"
+        name = f"{__name__}.{_PLACES.get(cmd_name, cmd_name)}"
         try:
             found: click.Command = importlib.import_module(name).command
         except ModuleNotFoundError as error:

@@ -10,6 +10,7 @@ from typing import Final
 import click
 
 from sidecar.cli.key import entry_of
+from sidecar.cli.schemas import SCHEMAS, file_name
 from sidecar.facts.keys import issue
 from sidecar.syntax.yaml12 import dump
 from sidecar.terms.call import Json
@@ -19,15 +20,20 @@ WORKLOAD: Final = "support-agent"
 _PLACE: Final = "  # the entry of support-agent goes here\n"
 # What must not reach a repository.
 _IGNORED: Final = "secrets/\nstate/\n*.sock\n"
+# Of no bundle: what begins with a dot is neither read nor digested.
+_SCHEMAS: Final = ".schemas"
 
 
 @click.command("init")
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
-def command(folder: Path) -> None:
+@click.option("--schemas", is_flag=True, help="Write FOLDER/.schemas alone, over older ones.")
+def command(folder: Path, *, schemas: bool) -> None:
     r"""Write a starter into FOLDER, which is made or is empty.
 
     A configuration with one workload and its freshly issued key, a bundle with a
-    catalogue, two policies and tests that pass, and a README of next steps.
+    catalogue, two policies and tests that pass, and a README of next steps. The
+    first line of each file names its JSON Schema, by which an editor completes
+    and marks what would not load; --schemas brings them to a folder of yours.
 
     \b
     Exit codes: 0 written, 2 the folder is not empty.
@@ -36,7 +42,12 @@ def command(folder: Path) -> None:
     Example:
       sidecar init shop && sidecar test shop/bundle
       sidecar run -c shop/sidecar.yaml
+      sidecar init --schemas .
     """
+    if schemas:
+        _write_schemas(folder)
+        click.echo(f"{len(SCHEMAS)} schemas written to {folder / _SCHEMAS}")
+        return
     if folder.exists() and any(folder.iterdir()):
         raise ConfigError(f"{folder}: is not empty; `sidecar init` overwrites nothing")
     issued = issue(secrets.token_bytes)
@@ -45,6 +56,7 @@ def command(folder: Path) -> None:
     for name, text in sorted(_starter(files("sidecar.cli") / "starter", "").items()):
         _write(folder / name, text.replace(_PLACE, entry))
     _write(folder / ".gitignore", _IGNORED)
+    _write_schemas(folder)
     (folder / "secrets").mkdir(mode=0o700)
     _write(folder / "secrets" / f"{WORKLOAD}.key", f"{issued.text}\n", 0o600)
     click.echo(f"written to {folder}; next: sidecar test {folder / 'bundle'}")
@@ -67,6 +79,12 @@ def _starter(folder: Traversable, prefix: str) -> dict[str, str]:
         elif entry.name.endswith((".yaml", ".md")):
             found[prefix + entry.name] = entry.read_text("utf-8")
     return found
+
+
+def _write_schemas(folder: Path) -> None:
+    (folder / _SCHEMAS).mkdir(parents=True, exist_ok=True)
+    for kind, made in SCHEMAS.items():
+        (folder / _SCHEMAS / file_name(kind)).write_bytes(made())
 
 
 def _write(file: Path, text: str, mode: int = 0o644) -> None:

@@ -4,8 +4,9 @@ import sys
 from pathlib import Path
 
 import click
+import msgspec
 
-from sidecar.runtime.config import DEFAULT_FILE, read_config
+from sidecar.runtime.config import DEFAULT_FILE, ShadowDoc, read_config
 from sidecar.runtime.processes.machine import log_to_stderr
 from sidecar.runtime.supervisor import supervise
 from sidecar.terms.errors import ConfigError
@@ -26,7 +27,12 @@ from sidecar.terms.errors import ConfigError
     default=None,
     help="Processes that decide; `workers` of the configuration where it is not given.",
 )
-def command(config: Path, workers: int | None) -> None:
+@click.option(
+    "--shadow",
+    type=click.Path(exists=True, path_type=Path),
+    help="A candidate bundle: asked about every call, obeyed in none; differences are recorded.",
+)
+def command(config: Path, workers: int | None, shadow: Path | None) -> None:
     r"""Serve every listener of a configuration.
 
     When all of them serve, one line is printed: `ready` and a JSON object with
@@ -35,7 +41,7 @@ def command(config: Path, workers: int | None) -> None:
 
     \b
     Signals:
-      SIGHUP            reload bundle and entities (also done when files change)
+      SIGHUP            reload bundle, candidate and entities (also done when files change)
       SIGTERM, SIGINT   end what is under way, then exit 0
 
     \b
@@ -55,4 +61,7 @@ def command(config: Path, workers: int | None) -> None:
             f"{config}: cannot be read: {error.strerror} (`sidecar init DIR` writes one)"
         ) from None
     read = read_config(config, data)
+    if shadow is not None:
+        said = msgspec.structs.replace(read.doc, shadow=ShadowDoc(str(shadow.absolute())))
+        read = msgspec.structs.replace(read, doc=said)
     sys.exit(supervise(read, data.decode(), workers or read.doc.workers, click.echo))

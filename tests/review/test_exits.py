@@ -79,7 +79,7 @@ def test_the_json_of_a_run_is_whole(bundle):
 
     told = json.loads(out)
     assert code == 4
-    assert told["summary"] == {"ran": 1, "failed": 1}
+    assert told["summary"] == {"ran": 1, "failed": 1, "skipped": 0}
     assert told["cells"][0]["passed"] is False
     assert told["cells"][0]["differences"] == ["outcome: expected deny, got allow"]
     assert told["second_opinion"]["disagreements"] == []

@@ -9,13 +9,13 @@ from msgspec import structs
 from sidecar.domains import by_protocol
 from sidecar.policy.explained import told_of, tree_of
 from sidecar.policy.language.functions import FUNCTIONS
-from sidecar.review.run import run_suites
 from sidecar.review.second import SecondOpinion, opinion, rehearse
 from sidecar.review.second.branches import Branch, branches
 from sidecar.review.second.divergences import DIVERGENCES, known
 from sidecar.review.second.engine import NotComparable, evaluate
 from sidecar.review.second.inputs import INPUTS_MAX, inputs
-from sidecar.review.second.rehearsal import Anybody
+from sidecar.review.second.rehearsal import ALIKE_MAX, Anybody
+from sidecar.review.testing.run import run_suites
 from sidecar.review.trees import trees_of
 from sidecar.runtime.bundles import load_bundle
 from tests.review.shelf import bundle_of, request, suite_of
@@ -240,9 +240,19 @@ def test_too_many_branches_are_counted_and_not_heard():
 
 
 def test_rules_behind_too_many_branches_are_named_and_not_heard():
-    rules = [{"id": f"r{n}", "effect": "allow", "when": f"subject.id == '{n}'"} for n in range(9)]
+    rules = [{"id": f"r{n}", "effect": "allow", "when": f"{'!' * n}delegated"} for n in range(9)]
 
     found = rehearse(bundle_of(rules), 4)
 
     assert found.compared == 4
     assert "p/r8" in found.not_comparable
+
+
+def test_of_rules_that_differ_in_a_name_alone_a_few_are_heard():
+    rules = [{"id": f"r{n}", "effect": "allow", "when": f"subject.id == '{n}'"} for n in range(99)]
+
+    found = rehearse(bundle_of(rules))
+
+    heard = rehearse(bundle_of(rules[:ALIKE_MAX]))
+    assert found.compared == heard.compared > 0
+    assert found.not_comparable == {}

@@ -2,14 +2,16 @@
 
 import asyncio
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from sidecar.domains import by_protocol
 from sidecar.policy.bundle import compile_bundle
-from sidecar.review.lint import lint
-from sidecar.review.run import run_suites, suites_of
+from sidecar.review.linting import lint
+from sidecar.review.testing.cells import cases_of, suites_of
+from sidecar.review.testing.run import call_of, run_suites, try_call
 from sidecar.runtime.bundles import load_bundle
 from sidecar.runtime.dryrun import dry_call, dry_facts, tried
 from sidecar.terms.errors import PolicyError
@@ -66,7 +68,8 @@ def test_a_cell_that_failed_says_what_each_rule_said_of_each_target():
 
     (cell,) = run_suites(bundle_of(rules, suite_of({"outcome": "allow"}, r=request()))).cells
 
-    assert cell.where == "p_test.yaml:19:5"
+    assert cell.where == "p_test.yaml:26:7"
+    assert cell.at == ("p.yaml:12:5",)
     assert list(cell.explained) == [
         "reason rule: p/no decides deny for select on table:t",
         "select table:t → deny",
@@ -161,3 +164,36 @@ def test_every_shipped_rule_is_expected_to_speak_and_to_be_silent(shipped, field
     }
 
     assert {rule.key for rule in shipped.rules} - expected == set()
+
+
+def envelopes():
+    """Return the envelope of every protocol that a domain's page shows."""
+    pages = sorted((SHIPPED.parent / "sidecar" / "domains").glob("*/README.md"))
+    found = [
+        json.loads(block)
+        for page in pages
+        for block in re.findall(r"^```json\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+    ]
+    return {f"{number} {one['protocol']}": one for number, one in enumerate(found)}
+
+
+@pytest.mark.parametrize("envelope", envelopes().values(), ids=envelopes().keys())
+def test_a_request_of_every_protocol_is_read_as_it_is_in_production(envelope):
+    sent = {key: envelope[key] for key in ("protocol", "call", "context") if key in envelope}
+    # Who asks is the suite's to say.
+    sent["call"] = {key: value for key, value in sent["call"].items() if key != "subject"}
+    asking = [{"phases": [phase]} for phase in ("call", "list", "connect")]
+    rules = [
+        {"id": match["phases"][0], "effect": "allow", "match": match, "when": "subject.id != 'x'"}
+        for match in asking
+    ]
+    files = {"bundle.yaml": HEAD, "p.yaml": document("Policy", "p", {"rules": rules})}
+    files["s_test.yaml"] = document("Test", "s", suite_of({"outcome": "allow"}, r=sent))
+    bundle = compile_bundle(files, by_protocol())
+    (case,) = cases_of(suites_of(bundle))
+
+    tried = try_call(call_of(case), bundle, case.suite.spec.facts)
+
+    assert tried.request.parse.status in {"complete", "partial"}
+    assert tried.request.protocol == envelope["protocol"]
+    assert tried.request.targets

@@ -4,10 +4,12 @@ import asyncio
 from pathlib import Path
 
 import click
+import msgspec
 import orjson
 
 from sidecar.cli.log.places import config_option, json_option, places, state_folder, state_option
-from sidecar.record.ledger import Ledger, ledger_paths
+from sidecar.record.ledger import OUTSIDE, Ledger, Settings, ledger_paths
+from sidecar.record.proof.place import machine_id
 from sidecar.record.verify import is_locked
 from sidecar.runtime.processes.admin import ask_running
 from sidecar.terms.errors import LedgerBroken
@@ -65,7 +67,8 @@ def forget_person(folder: Path, person: str) -> bool:
 
 
 async def _forget(state: Path, person: str) -> bool:
-    ledger = Ledger.open(*ledger_paths(state))
+    here = msgspec.structs.replace(OUTSIDE, machine=machine_id())
+    ledger = Ledger.open(*ledger_paths(state), Settings(outside=here))
     try:
         return await ledger.forget(person)
     finally:

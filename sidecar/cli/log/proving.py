@@ -25,7 +25,7 @@ from sidecar.cli.log.places import (
     trusted,
 )
 from sidecar.cli.log.progress import counted
-from sidecar.cli.log.rotating import rotate_key
+from sidecar.cli.log.rotating import moved, rotate_key
 from sidecar.record.audit.beside import Beside, Checked
 from sidecar.record.audit.index import Index
 from sidecar.record.audit.mirror import Mirror
@@ -170,15 +170,18 @@ def prove(
 @click.command("key")
 @click.option("--name", default="doorward", show_default=True, help="Name of a new ledger.")
 @click.option("--rotate", is_flag=True, help="Let a new key follow; no sidecar may be running.")
+@click.option("--moved", is_flag=True, help="The ledger was moved or restored, and goes on here.")
 @json_option
 @state_option
 @config_option
-def key(name: str, state: Path | None, config: Path | None, *, rotate: bool, as_json: bool) -> None:
+def key(name: str, state: Path | None, config: Path | None, **asked: bool) -> None:
     r"""Print the verifier key, to be handed to an auditor before the first record.
 
     \b
     Where there is no ledger yet, its key is made. With --rotate the old and the new key
-    sign a record that one follows the other; either verifies the whole log.
+    sign a record that one follows the other; either verifies the whole log. With --moved a
+    ledger that stands elsewhere than before goes on there, and says so: see to it that no
+    other copy does.
 
     \b
     Examples:
@@ -190,10 +193,12 @@ def key(name: str, state: Path | None, config: Path | None, *, rotate: bool, as_
         # As `sidecar run` would: nobody else looks into the folder of a key.
         prepare_state(of_state)
         identity.create(DISK, key_file, name, os.urandom)
-    if rotate:
+    if asked["rotate"]:
         rotate_key(ledger, key_file)
+    if asked["moved"]:
+        moved(of_state)
     who = identity.load(DISK, key_file)
-    if as_json:
+    if asked["as_json"]:
         click.echo(orjson.dumps({"key": who.verifier.text(), "origin": who.origin}))
     else:
         click.echo(who.verifier.text())

@@ -1,13 +1,12 @@
 """What the second evaluator says of rules: each branch once for each outcome that it had."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
 
-from sidecar.decide.target import Judged
-from sidecar.policy.explained import explain_rule
+from sidecar.policy.explained import RuleTold, explain_rule
 from sidecar.policy.language.telling import Told
 from sidecar.policy.rules import Rule
 from sidecar.review.second.branches import Branch, branches, parts_of
@@ -29,36 +28,59 @@ class Disagreement(msgspec.Struct, frozen=True):
     theirs: str
 
 
-class SecondOpinion:
-    """Collects what cel-python says of the branches of rules.
+class Heard(msgspec.Struct, frozen=True):
+    """What came of one branch with one outcome.
 
     Attributes:
-        compared: How many branches both had an answer for, each counted once for each outcome.
-        disagreements: Where they differ, and nobody has said why.
-        known: How often each known divergence was met.
-        not_comparable: Rule and branch → why cel-python could not be asked.
+        at: The number of the cell that showed it first.
+        known: The id of the known divergence that was met.
+        unheard: The branch, and why cel-python could not be asked.
+        disagreement: Where they differ, and nobody has said why.
     """
+
+    at: int
+    known: str | None = None
+    unheard: tuple[str, str] | None = None
+    disagreement: Disagreement | None = None
+
+
+# A rule, the name of an expression of it, and the outcome of a branch.
+_Key = tuple[str, str, tuple[int, int, str]]
+
+
+class SecondOpinion:
+    """Collects what cel-python says of the branches of rules, each once for each outcome."""
 
     def __init__(self, compared_max: int | None = None) -> None:
         """Hear at most `compared_max` branches; the others are counted as not comparable."""
-        self.compared = 0
-        self.disagreements: list[Disagreement] = []
-        self.known: Counter[str] = Counter()
-        self.not_comparable: dict[str, str] = {}
-        self._heard: set[tuple[str, str, tuple[int, int, str]]] = set()
+        self.at = 0
+        self.heard: dict[_Key, Heard] = {}
+        self._left_out: dict[str, str] = {}
         self._left = compared_max
 
-    def hear(self, judged: list[Judged], facts: Facts) -> None:
-        """Evaluate each branch of each rule that these targets met, once for each outcome."""
-        for one in judged:
-            for finding in one.findings:
-                self.hear_rule(finding.rule, finding.data, facts, finding.error)
+    @property
+    def compared(self) -> int:
+        """Return for how many branches both had an answer."""
+        return sum(1 for one in self.heard.values() if one.unheard is None)
 
-    def hear_rule(
-        self, rule: Rule, data: Mapping[str, object], facts: Facts, error: str | None = None
-    ) -> None:
-        """Evaluate the branches of a rule and of its variables on one input."""
-        told = explain_rule(rule, data, facts, error)
+    @property
+    def disagreements(self) -> list[Disagreement]:
+        """Return where they differ, and nobody has said why; each once."""
+        found = (one.disagreement for one in self.heard.values())
+        return list(dict.fromkeys(one for one in found if one is not None))
+
+    @property
+    def known(self) -> Counter[str]:
+        """Return how often each known divergence was met."""
+        return Counter(one.known for one in self.heard.values() if one.known is not None)
+
+    @property
+    def not_comparable(self) -> dict[str, str]:
+        """Return rule and branch → why cel-python could not be asked."""
+        return dict(one.unheard for one in self.heard.values() if one.unheard) | self._left_out
+
+    def hear(self, rule: Rule, told: RuleTold, data: Mapping[str, object], facts: Facts) -> None:
+        """Evaluate the branches of a rule and of its variables on one input that was told."""
         seen = {name: each for name, each in data.items() if not name.startswith("variables.")}
         hearing = _Hearing(self, rule, facts)
         for name, variable in told.variables.items():
@@ -68,18 +90,30 @@ class SecondOpinion:
         if told.when is not None:
             hearing.hear("when", told.when, seen)
 
+    def hear_rule(self, rule: Rule, data: Mapping[str, object], facts: Facts) -> None:
+        """Evaluate the branches of a rule and of its variables on one input."""
+        self.hear(rule, explain_rule(rule, data, facts), data, facts)
+
+    def join(self, others: Sequence["SecondOpinion"]) -> None:
+        """Take what others heard: of each branch what was heard first, in the order of cells."""
+        every = [item for one in (self, *others) for item in one.heard.items()]
+        joined: dict[_Key, Heard] = {}
+        for key, heard in sorted(every, key=lambda item: item[1].at):
+            joined.setdefault(key, heard)
+        self.heard = joined
+
     @property
     def is_full(self) -> bool:
         """Return whether no branch will be heard any more."""
         return self._left is not None and self._left <= 0
 
-    def is_new(self, rule: str, expression: str, outcome: tuple[int, int, str]) -> bool:
-        """Return whether a branch has not been heard with this outcome, and note that it is."""
-        heard = (rule, expression, outcome)
-        if heard in self._heard:
-            return False
-        self._heard.add(heard)
-        return True
+    def is_new(self, key: _Key) -> bool:
+        """Return whether a branch has not been heard with this outcome."""
+        return key not in self.heard
+
+    def keep(self, key: _Key, heard: Heard) -> None:
+        """Keep what came of a branch."""
+        self.heard[key] = heard
 
     def is_over(self) -> bool:
         """Return whether there were too many branches; if not, count one more."""
@@ -90,7 +124,7 @@ class SecondOpinion:
 
     def leave_out(self, name: str) -> None:
         """Count what is not heard because there was too much before it."""
-        self.not_comparable[name] = TOO_MANY
+        self._left_out[name] = TOO_MANY
 
 
 class _Hearing:
@@ -103,40 +137,32 @@ class _Hearing:
 
     def hear(self, name: str, told: Told, data: Mapping[str, object]) -> None:
         """Compare every branch of an expression that is new."""
-        fresh = [
-            branch
-            for branch in branches(told.part)
-            if self._opinion.is_new(self._rule.key, name, branch.outcome)
-        ]
-        for branch in fresh:
-            self._compare(told, branch, data)
+        for branch in branches(told.part):
+            key = (self._rule.key, name, branch.outcome)
+            if self._opinion.is_new(key):
+                self._opinion.keep(key, self._compared(told, branch, data))
 
-    def _compare(self, told: Told, branch: Branch, data: Mapping[str, object]) -> None:
-        opinion = self._opinion
-        if opinion.is_over():
-            self._unheard(told, branch, TOO_MANY)
-            return
+    def _compared(self, told: Told, branch: Branch, data: Mapping[str, object]) -> Heard:
+        at = self._opinion.at
+        if self._opinion.is_over():
+            return self._unheard(told, branch, TOO_MANY)
         try:
             one, other = self._both(told, branch, data)
         except NotComparable as error:
-            self._unheard(told, branch, str(error))
-            return
+            return self._unheard(told, branch, str(error))
         if one.same(other):
-            opinion.compared += 1
-            return
+            return Heard(at)
         smallest = self._smallest(told, branch, data)
         row = known(smallest)
         if row is not None:
-            opinion.compared += 1
-            opinion.known[row.id] += 1
-        elif other.failed and lacks(smallest):
-            self._unheard(told, branch, "its language lacks what this uses")
-        else:
-            opinion.compared += 1
-            self._disagree(told, smallest, data)
+            return Heard(at, known=row.id)
+        if other.failed and lacks(smallest):
+            return self._unheard(told, branch, "its language lacks what this uses")
+        return Heard(at, disagreement=self._disagreement(told, smallest, data))
 
-    def _unheard(self, told: Told, branch: Branch, why: str) -> None:
-        self._opinion.not_comparable[f"{self._rule.key}: {told.text(branch.part)}"] = why
+    def _unheard(self, told: Told, branch: Branch, why: str) -> Heard:
+        name = f"{self._rule.key}: {told.text(branch.part)}"
+        return Heard(self._opinion.at, unheard=(name, why))
 
     def _both(self, told: Told, branch: Branch, data: Mapping[str, object]) -> tuple[Said, Said]:
         part = branch.part
@@ -158,9 +184,7 @@ class _Hearing:
                 return self._smallest(told, below, data)
         return branch
 
-    def _disagree(self, told: Told, branch: Branch, data: Mapping[str, object]) -> None:
+    def _disagreement(self, told: Told, branch: Branch, data: Mapping[str, object]) -> Disagreement:
         one, other = self._both(told, branch, data)
         rule = self._rule
-        found = Disagreement(rule.key, rule.where, told.text(branch.part), str(one), str(other))
-        if found not in self._opinion.disagreements:
-            self._opinion.disagreements.append(found)
+        return Disagreement(rule.key, rule.where, told.text(branch.part), str(one), str(other))

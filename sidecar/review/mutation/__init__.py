@@ -1,0 +1,1 @@
+"""Mutation: small mistakes put into policies, to see whether the tests notice each."""

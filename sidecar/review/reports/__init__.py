@@ -1,0 +1,1 @@
+"""What review found, in the formats that other tools read."""
