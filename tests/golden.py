@@ -4,7 +4,6 @@
 and compares, so a change of what others read is always seen.
 """
 
-import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -14,26 +13,17 @@ import click
 import msgspec
 
 from sidecar.cli import VERBS, root
+from sidecar.cli.schemas import SCHEMAS, file_name, of_type, text_of
 from sidecar.domains import found
-from sidecar.policy.documents import (
-    API_VERSION,
-    AttributesSpec,
-    BundleDoc,
-    Metadata,
-    PolicySpec,
-    RuleDoc,
-)
-from sidecar.review.suite import SuiteSpec
-from sidecar.runtime.config import ConfigDoc
 from sidecar.terms.decision import Decision
 from sidecar.terms.reasons import REASONS
 from sidecar.terms.record import LoggedRecord
 from sidecar.terms.request import Request
 from tests.policy.language import error_texts
+from tests.review import packs
 from tests.words import page_of
 
 ROOT = Path(__file__).parent.parent
-DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 CASE_SCHEMA: dict[str, Any] = {
     "title": "A table of test cases",
@@ -60,16 +50,6 @@ CASE_SCHEMA: dict[str, Any] = {
 }
 
 
-def text_of(schema: dict[str, Any]) -> bytes:
-    """Return a schema as it stands in a file: its dialect first, then in a fixed order."""
-    ordered = json.dumps({"$schema": DIALECT, **schema}, indent=2, ensure_ascii=False)
-    return f"{ordered}\n".encode()
-
-
-def of_type(title: str, type_: Any) -> Callable[[], bytes]:
-    return lambda: text_of({"title": title, **msgspec.json.schema(type_)})
-
-
 def decision() -> bytes:
     """Return the schema of a decision as it is answered: `permitted` stands in it as well."""
     schema = msgspec.json.schema(Decision)
@@ -79,36 +59,8 @@ def decision() -> bytes:
     return text_of({"title": "A decision", **schema})
 
 
-def document(title: str, kind: str, spec: Any) -> Callable[[], bytes]:
-    """Return the maker of the schema of one kind of file of a bundle."""
-
-    def made() -> bytes:
-        (head, shape), defs = msgspec.json.schema_components(
-            [Metadata, spec], ref_template="#/$defs/{name}"
-        )
-        return text_of(
-            {
-                "title": title,
-                "type": "object",
-                "required": ["apiVersion", "kind", "metadata", "spec"],
-                "additionalProperties": False,
-                "properties": {
-                    "apiVersion": {"const": API_VERSION},
-                    "kind": {"const": kind},
-                    "metadata": head,
-                    "spec": shape,
-                },
-                "$defs": defs,
-            }
-        )
-
-    return made
-
-
-class PolicyShape(PolicySpec, frozen=True, kw_only=True):
-    """A policy's spec with its rules in their shape; the loader reads them one by one."""
-
-    rules: list[RuleDoc]
+def record() -> bytes:
+    return text_of({"title": "A record of the ledger", **msgspec.json.schema(LoggedRecord)})
 
 
 def reasons() -> bytes:
@@ -142,16 +94,13 @@ def _helps(name: str, command: click.Command | None, parent: click.Context) -> l
 
 MADE: dict[str, Callable[[], bytes]] = {
     **{f"sidecar/domains/{name}/README.md": partial(page_of, name) for name in found()},
+    "policies/packs/RULES.md": packs.page,
     "schemas/case.schema.json": lambda: text_of(CASE_SCHEMA),
-    "schemas/config.schema.json": of_type("sidecar.yaml", ConfigDoc),
-    "schemas/bundle.schema.json": of_type("bundle.yaml", BundleDoc),
+    **{f"schemas/{file_name(kind)}": made for kind, made in SCHEMAS.items()},
     "schemas/decision.schema.json": decision,
-    "schemas/attributes.schema.json": document("Attributes", "Attributes", AttributesSpec),
-    "schemas/policy.schema.json": document("A policy", "Policy", PolicyShape),
-    "schemas/test.schema.json": document("Tests of policies", "Test", SuiteSpec),
     "schemas/reasons.schema.json": reasons,
-    "schemas/record.schema.json": of_type("A record of the ledger", LoggedRecord),
-    "schemas/request.schema.json": of_type("A request, as parsed from a call", Request),
+    "schemas/record.schema.json": record,
+    "schemas/request.schema.json": partial(of_type, "A request, as parsed from a call", Request),
     "tests/golden/errors.txt": error_texts.golden,
     "tests/golden/help/sidecar.txt": help_of(None),
     **{f"tests/golden/help/{verb}.txt": help_of(verb) for verb in VERBS},

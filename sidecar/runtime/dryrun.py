@@ -20,9 +20,10 @@ from sidecar.facts.asking import Fetches
 from sidecar.facts.sources import Entities, Provider, Sources
 from sidecar.intercept.envelope import Seen, operator_call, read_envelope
 from sidecar.policy.bench import Bench
-from sidecar.policy.bundle import BUNDLE_FILE, Bundle, compile_bundle
+from sidecar.policy.bundle import Bundle, compile_bundle
 from sidecar.policy.cel import ROOTS
 from sidecar.policy.rules import Rule
+from sidecar.policy.sources import BUNDLE_FILE
 from sidecar.runtime.bundles import load_bundle, read_source
 from sidecar.runtime.config import DEFAULT_FILE, Config, load_config
 from sidecar.runtime.reload import load_entities

@@ -54,5 +54,32 @@ OUTAGES_TOLD_EVERY_S: Final = 10.0
 FSYNC_SAMPLES: Final = 20
 # A durable record slower than this is felt by every call.
 FSYNC_SLOW_MS: Final = 20.0
+# Calls that wait for a candidate bundle: they hold what was asked, and nobody waits for them.
+SHADOW_QUEUE_MAX: Final = 1024
+# So many at a time, for so long, and so often: nobody who asks waits for more than that, or for one
+# call that takes longer.
+SHADOW_BATCH_MAX: Final = 16
+SHADOW_TURN_S: Final = 0.002
+SHADOW_EVERY_S: Final = 0.01
+# And then a rest of so many times what that took: at most a tenth of a worker, however slow it is.
+SHADOW_RESTS: Final = 9
+# Of one worker; a candidate that differs in everything must not fill the log.
+SHADOW_RECORDS_PER_S_MAX: Final = 50
 # Calls whose times are put by before they are counted.
 SPENT_MAX: Final = 256
+# Of listener, protocol and outcome, before the protocols that are none of ours become one.
+ANSWERS_MAX: Final = 256
+# Long texts are read one after the other in about a quarter of a second at most; one that takes
+# longer than this is refused, its process ended and started anew.
+ERRAND_S_MAX: Final = 5.0
+# Whatever ends that process ends it for the next text too, or it does not.
+ERRAND_TRIES: Final = 2
+# Of who acts, and of all in one worker; who comes later is refused.
+ERRANDS_OF_ONE_MAX: Final = 64
+ERRANDS_WAITING_MAX: Final = 512
+# An answer, and the byte before it.
+FRAME_BYTES_MAX: Final = 4 * 1024 * 1024
+# The one in force, and the one before it, whose calls end, or the candidate.
+READER_BUNDLES_MAX: Final = 2
+# Who reads long texts takes the processor when nobody answers short questions.
+READER_NICE: Final = 5

@@ -32,6 +32,7 @@ from prometheus_client.registry import Collector
 from sidecar.policy.bundle import Bundle
 from sidecar.runtime import names
 from sidecar.runtime.limits import (
+    ANSWERS_MAX,
     OUTAGES_TOLD_EVERY_S,
     REFUSALS_TOLD_EVERY_S,
     SPENT_MAX,
@@ -46,6 +47,7 @@ from sidecar.terms.spent import STAGES
 from sidecar.terms.words import DOMAINS, OUTCOMES, PROTOCOLS
 
 _log = logging.getLogger("sidecar.ledger")
+_DECISIONS: Final = (MadeRecord, DecisionRecord)
 _OTHER: Final = "other"
 # Who cannot be recorded was decided: the ledger tells of its own outages.
 _NOT_TOLD: Final = frozenset((RecordError.code,))
@@ -172,7 +174,8 @@ class Metrics:
         self._stages = [
             self.counts.spread(names.STAGE_SECONDS, (stage,)) for stage in (*STAGES, "total")
         ]
-        self._spent: list[Sequence[float]] = []
+        self._spent: list[tuple[Sequence[float], int]] = []
+        self._answers: dict[tuple[str, str, str], int] = {}
         self._versions: set[str] = set()
         self._outage = _Outage(now_s)
 
@@ -184,20 +187,28 @@ class Metrics:
 
     def decided(self, listener: str, protocol: str, decision: Decision) -> None:
         """Count a decision that a listener answered."""
-        self.counts.add(names.ANSWERS, (listener, _among(protocol, PROTOCOLS), decision.outcome))
+        key = (listener, protocol, decision.outcome)
+        self._answers[key] = self._answers.get(key, 0) + 1
+        if len(self._answers) > ANSWERS_MAX:
+            self._count_answers()
 
-    def spent(self, took_s: Sequence[float]) -> None:
+    def spent(self, took_s: Sequence[float], calls: int = 1) -> None:
         """Count how long the stages of one call took, in the order of STAGES, and their sum.
 
         Put by for now: this is on the way of every call, and many at a time are counted faster.
+
+        Args:
+            took_s: Seconds.
+            calls: For how many calls it stands, itself among them.
         """
-        self._spent.append(took_s)
+        self._spent.append((took_s, calls))
         if len(self._spent) >= SPENT_MAX:
             self._count_spent()
 
     def counted(self) -> Counts:
         """Return what was counted so far."""
         self._count_spent()
+        self._count_answers()
         return self.counts
 
     def snapshot(self) -> Snapshot:
@@ -206,9 +217,17 @@ class Metrics:
 
     def _count_spent(self) -> None:
         spent, self._spent = self._spent, []
-        for spread, took in zip(self._stages, zip_longest(*spent, fillvalue=0.0), strict=False):
-            _count(spread, took)
-        _count(self._stages[-1], [sum(took_s) for took_s in spent])
+        calls = [count for _, count in spent]
+        by_stage = zip_longest(*(took_s for took_s, _ in spent), fillvalue=0.0)
+        for spread, took in zip(self._stages, by_stage, strict=False):
+            _count(spread, took, calls)
+        _count(self._stages[-1], [sum(took_s) for took_s, _ in spent], calls)
+
+    def _count_answers(self) -> None:
+        answers, self._answers = self._answers, {}
+        for (listener, protocol, outcome), count in answers.items():
+            labels = (listener, _among(protocol, PROTOCOLS), outcome)
+            self.counts.add(names.ANSWERS, labels, count)
 
     def activated(self, bundle: Bundle, at_s: float) -> None:
         """Show `bundle` as the one in force since `at_s`, seconds since the Unix epoch."""
@@ -224,11 +243,7 @@ class Metrics:
         """Count durable records, and the decisions among them."""
         counts = self.counts
         counts.observe(names.DURABLE_SECONDS, (), seconds, len(records))
-        decisions = Tally(
-            (record.domain, record.outcome, _version_of(record))
-            for record in records
-            if isinstance(record, MadeRecord | DecisionRecord)
-        )
+        decisions = Tally([_decision_of(one) for one in records if isinstance(one, _DECISIONS)])
         for (domain, outcome, version), count in decisions.items():
             labels = (_among(domain, DOMAINS), _among(outcome, OUTCOMES), self._version(version))
             counts.add(names.DECISIONS, labels, count)
@@ -323,14 +338,17 @@ class Refusals:
         return True
 
 
-def _count(spread: Spread, took_s: Iterable[float]) -> None:
-    for seconds in took_s:
-        spread.buckets[bisect_left(SECONDS, seconds)] += 1
-        spread.total += seconds
+def _count(spread: Spread, took_s: Iterable[float], calls: Iterable[int]) -> None:
+    for seconds, count in zip(took_s, calls, strict=True):
+        spread.buckets[bisect_left(SECONDS, seconds)] += count
+        spread.total += seconds * count
 
 
-def _version_of(record: MadeRecord | DecisionRecord) -> str:
-    return record.version if isinstance(record, MadeRecord) else record.policy.version
+def _decision_of(record: MadeRecord | DecisionRecord) -> tuple[str, str, str]:
+    """Return the domain, the outcome and the version of the bundle."""
+    if isinstance(record, MadeRecord):
+        return record.counted
+    return record.domain, record.outcome, record.policy.version
 
 
 def _among(word: str, words: tuple[str, ...]) -> str:

@@ -27,6 +27,11 @@ WORKERS_UP: Final = "sidecar_workers_up"
 WORKER_RESTARTS: Final = "sidecar_worker_restarts"
 RECORDER_UP: Final = "sidecar_recorder_up"
 RECORDER_RESTARTS: Final = "sidecar_recorder_restarts"
+CATALOGUE_DRIFT: Final = "sidecar_catalogue_drift"
+
+SHADOW_DECISIONS: Final = "sidecar_shadow_decisions"
+SHADOW_DIFFERENCES: Final = "sidecar_shadow_differences"
+SHADOW_RELOADS: Final = "sidecar_shadow_reloads"
 
 # Upper ends of the buckets of every histogram.
 SECONDS: Final = (
@@ -48,7 +53,10 @@ NAMES: Final[dict[str, Meaning]] = {
         "counter", "Decisions that became durable.", ("domain", "outcome", "bundle_version")
     ),
     STAGE_SECONDS: Meaning(
-        "histogram", "Stages of the path, and their sum; without the wait for the disk.", ("stage",)
+        "histogram",
+        "Stages of the path, and their sum; without the wait for the disk. Of calls that are "
+        "asked again one in 16 is timed, for all of them.",
+        ("stage",),
     ),
     ANSWERS: Meaning(
         "counter", "Decisions answered, by listener.", ("listener", "protocol", "outcome")
@@ -74,4 +82,16 @@ NAMES: Final[dict[str, Meaning]] = {
     WORKER_RESTARTS: Meaning("counter", "Workers that were started again."),
     RECORDER_UP: Meaning("gauge", "1 while a recorder takes records."),
     RECORDER_RESTARTS: Meaning("counter", "How often the recorder was started again."),
+    CATALOGUE_DRIFT: Meaning(
+        "gauge", "Relations of a database that are not as the catalogue says.", ("upstream",)
+    ),
+    SHADOW_DECISIONS: Meaning(
+        "counter",
+        "Calls that a candidate was asked about: same, differs, undecided, dropped.",
+        ("result",),
+    ),
+    SHADOW_DIFFERENCES: Meaning(
+        "counter", "Calls that a candidate decides otherwise, by change.", ("change",)
+    ),
+    SHADOW_RELOADS: Meaning("counter", "Candidates that were read: ok, refused.", ("result",)),
 }

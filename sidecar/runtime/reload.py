@@ -19,6 +19,7 @@ from sidecar.domains import by_protocol
 from sidecar.facts.limits import ENTITIES_BYTES_MAX
 from sidecar.facts.sources import Entities, Table, entities_table
 from sidecar.policy.bundle import Bundle
+from sidecar.runtime import names
 from sidecar.runtime.bundles import Snapshot, Store, keep_bytes, load_bundle, snapshot
 from sidecar.runtime.limits import POLL_S
 from sidecar.runtime.metrics import Metrics
@@ -226,6 +227,68 @@ class EntitiesFile:
             await self._note("entities_refused", {"first": _first_of(error, "entities")})
         except RecordError as lost:
             _log.error("the refusal of entities could not be recorded: %s", lost)
+
+
+class CandidateFile:
+    """The candidate bundle: asked beside the one in force. One that does not load changes nothing.
+
+    It is kept as the bundle in force is, and on the record before it is asked.
+    """
+
+    def __init__(
+        self, path: Path, store: Store, metrics: Metrics, note: Note, put: Callable[[str], None]
+    ) -> None:
+        """Take where it stands, where it is kept, and who has it asked."""
+        self._path = path
+        self._store = store
+        self._metrics = metrics
+        self._note = note
+        self._put = put
+        self._lock = asyncio.Lock()
+        self._stamp: BundleStamp | None = None
+
+    @property
+    def path(self) -> Path:
+        """Return where it stands."""
+        return self._path
+
+    async def first(self) -> None:
+        """Read it; without it everything is served as well."""
+        await self.reload()
+
+    async def reload(self) -> None:
+        """Read it again; log, count and record why where it cannot be asked."""
+        async with self._lock:
+            found = await _attempt(self._replace())
+            result = "refused" if isinstance(found, BaseException) else "ok"
+            self._metrics.counts.add(names.SHADOW_RELOADS, (result,))
+            if isinstance(found, BaseException):
+                await self._refused(found)
+
+    async def _replace(self) -> None:
+        bundle = await asyncio.to_thread(load_bundle, self._path, by_protocol())
+        if bundle.stamp == self._stamp:
+            return
+        await asyncio.to_thread(self._store.keep, bundle)
+        detail: dict[str, Json] = {
+            "bundle": bundle.name,
+            "version": bundle.version,
+            "digest": bundle.digest,
+        }
+        await self._note("shadow_activated", detail)
+        self._put(bundle.digest)
+        self._stamp = bundle.stamp
+        _log.info("candidate asked: %s %s %s", bundle.name, bundle.version, bundle.digest)
+
+    async def _refused(self, error: BaseException) -> None:
+        if isinstance(error, SidecarError):
+            _log.error("candidate refused:\n%s", error)
+        else:
+            _log.error("candidate refused", exc_info=error)
+        try:
+            await self._note("shadow_refused", {"first": _first_of(error, "candidate")})
+        except RecordError as lost:
+            _log.error("the refusal of a candidate could not be recorded: %s", lost)
 
 
 def kept_file(kept: Path, digest: str) -> Path:

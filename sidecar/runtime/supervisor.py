@@ -35,7 +35,7 @@ from sidecar.runtime.processes.bound import Bound
 from sidecar.runtime.processes.fleet import Fleet, NeverServed, Plan
 from sidecar.runtime.processes.machine import Ids, fast_loop, now
 from sidecar.runtime.processes.recording import hand_over
-from sidecar.runtime.reload import EntitiesFile, FactFile, Reloader, Watch
+from sidecar.runtime.reload import CandidateFile, EntitiesFile, FactFile, Reloader, Watch
 from sidecar.runtime.revoked import RevokedFile
 from sidecar.terms.call import Json
 from sidecar.terms.errors import ConfigError, RecordError
@@ -120,6 +120,9 @@ class Supervisor:
         if config.revoked is not None:
             state, write = self._ledger.revocations, self._ledger.write
             files.append(RevokedFile(config.revoked, state, write, self._ids.new, now))
+        if config.shadow is not None:
+            store, put = Store(config.state / "bundles"), self._fleet.put_shadow
+            files.append(CandidateFile(config.shadow, store, self._metrics, self._note, put))
         return files
 
     def _watch(self) -> Watch:

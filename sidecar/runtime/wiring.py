@@ -2,6 +2,10 @@
 
 import base64
 import socket
+import ssl
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Final, Protocol
 from urllib.parse import unquote, urlsplit
 
@@ -12,8 +16,11 @@ from sidecar.facts.identity import Workloads
 from sidecar.facts.sources import Entities, Provider, Revocations, RevocationView, Sources
 from sidecar.intercept.ask import AskListener, AskSettings, Health
 from sidecar.intercept.http_proxy import HttpProxy, HttpProxySettings
+from sidecar.intercept.postgres.ends.tls import client_context, server_context
 from sidecar.intercept.postgres.listener import PostgresListener
 from sidecar.intercept.postgres.settings import PostgresSettings
+from sidecar.runtime.catalog.drift import Watched, Watches
+from sidecar.runtime.catalog.read import Login, is_local
 from sidecar.runtime.config import (
     AskDoc,
     Config,
@@ -59,6 +66,9 @@ class Parts(msgspec.Struct, frozen=True):
     metrics: Metrics
     health: Health
     public_url: str | None
+    watches: Watches
+    # Asks the other workers to cancel what a session does that is none of this one's.
+    elsewhere: Callable[[str, bytes], bool] | None = None
 
 
 def listener_of(listener: Listener, config: Config, parts: Parts) -> Serving:
@@ -77,12 +87,33 @@ def listener_of(listener: Listener, config: Config, parts: Parts) -> Serving:
             )
         case PostgresDoc():
             return PostgresListener(
-                postgres_settings(doc, config),
+                _watched(postgres_settings(doc, config), doc, parts),
                 parts.path,
                 parts.workloads,
                 parts.revocations,
                 counters=parts.metrics,
+                elsewhere=parts.elsewhere,
             )
+
+
+def _watched(settings: PostgresSettings, doc: PostgresDoc, parts: Parts) -> PostgresSettings:
+    """Return the settings with what is known of the drift between catalogue and database."""
+    every_s = doc.upstream.drift_check_s
+    if not every_s:
+        return settings
+    is_plain = settings.upstream_tls is None or (
+        settings.is_plain_loopback and is_local(settings.host)
+    )
+    login = Login(
+        host=settings.host,
+        port=settings.port,
+        user=settings.user,
+        database=settings.database,
+        password=settings.password,
+        tls="disable" if is_plain else settings.upstream_tls,
+    )
+    drift = parts.watches.add(Watched(settings.upstream, login, every_s))
+    return msgspec.structs.replace(settings, drift=drift)
 
 
 def http_settings(doc: HttpDoc, config: Config) -> HttpProxySettings:
@@ -120,7 +151,39 @@ def postgres_settings(doc: PostgresDoc, config: Config) -> PostgresSettings:
         user=user,
         password=password,
         search_path=doc.search_path,
+        tls=_tls(doc, config),
+        is_plain_allowed=doc.insecure_bind,
+        upstream_tls=_upstream_tls(doc, config),
+        is_plain_loopback=upstream.sslmode is None,
+        idle_s=doc.idle_s,
+        idle_in_transaction_s=doc.idle_in_transaction_s,
     )
+
+
+def _tls(doc: PostgresDoc, config: Config) -> ssl.SSLContext | None:
+    if doc.tls is None:
+        return None
+    return _opened(doc.name, server_context, config.path(doc.tls.cert), config.path(doc.tls.key))
+
+
+def _upstream_tls(doc: PostgresDoc, config: Config) -> ssl.SSLContext | None:
+    said = doc.upstream
+    if said.sslmode == "insecure-disable":
+        return None
+    authorities = config.path(said.ca) if said.ca else None
+    make = partial(client_context, is_verified=said.sslmode != "insecure-require")
+    return _opened(doc.name, make, authorities)
+
+
+def _opened(name: str, make: Callable[..., ssl.SSLContext], *files: Path | None) -> ssl.SSLContext:
+    """Return what `make` makes of files. Raises ConfigError."""
+    try:
+        return make(*files)
+    except OSError as error:
+        # A library's word where it has one: what stands in a key's file is told nobody.
+        why = (isinstance(error, ssl.SSLError) and error.reason) or error.strerror
+        named = ", ".join(f"`{file}`" for file in files)
+        raise ConfigError(f"listener `{name}`: TLS with {named}: {why}") from None
 
 
 def _login(name: str, user: str | None, upstream: UpstreamDoc, config: Config) -> tuple[str, str]:

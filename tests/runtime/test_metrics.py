@@ -44,7 +44,7 @@ def decided(version: str = "1", domain: str = "data") -> DecisionRecord:
 
 
 def value(metrics: Metrics, name: str, *labels: str) -> float | None:
-    return metrics.counts.values.get((name, labels))
+    return metrics.counted().values.get((name, labels))
 
 
 def test_a_decision_is_counted_when_it_is_durable():
@@ -90,8 +90,8 @@ def test_words_that_a_caller_chooses_are_no_labels():
     metrics.written([decided(domain="whatever")], 0.001)
     metrics.decided("ask", "made-up-protocol", decision)
 
-    assert b"whatever" not in shown(metrics.counts)
-    assert b"made-up-protocol" not in shown(metrics.counts)
+    assert b"whatever" not in shown(metrics.counted())
+    assert b"made-up-protocol" not in shown(metrics.counted())
     assert value(metrics, names.ANSWERS, "ask", "other", "deny") == 1
 
 
@@ -135,6 +135,28 @@ def test_of_a_process_that_is_gone_counters_stay_and_gauges_do_not():
 
     assert all_.values[names.REFUSED, ("ask", "credential", "tcp")] == 1
     assert (names.QUEUE, ()) not in all_.values
+
+
+def test_a_call_may_stand_for_others_of_which_the_time_was_not_taken():
+    metrics = Metrics()
+    metrics.spent([0.00002], 16)
+    metrics.spent([0.00002])
+
+    text = shown(metrics.counted()).decode()
+
+    assert 'sidecar_stage_seconds_bucket{le="2.5e-05",stage="total"} 17.0' in text
+    assert 'sidecar_stage_seconds_count{stage="parse"} 17.0' in text
+
+
+def test_no_more_protocols_are_put_by_than_the_bound_says(monkeypatch):
+    monkeypatch.setattr("sidecar.runtime.metrics.ANSWERS_MAX", 4)
+    metrics = Metrics()
+    decision = Decision(CallId("x"), "deny", reason("rule"), stamp("1"))
+    for number in range(11):
+        metrics.decided("ask", f"made-up-{number}", decision)
+
+    assert len(metrics._answers) <= 4
+    assert value(metrics, names.ANSWERS, "ask", "other", "deny") == 11
 
 
 def test_buckets_are_shown_as_the_format_wants_them():

@@ -22,6 +22,7 @@ from sidecar.runtime.config.document import (
     HttpDoc,
     ListenerDoc,
     PostgresDoc,
+    ShadowDoc,
     UpstreamDoc,
 )
 from sidecar.runtime.limits import CONFIG_BYTES_MAX, SECRET_BYTES_MAX, WORKERS_MAX
@@ -66,6 +67,11 @@ class Config(msgspec.Struct, frozen=True):
     def bundle(self) -> Path:
         """Return the bundle's folder or archive."""
         return self.path(self.doc.bundle)
+
+    @property
+    def shadow(self) -> Path | None:
+        """Return the candidate's folder or archive, None when there is none."""
+        return self.path(self.doc.shadow.bundle) if self.doc.shadow else None
 
     @property
     def entities(self) -> Path | None:
@@ -177,6 +183,8 @@ class _Checks:
             self._name(written.name, seen, path)
             if not isinstance(written, AskDoc):
                 self._upstream(written, (*path, "upstream"))
+            if isinstance(written, PostgresDoc) and min(_idle(written)) < 1:
+                self._problem("a connection may be idle for at least 1 second", *path)
             addresses = tuple(self._addresses(written, taken, path))
             found.append(Listener(written, addresses))
         return tuple(found)
@@ -212,7 +220,7 @@ class _Checks:
         if isinstance(address, Unix):
             if isinstance(written, PostgresDoc):
                 self._problem("a postgres listener binds TCP addresses", *where)
-        elif not address.is_loopback and not written.insecure_bind:
+        elif not (address.is_loopback or written.insecure_bind or _has_tls(written)):
             self._problem(
                 f"`{address.host}` is reached by other machines, without TLS; bind a loopback "
                 "address or a Unix socket, or say `insecure_bind: true`",
@@ -230,6 +238,14 @@ class _Checks:
         elif parts.password is not None:
             text = "a password stands in a file, see `credential`, and not in the `url`"
             self._problem(text, *path, "url")
+
+
+def _idle(written: PostgresDoc) -> tuple[int, int]:
+    return written.idle_s, written.idle_in_transaction_s
+
+
+def _has_tls(written: ListenerDoc) -> bool:
+    return isinstance(written, PostgresDoc) and written.tls is not None
 
 
 _UPSTREAMS: Final[dict[type[ListenerDoc], tuple[tuple[str, ...], str]]] = {
@@ -288,6 +304,7 @@ __all__ = [
     "Listener",
     "ListenerDoc",
     "PostgresDoc",
+    "ShadowDoc",
     "Tcp",
     "Unix",
     "UpstreamDoc",

@@ -3,7 +3,9 @@
 `schemas/config.schema.json` is made of these.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
+
+import msgspec
 
 from sidecar.facts.identity import Workload
 from sidecar.policy.documents import Written
@@ -92,16 +94,45 @@ class HttpDoc(BoundDoc, frozen=True, tag="http", kw_only=True):
     upstream: UpstreamDoc
 
 
+class TlsDoc(Written, frozen=True):
+    """What a listener proves itself with: files with a chain of certificates and with its key."""
+
+    cert: str
+    key: str
+
+
+class DatabaseDoc(UpstreamDoc, frozen=True):
+    """A PostgreSQL database.
+
+    Args:
+        sslmode: `verify-full` is what is done where nothing is said, but for a database on this
+            machine. `insecure-require` encrypts without asking with whom, `insecure-disable` does
+            not encrypt.
+        ca: A file with the authorities that may vouch for it; the system's where nothing is said.
+        drift_check_s: How often it is compared with the catalogue; 0 is never.
+    """
+
+    sslmode: Literal["verify-full", "insecure-require", "insecure-disable"] | None = None
+    ca: str | None = None
+    drift_check_s: Annotated[int, msgspec.Meta(ge=0)] = 300
+
+
 class PostgresDoc(BoundDoc, frozen=True, tag="postgres", kw_only=True):
     """A wire proxy in front of one PostgreSQL database.
 
     Args:
         upstream: The database, and the credential that the sidecar alone holds.
         search_path: Pinned on every session; unqualified names are looked up there.
+        tls: Spoken with clients that ask for it; needed for those on other machines.
+        idle_s: How many seconds a client may say nothing.
+        idle_in_transaction_s: The same inside a transaction.
     """
 
-    upstream: UpstreamDoc
+    upstream: DatabaseDoc
     search_path: tuple[str, ...] = ("public",)
+    tls: TlsDoc | None = None
+    idle_s: int = 3600
+    idle_in_transaction_s: int = 600
 
 
 ListenerDoc = AskDoc | HttpDoc | PostgresDoc
@@ -119,6 +150,16 @@ class FactsDoc(Written, frozen=True):
     revoked: str | None = None
 
 
+class ShadowDoc(Written, frozen=True):
+    """A candidate: asked beside the bundle in force and never obeyed; differences are recorded.
+
+    Args:
+        bundle: Its folder or archive.
+    """
+
+    bundle: str
+
+
 class ConfigDoc(Written, frozen=True):
     """`sidecar.yaml` as written; paths are relative to the file.
 
@@ -130,6 +171,7 @@ class ConfigDoc(Written, frozen=True):
         uids: Unix users that may call on a Unix socket, each as `service:uid-<n>`.
         public_url: Under which AuthZEN clients know this decision point.
         workers: Processes that decide; more than one where one processor is not enough.
+        shadow: A bundle that is asked about every call beside the one in force.
     """
 
     bundle: str
@@ -141,3 +183,4 @@ class ConfigDoc(Written, frozen=True):
     public_url: str | None = None
     facts: FactsDoc = FactsDoc()
     workers: int = 1
+    shadow: ShadowDoc | None = None

@@ -1,8 +1,9 @@
 """The line between the supervisor and a process of its own: JSON messages, and descriptors beside.
 
 ```
- supervisor ─▶ worker    Boot  Connect  Load  Use  Entities  Health  Count  Text  Drain
-            ◀─           Serving  Loaded  Using  Counted  Scrape
+ supervisor ─▶ worker    Boot  Connect  Load  Use  Entities  Shade  Health  Count  Text  Cancel
+                         Drain
+            ◀─           Serving  Loaded  Using  Counted  Scrape  Cancel
  supervisor ─▶ recorder  Open  Connect  Complete  Count  Stop
             ◀─           Opened  Stuck  Counted
 ```
@@ -36,6 +37,8 @@ class Boot(msgspec.Struct, frozen=True, tag=True):
         sockets: Listener → descriptors, in the order of its addresses.
         bundle: Digest of the bundle in force.
         entities: Digest of the entities in force.
+        shadow: Digest of the candidate; empty while none has loaded, None where nobody wants one.
+        is_first: Whether it tells what every worker finds out for itself.
     """
 
     file: str
@@ -43,6 +46,8 @@ class Boot(msgspec.Struct, frozen=True, tag=True):
     sockets: dict[str, tuple[int, ...]]
     bundle: str
     entities: str | None = None
+    shadow: str | None = None
+    is_first: bool = False
 
 
 class Open(msgspec.Struct, frozen=True, tag=True):
@@ -95,6 +100,12 @@ class Entities(msgspec.Struct, frozen=True, tag=True):
     digest: str
 
 
+class Shade(msgspec.Struct, frozen=True, tag=True):
+    """Ask the kept bundle of this digest beside the one in force, and obey it in nothing."""
+
+    digest: str
+
+
 class Health(msgspec.Struct, frozen=True, tag=True):
     """How the whole is: for `/readyz` and `/v1/status`, which any worker answers."""
 
@@ -115,6 +126,18 @@ class Text(msgspec.Struct, frozen=True, tag=True):
 
     number: int
     text: str
+
+
+class Cancel(msgspec.Struct, frozen=True, tag=True):
+    """Somebody wants to cancel what a session does that is not here; perhaps it is yours.
+
+    Args:
+        listener: Where it was asked for.
+        key: What proves that it may be, in hex.
+    """
+
+    listener: str
+    key: str
 
 
 class Drain(msgspec.Struct, frozen=True, tag=True):
@@ -170,7 +193,20 @@ class Stuck(msgspec.Struct, frozen=True, tag=True):
 
 
 Order = (
-    Boot | Open | Connect | Complete | Load | Use | Entities | Health | Count | Text | Drain | Stop
+    Boot
+    | Open
+    | Connect
+    | Complete
+    | Load
+    | Use
+    | Entities
+    | Shade
+    | Health
+    | Count
+    | Text
+    | Cancel
+    | Drain
+    | Stop
 )
 Report = Serving | Loaded | Using | Counted | Scrape | Opened | Stuck
 Message = Order | Report

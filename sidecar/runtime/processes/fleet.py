@@ -84,6 +84,7 @@ class Fleet:
         self._all_served = asyncio.Event()
         self._digest = ""
         self._entities: str | None = None
+        self._shadow = None if plan.config.shadow is None else ""
         self._bundle_known = asyncio.Event()
         self._keepers: list[asyncio.Task[None]] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -178,7 +179,17 @@ class Fleet:
         child = self._workers[name] = await Child.started(name, _WORKER, descriptors, self._hear)
         await self._bundle_known.wait()
         file = str(plan.config.file)
-        child.tell(control.Boot(file, plan.text, plan.sockets, self._digest, self._entities))
+        child.tell(
+            control.Boot(
+                file,
+                plan.text,
+                plan.sockets,
+                self._digest,
+                self._entities,
+                self._shadow,
+                is_first=name == "worker-0",
+            )
+        )
         self._connect(child)
         too_slow = asyncio.get_running_loop().call_later(START_S, self._too_slow, child)
         code = await child.ended()
@@ -264,6 +275,10 @@ class Fleet:
                 self._answered(child, str(number))
             case control.Scrape(number):
                 self._spawn(self._scrape(child, number))
+            case control.Cancel():
+                for other in self._workers.values():
+                    if other is not child:
+                        other.tell(message)
             case _:
                 raise AssertionError(message)
 
@@ -322,6 +337,12 @@ class Fleet:
         self._entities = digest
         late = await self._all(control.Entities(digest), self._servers(), digest, LOAD_S_MAX)
         self._end_late(late)
+
+    def put_shadow(self, digest: str) -> None:
+        """Have every worker ask this candidate; nobody waits for one that cannot."""
+        self._shadow = digest
+        for worker in self._servers():
+            worker.tell(control.Shade(digest))
 
     def _end_late(self, late: Iterable[Child]) -> None:
         for child in late:

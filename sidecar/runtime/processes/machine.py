@@ -24,16 +24,18 @@ class Ids:
 
     def __init__(self) -> None:
         self._last_ms = 0
+        self._head = ""
         self._tails: list[str] = []
 
     def new(self) -> CallId:
         """Return the next id."""
         now_ms = time.time_ns() // 1_000_000
-        self._last_ms = max(self._last_ms, now_ms)
+        if now_ms > self._last_ms:
+            self._last_ms, self._head = now_ms, uuid7_head(now_ms)
         if not self._tails:
             # A system call for many ids; what is not used yet is nobody's secret.
             self._tails = uuid7_tails(os.urandom(_RANDOM_BYTES))
-        return CallId(uuid7_head(self._last_ms) + self._tails.pop())
+        return CallId(self._head + self._tails.pop())
 
 
 def now() -> str:

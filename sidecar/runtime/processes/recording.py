@@ -21,8 +21,10 @@ from sidecar.record.keeping.grounds import boot_id
 from sidecar.record.keeping.upkeep import Retention
 from sidecar.record.ledger import OUTSIDE, Ledger, Settings, ledger_paths
 from sidecar.record.limits import RECENT_IDS_EACH
+from sidecar.record.proof.place import machine_id
 from sidecar.record.recorder.recent import recent_ids
 from sidecar.record.recorder.server import Outside, Recorder
+from sidecar.record.segments.aside import InThread
 from sidecar.record.verify import is_locked
 from sidecar.runtime import names
 from sidecar.runtime.exits import exit_code
@@ -116,6 +118,9 @@ class Recording:
         self._gaps, self._gaps_before = gaps, gaps.count
         self._post = post
         self._counts = Counts()
+        # Here at once: the ledger's thread adds to what the loop reads, and must not add a name.
+        self._counts.add(names.RECORDS, (), 0)
+        self._counts.spread(names.COMMIT_SECONDS, ())
         recent = recent_ids(
             DISK, ledger_paths(Path(asked.state))[0], RECENT_IDS_EACH * asked.writers
         )
@@ -149,7 +154,7 @@ class Recording:
     def _hear(self, message: Message) -> None:
         match message:
             case Connect(name):
-                _ = self._recorder.connect(name, self._post.handed())
+                self._recorder.connect(name, self._post.handed())
             case Complete():
                 self._recorder.complete()
             case Count(number):
@@ -168,7 +173,6 @@ class Recording:
     def _committed(self, count: int, seconds: float) -> None:
         self._counts.add(names.RECORDS, (), count)
         self._counts.observe(names.COMMIT_SECONDS, (), seconds, count)
-        self._recorder.tell_state()
 
     def _counted(self) -> Snapshot:
         self._counts.put(names.SIZE, (), self._ledger.size)
@@ -204,7 +208,12 @@ def main() -> None:
             become(asked.user)
         kept = Retention(asked.retention_days, asked.retention_bytes)
         outside = msgspec.structs.replace(
-            OUTSIDE, durability=asked.durability, retention=kept, boot=boot_id()
+            OUTSIDE,
+            durability=asked.durability,
+            retention=kept,
+            boot=boot_id(),
+            machine=machine_id(),
+            aside=InThread,
         )
         settings = Settings(name=asked.name, folds=(opened, gaps), outside=outside)
         ledger = open_ledger(Path(asked.state), settings)

@@ -7,6 +7,7 @@ reviewer's tools.
 """
 
 import asyncio
+import contextlib
 import itertools
 import logging
 import os
@@ -15,25 +16,31 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Coroutine
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
 from sidecar import __version__, flow
+from sidecar.domains.data.catalogue import Relations
 from sidecar.facts.asking import FactSource
 from sidecar.facts.identity import Workloads
 from sidecar.facts.sources import Entities
+from sidecar.intercept.postgres.listener import PostgresListener
 from sidecar.policy.bundle import Bundle
 from sidecar.record.inputs import Secrets, secrets_path
 from sidecar.record.recorder.client import RecorderClient
 from sidecar.runtime import names
 from sidecar.runtime.bundles import Store
+from sidecar.runtime.catalog.drift import TOLD_MAX, Drift, Watches, relations_for
 from sidecar.runtime.config import Config, read_config
 from sidecar.runtime.exits import exit_code
 from sidecar.runtime.limits import DRAIN_S, ORPHAN_DRAIN_S, SCRAPE_S_MAX
 from sidecar.runtime.metrics import Metrics, Refusals
-from sidecar.runtime.processes import control
+from sidecar.runtime.processes import control, elsewhere
 from sidecar.runtime.processes.control import Boot, Line, Message, Post, die_with_supervisor
+from sidecar.runtime.processes.elsewhere.desk import Desk
+from sidecar.runtime.processes.elsewhere.reader import Reader
 from sidecar.runtime.processes.machine import (
     Ids,
     fast_loop,
@@ -42,10 +49,12 @@ from sidecar.runtime.processes.machine import (
     now_ms,
     settle_memory,
 )
+from sidecar.runtime.processes.shadow import Shadow
 from sidecar.runtime.reload import Current, take_entities
 from sidecar.runtime.wiring import Parts, Serving, listener_of, sources
+from sidecar.terms.answer import unseen
 from sidecar.terms.call import Json
-from sidecar.terms.errors import SidecarError
+from sidecar.terms.errors import RecordError, SidecarError
 from sidecar.terms.record import SCHEMA, Ledger, OpsRecord
 from sidecar.terms.spent import Timed, untimed
 
@@ -64,8 +73,12 @@ class Worker:
         self._refusals = Refusals(self._metrics, self._note_refusals)
         self._ids = Ids()
         self._store = Store(config.state / "bundles")
+        self._desk = Desk(partial(Reader.started, config.state / "bundles"))
         self._secrets = Secrets.open(secrets_path(config.state))
         self._entities = Entities(now_ms) if config.entities else None
+        self._sources = sources(self._ledger.revocations, self._entities)
+        self._shadow = Shadow(self._sources.at_hand, self._note, self._metrics.counts)
+        self._watches = Watches(self._relations, self._note_drift)
         self._listeners: dict[str, Serving] = {}
         self._current: Current | None = None
         self._ready: dict[str, Bundle] = {}
@@ -85,33 +98,45 @@ class Worker:
         self._line = await control.joined(self._post.control, self._hear, self._orphaned)
         die_with_supervisor(lambda: loop.call_soon_threadsafe(self._orphaned))
         loop.add_signal_handler(signal.SIGTERM, self._end, DRAIN_S)
-        bundle = await asyncio.to_thread(self._store.load, self._boot.bundle)
+        bundle = await self._kept(self._boot.bundle)
         if self._boot.entities is not None:
             await asyncio.to_thread(self._take_entities, self._boot.entities)
         await self._attached.wait()
         self._current = Current(bundle)
         await self._serve(self._current)
+        if self._boot.shadow:
+            self._spawn(self._shade(self._boot.shadow))
         settle_memory()
         telling = loop.create_task(self._refusals.run())
+        watching = loop.create_task(self._watches.run())
         self._is_serving = True
         self._tell(control.Serving(bundle.digest))
         drain_s = await self._leave
         self._is_serving = False
         telling.cancel()
-        await asyncio.gather(telling, return_exceptions=True)
+        watching.cancel()
+        await asyncio.gather(telling, watching, return_exceptions=True)
         await asyncio.gather(*(one.drain(drain_s) for one in self._listeners.values()))
+        await self._desk.close()
         await self._refusals.tell()
+        await self._shadow.close()
         await self._ledger.close()
 
     async def _serve(self, current: Current) -> None:
-        facts = sources(self._ledger.revocations, self._entities)
+        shaded = self._shadow if self._boot.shadow is not None else unseen
         parts = Parts(
-            path=path_of(current, self._ledger, facts, self._secrets, self._metrics.spent),
+            path=msgspec.structs.replace(
+                path_of(current, self._ledger, self._sources, self._secrets, self._metrics.spent),
+                shadow=shaded,
+                worked=self._desk,
+            ),
             workloads=Workloads(self._config.workloads),
             revocations=self._ledger.revocations,
             metrics=self._metrics,
             health=self,
             public_url=self._config.doc.public_url,
+            watches=self._watches,
+            elsewhere=self._cancel_elsewhere,
         )
         for listener in self._config.listeners:
             serving = listener_of(listener, self._config, parts)
@@ -129,6 +154,10 @@ class Worker:
                 self._end(DRAIN_S)
             case control.Health():
                 self._health = message
+            case control.Cancel(listener, key):
+                self._cancel(listener, key)
+            case control.Shade(digest):
+                self._spawn(self._shade(digest))
             case _:
                 self._hear_order(message)
 
@@ -169,12 +198,15 @@ class Worker:
         await self._ledger.attach(connected)
         self._attached.set()
 
+    async def _kept(self, digest: str) -> Bundle:
+        return elsewhere.bound(await asyncio.to_thread(self._store.load, digest))
+
     async def _load(self, digest: str) -> None:
         if digest in self._ready:
             self._tell(control.Loaded(digest))
             return
         try:
-            self._ready = {digest: await asyncio.to_thread(self._store.load, digest)}
+            self._ready = {digest: await self._kept(digest)}
         except SidecarError as error:
             _log.error("a bundle cannot be loaded here:\n%s", error)
             self._tell(control.Loaded(digest, str(error)))
@@ -200,12 +232,48 @@ class Worker:
         kept = self._config.state / "entities"
         take_entities(kept, digest, self._config.entities.name, self._entities)
 
+    async def _shade(self, digest: str) -> None:
+        """Ask a candidate beside the bundle in force; what fails here changes nothing."""
+        try:
+            self._shadow.use(await self._kept(digest))
+        except SidecarError as error:
+            _log.error("a candidate cannot be loaded here:\n%s", error)
+
     def _tell(self, message: Message) -> None:
         assert self._line is not None
         self._line.tell(message)
 
+    def _cancel(self, listener: str, key: str) -> None:
+        serving = self._listeners.get(listener)
+        if isinstance(serving, PostgresListener):
+            serving.cancel(bytes.fromhex(key))
+
+    def _cancel_elsewhere(self, listener: str, key: bytes) -> bool:
+        if self._health.workers <= 1:
+            return False
+        self._tell(control.Cancel(listener, key.hex()))
+        return True
+
     async def _note_refusals(self, detail: dict[str, Json]) -> None:
-        await self._ledger.write(OpsRecord(SCHEMA, self._ids.new(), now(), "refusals", detail))
+        await self._note("refusals", detail)
+
+    def _relations(self, upstream: str) -> Relations:
+        assert self._current is not None
+        return relations_for(self._current().catalogues, upstream)
+
+    async def _note_drift(self, upstream: str, found: Drift, has_changed: bool) -> None:  # noqa: FBT001
+        # Every worker finds the same; one tells.
+        if not self._boot.is_first:
+            return
+        self._metrics.counts.put(names.CATALOGUE_DRIFT, (upstream,), len(found))
+        if not has_changed:
+            return
+        named: dict[str, Json] = {"relations": sorted(found)[:TOLD_MAX], "count": len(found)}
+        with contextlib.suppress(RecordError):
+            await self._note("catalogue_drift", {"upstream": upstream, **named})
+
+    async def _note(self, event: str, detail: dict[str, Json]) -> None:
+        await self._ledger.write(OpsRecord(SCHEMA, self._ids.new(), now(), event, detail))
 
     # --- what the ask listener shows of the process ---
 
