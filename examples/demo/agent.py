@@ -1,6 +1,6 @@
 """The agent: real clients, one key, and no idea that somebody decides.
 
-It reaches the database with psycopg, the API with httpx, and asks `/v1/decide` for what the sidecar
+It reaches the database with psql, the API with httpx, and asks `/v1/decide` for what the sidecar
 does not stand in front of yet (Kubernetes, AWS, MCP, models).
 """
 
@@ -8,28 +8,30 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import httpx
-import psycopg
-from psycopg import errors
 
-from examples.demo.world import World
+from examples.demo.terminal import Login, Said, typed
+from examples.demo.world import EMPLOYEES, World
 
 S3 = "https://s3.eu-west-1.amazonaws.com"
 SIGNED = {
     "Authorization": "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20260101/eu-west-1/s3/aws4_request, "
     "SignedHeaders=host;x-amz-date, Signature=0000"
 }
-STATEMENTS = (
-    "SELECT department, sum(amount) FROM finance.expenses GROUP BY department ORDER BY 1",
-    "SELECT name, salary FROM hr.compensation",
-    "SELECT count(*) FROM hr.compensation WHERE salary > 200000",
-    "INSERT INTO scratch SELECT salary FROM hr.compensation",
-    "SELECT count(*) FROM finance.expenses",
-)
 REQUESTS = (
     ("GET", "/expenses/7"),
     ("GET", "/employees/7/salary"),
     ("POST", "/expenses/7/approve"),
 )
+
+
+@dataclass(frozen=True)
+class Step:
+    """A statement, what its answer has to say and must not, and whether that is a refusal."""
+
+    statement: str
+    has: tuple[str, ...]
+    lacks: tuple[str, ...] = ()
+    is_refused: bool = False
 
 
 @dataclass(frozen=True)
@@ -43,27 +45,58 @@ class Told:
     id: str = ""
 
 
-def story(world: World) -> Iterator[Told]:
-    """Do everything, one thing after the other."""
-    yield from _database(world)
+@dataclass(frozen=True)
+class Typed:
+    """A step with what the terminal showed."""
+
+    step: Step
+    said: Said
+
+    @property
+    def came_out(self) -> bool:
+        """Return whether the answer was what it has to be."""
+        text = self.said.text
+        return (
+            self.said.is_refused == self.step.is_refused
+            and all(part in text for part in self.step.has)
+            and not any(part in text for part in self.step.lacks)
+        )
+
+
+OTHERS = ("legal", "research")
+EXPENSES = "SELECT id, department, employee, amount, iban FROM finance.expenses ORDER BY id LIMIT 4"
+REFUSED = ("compensation data is closed to agents", "sensitive-data/compensation-is-closed")
+STEPS = (
+    Step(EXPENSES, ("sales", "****", "(4 rows)"), (*OTHERS, "DE")),
+    Step(
+        "SELECT department, count(*), sum(amount) FROM finance.expenses GROUP BY department",
+        ("sales", "666", "(1 row)"),
+        OTHERS,
+    ),
+    Step("SELECT id FROM finance.expenses WHERE iban LIKE 'DE%'", ("(0 rows)",)),
+    Step("SELECT id, employee FROM finance.expenses ORDER BY id", ("(500 rows)",)),
+    Step("SELECT employee_id, salary FROM hr.compensation", REFUSED, is_refused=True),
+    Step("SELECT count(*) FROM hr.compensation WHERE salary > 200000", REFUSED, is_refused=True),
+    Step("INSERT INTO scratch SELECT salary FROM hr.compensation", REFUSED, is_refused=True),
+)
+# The same account without the sidecar: first what the grant is worth, last what the agent has left.
+BEFORE = (
+    Step(EXPENSES, (*OTHERS, "DE")),
+    Step("SELECT count(salary) AS salaries FROM hr.compensation", (str(EMPLOYEES),)),
+)
+AFTER = (Step("SELECT count(*) AS stolen FROM scratch", (" 0",)),)
+
+
+def at_the_database(login: Login, steps: tuple[Step, ...]) -> Iterator[Typed]:
+    """Type one statement after the other."""
+    for step in steps:
+        yield Typed(step, typed(login, step.statement))
+
+
+def elsewhere(world: World) -> Iterator[Told]:
+    """Try every other door, one after the other."""
     yield from _api(world)
     yield from _asked(world)
-
-
-def _database(world: World) -> Iterator[Told]:
-    with psycopg.connect(
-        host="127.0.0.1", port=world.port("erp"), user="expense-bot", password=world.key.text,
-        dbname="erp", autocommit=True,
-    ) as connection:  # fmt: skip
-        for statement in STATEMENTS:
-            try:
-                rows = connection.execute(statement).fetchall()
-                yield Told("PostgreSQL", statement, "allow", f"{len(rows)} row(s)")
-            except errors.InsufficientPrivilege as error:
-                message = error.diag.message_primary or ""
-                yield Told(
-                    "PostgreSQL", statement, "deny", message, error.diag.message_detail or ""
-                )
 
 
 def _api(world: World) -> Iterator[Told]:

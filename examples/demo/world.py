@@ -18,6 +18,7 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
+from examples.demo.terminal import Login
 from examples.postgres_local import LocalPostgres
 from sidecar.facts.keys import issue
 from sidecar.syntax.yaml12 import dump
@@ -29,13 +30,17 @@ SEED = """
 CREATE SCHEMA finance;
 CREATE SCHEMA hr;
 CREATE TABLE finance.expenses(id int PRIMARY KEY, department text, employee text, amount numeric,
-  currency text, spent_on date, note text);
+  currency text, iban text, spent_on date, note text);
 CREATE TABLE hr.compensation(employee_id int PRIMARY KEY, name text, department text,
   salary numeric, bonus numeric);
 CREATE TABLE public.scratch(note text);
+-- Each IBAN has its own check digits (ISO 13616): 98 - (account, DE as 1314, 00) mod 97.
 INSERT INTO finance.expenses SELECT n, (ARRAY['sales','legal','research'])[n % 3 + 1],
-  'employee ' || n % 400, (n * 37 % 900) + 0.5, 'EUR', date '2026-01-01' + n % 300, 'trip ' || n
-  FROM generate_series(1, 2000) n;
+  'employee ' || n % 400, (n * 37 % 900) + 0.5, 'EUR',
+  'DE' || lpad((98 - (account || '131400')::numeric % 97)::text, 2, '0') || account,
+  date '2026-01-01' + n % 300, 'trip ' || n
+  FROM (SELECT n, '37040044' || lpad((n % 400 * 7919 + 5320)::text, 10, '0') AS account
+    FROM generate_series(1, 2000) n) AS numbered;
 INSERT INTO hr.compensation SELECT n, 'employee ' || n,
   (ARRAY['sales','legal','research'])[n % 3 + 1],
   40000 + n * 97 % 190000, n % 9000 FROM generate_series(1, 12000) n;
@@ -106,6 +111,16 @@ class World:
             "listeners": listeners,
         }
         self.config.write_text(dump(config))
+
+    @property
+    def agent(self) -> Login:
+        """Return how the agent logs in: at the sidecar, with its own key."""
+        return Login(self.port("erp"), "expense-bot", self.key.text)
+
+    @property
+    def account(self) -> Login:
+        """Return how whoever has the database's credential logs in, past the sidecar."""
+        return Login(self.database.port, "broad", BROAD_PASSWORD)
 
     def port(self, listener: str) -> int:
         """Return the port that was chosen for a listener."""
