@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from sidecar.domains import by_protocol
-from sidecar.review.lint import lint
-from sidecar.review.run import run_suites
+from sidecar.review.linting import lint
+from sidecar.review.testing.run import run_suites
 from sidecar.runtime.bundles import load_bundle
 from sidecar.runtime.config import read_config
 
@@ -112,9 +112,18 @@ async def test_a_story_that_does_not_come_out_says_so(tmp_path):
     assert code == 1, said
 
 
+def transcripts(readme):
+    """Return what psql printed for each statement of the README's story."""
+    (block,) = re.findall(r"^```text\n(erp=>.*?)\n```", readme, re.MULTILINE | re.DOTALL)
+    return block.split("\n\n")
+
+
 @pytest.mark.e2e
 @pytest.mark.timeout(90)
 async def test_the_demo_comes_out():
     code, said = await run(sys.executable, "-m", "examples.demo", cwd=ROOT)
 
     assert code == 0, said
+    printed = "\n".join(line.rstrip() for line in said.splitlines())
+    for shown in transcripts((ROOT / "README.md").read_text("utf-8")):
+        assert re.search(re.escape(shown).replace("…", r"\S+"), printed), shown

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from sidecar.policy.bundle import Bundle, compile_bundle
+from sidecar.syntax.shape import Shape
 from sidecar.syntax.yaml12 import dump
 from sidecar.terms.answer import Refusal, ResultFilter
 from sidecar.terms.call import Call, Json, Party
@@ -62,6 +63,7 @@ class Toy:
             dict.fromkeys(protocols, ("call", "list")),
             OBLIGATIONS if name == "data" else (),
         )
+        self.shapes: dict[str, Shape] = {}
 
     def catalogue(self, files: Sequence[CatalogueFile]) -> Catalogue:
         return EmptyCatalogue()
