@@ -179,7 +179,12 @@ WRITTEN: list[dict[str, Any]] = [
             "shop": {
                 "labels": ["x"],
                 "tables": {
-                    "orders": {"columns": {"id": {"type": "integer"}, "card": {"labels": ["x"]}}},
+                    "orders": {
+                        "columns": {
+                            "id": {"type": "integer", "generated": True},
+                            "card": {"labels": ["x"]},
+                        }
+                    },
                     "old": {"columns": ["id"], "inherits": ["shop.orders"]},
                     "seen": {"columns": {"id": {"shows": ["shop.orders.id"]}}, "kind": "view"},
                     "unseen": {

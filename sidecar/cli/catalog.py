@@ -1,5 +1,6 @@
 """`sidecar catalog pull`: a database's catalogue, anew under the labels that people wrote."""
 
+import json
 import sys
 from pathlib import Path
 from typing import Final
@@ -7,13 +8,12 @@ from urllib.parse import urlsplit
 
 import click
 import msgspec
-import orjson
 
 from sidecar.runtime import exits
 from sidecar.runtime.catalog.merge import Change
 from sidecar.runtime.catalog.pull import Pulled, pulled
 from sidecar.runtime.catalog.read import database_of
-from sidecar.runtime.catalog.write import put
+from sidecar.runtime.catalog.write import put, visible
 from sidecar.runtime.config import read_secret
 
 _SIGNS: Final = {"added": "+", "removed": "-", "changed": "~"}
@@ -87,13 +87,14 @@ def pull(  # noqa: PLR0913 - an option each
         put(output, found.text)
     if as_json:
         shown = {} if output is not None else {"text": found.text}
-        click.echo(orjson.dumps(_json(found, output, database.server) | shown))
+        # Why not bytes of UTF-8: a terminal acts on some characters, whoever they are meant for.
+        click.echo(json.dumps(_json(found, output, database.server) | shown, separators=(",", ":")))
     elif output is None:
         click.echo(found.text, nl=False)
         _tell_rest(found, propose_labels=propose_labels, to_err=True)
     else:
         for change in found.changed:
-            click.echo(_line(change))
+            click.echo(visible(_line(change)))
         click.echo(f"{output}: {_counted(found.changed)}")
         _tell_rest(found, propose_labels=propose_labels, to_err=False)
     # A new release of the server is told, and changes nothing that a statement means.
@@ -150,9 +151,10 @@ def _counted(changed: list[Change]) -> str:
 
 def _tell_rest(found: Pulled, *, propose_labels: bool, to_err: bool) -> None:
     for view in found.unread:
-        click.echo(f"! view {view}: nobody knows what it reads; it is refused", err=to_err)
+        said = f"! view {view}: nobody knows what it reads; it is refused"
+        click.echo(visible(said), err=to_err)
     if found.undeclared:
         said = f"! {len(found.undeclared)} functions say nothing of what they read or write"
         click.echo(f"{said}; calls of them are refused", err=to_err)
     for one in found.proposed if propose_labels else ():
-        click.echo(f"? {one.column}: {one.label} ({one.why})", err=to_err)
+        click.echo(visible(f"? {one.column}: {one.label} ({one.why})"), err=to_err)

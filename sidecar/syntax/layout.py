@@ -16,11 +16,19 @@ _COMMENT: Final = re.compile(r"#[^\n]*")
 
 
 class Comment(msgspec.Struct, frozen=True):
-    """One comment, its `#` included; `trails` where something stands before it on its line."""
+    """One comment, its `#` included.
+
+    Attributes:
+        trails: Whether something stands before it on its line.
+        column: Where it begins on its line, from 0.
+        apart: Whether an empty line stands above it.
+    """
 
     at: int
     text: str
     trails: bool
+    column: int
+    apart: bool
 
 
 class Scalar(msgspec.Struct, frozen=True):
@@ -37,7 +45,7 @@ class Entry(msgspec.Struct):
     """One pair of a mapping, or one item of a sequence (`key` is None).
 
     Attributes:
-        above: Comments on lines of their own, before it.
+        above: Comments on lines of their own, before it; an empty text for an empty line.
         beside: A comment behind it, on its line.
         apart: Whether an empty line stands before it.
     """
@@ -51,13 +59,20 @@ class Entry(msgspec.Struct):
 
 
 class Collection(msgspec.Struct, frozen=True):
-    """A mapping or a sequence, in flow style (`{a: b}`) or in block style."""
+    """A mapping or a sequence, in flow style (`{a: b}`) or in block style.
+
+    Attributes:
+        column: Of its first entry.
+        below: Comments behind its last entry, as far to the right as its entries.
+    """
 
     start: int
     end: int
     kind: Literal["mapping", "sequence"]
     is_flow: bool
     entries: list[Entry]
+    column: int = 0
+    below: list[str] = []
 
 
 Node = Scalar | Collection
@@ -102,8 +117,15 @@ def _comments(text: str, tokens: Sequence[Any]) -> Iterator[Comment]:
         for found in _COMMENT.finditer(text, at, max(at, start)):
             line = text.rfind("\n", 0, found.start()) + 1
             trails = bool(text[line : found.start()].strip())
-            yield Comment(found.start(), found.group().rstrip(), trails)
+            column, apart = found.start() - line, _is_below_nothing(text, line)
+            yield Comment(found.start(), found.group().rstrip(), trails, column, apart)
         at = max(at, end)
+
+
+def _is_below_nothing(text: str, line: int) -> bool:
+    """Return whether the line above the one that begins at a place is empty."""
+    above = text.rfind("\n", 0, max(0, line - 1)) + 1
+    return line > 0 and not text[above : line - 1].strip()
 
 
 class _Builder:
@@ -129,8 +151,12 @@ class _Builder:
         else:
             entries = [Entry(self._dash(item, node), None, self.node(item)) for item in node.value]
         for entry in entries:
-            entry.apart = self._is_apart(entry.start)
-        return Collection(start, end, kind, bool(node.flow_style), entries)
+            entry.apart = _is_below_nothing(self._text, self._line(entry.start))
+        column = entries[0].start - self._line(entries[0].start) if entries else 0
+        return Collection(start, end, kind, bool(node.flow_style), entries, column)
+
+    def _line(self, at: int) -> int:
+        return self._text.rfind("\n", 0, at) + 1
 
     def _dash(self, item: Any, parent: Any) -> int:
         """Return where the dash of an item stands, or in flow style the item itself."""
@@ -138,17 +164,6 @@ class _Builder:
         if parent.flow_style:
             return start
         return max((dash for dash in self._dashes if dash <= start), default=start)
-
-    def _is_apart(self, start: int) -> bool:
-        """Return whether an empty line stands above a place, or above the comments before it."""
-        line = self._text.rfind("\n", 0, start)
-        while line >= 0:
-            above = self._text.rfind("\n", 0, line)
-            told = self._text[above + 1 : line].strip()
-            if not told.startswith("#"):
-                return not told
-            line = above
-        return False
 
 
 def _placed(text: str, nodes: list[Node], comments: list[Comment]) -> Iterator[Layout]:
@@ -159,18 +174,58 @@ def _placed(text: str, nodes: list[Node], comments: list[Comment]) -> Iterator[L
         own = [each for each in comments if each.at < until]
         comments = comments[len(own) :]
         entries = sorted(_entries(node), key=lambda entry: entry.start)
-        head, tail = [], []
+        layout = Layout(node, [], [])
         for comment in own:
-            if comment.trails and _beside(entries, comment):
-                continue
-            following = next((each for each in entries if each.start > comment.at), None)
-            if comment.at < node.start:
-                head.append(comment.text)
-            elif following is None:
-                tail.append(comment.text)
-            else:
-                following.above.append(comment.text)
-        yield Layout(node, head, tail)
+            if not (comment.trails and _beside(entries, comment)):
+                _add(_where(text, layout, entries, comment), comment)
+        for entry in entries:
+            _settle(entry)
+        if layout.head and _is_below_nothing(text, text.rfind("\n", 0, node.start) + 1):
+            layout.head.append("")
+        yield layout
+
+
+def _where(text: str, layout: Layout, entries: Sequence[Entry], comment: Comment) -> list[str]:
+    """Return the comments to which one on a line of its own belongs."""
+    if comment.at < layout.node.start:
+        return layout.head
+    following = next((each for each in entries if each.start > comment.at), None)
+    inside = _inside(text, layout.node, comment, following)
+    if inside is not None:
+        return inside.below
+    return layout.tail if following is None else following.above
+
+
+def _add(told: list[str], comment: Comment) -> None:
+    """Add a comment, and the empty line above it."""
+    told += ["", comment.text] if comment.apart else [comment.text]
+
+
+def _settle(entry: Entry) -> None:
+    """Let an empty line stand above the comments on an entry, not between them and it."""
+    if entry.above and not entry.above[0]:
+        del entry.above[0]
+        entry.apart = True
+
+
+def _inside(text: str, node: Node, comment: Comment, following: Entry | None) -> Collection | None:
+    """Return the collection at whose end a comment stands, None where that is not so.
+
+    It ended before the comment, which stands as far to the right as its entries, and what follows
+    stands less far.
+    """
+    least = 0
+    if following is not None:
+        least = following.start - (text.rfind("\n", 0, following.start) + 1)
+    found = None
+    while isinstance(node, Collection) and not node.is_flow:
+        before = [entry for entry in node.entries if entry.start < comment.at]
+        if not before or comment.trails:
+            break
+        if least < node.column <= comment.column:
+            found = node
+        node = before[-1].value
+    return found
 
 
 def _separator(text: str, node: Node, following: Node) -> int:

@@ -8,9 +8,10 @@ JSON_DEPTH_MAX: Final = 64
 JSON_BYTES_MAX: Final = 8 * 1024 * 1024
 # 2^53 - 1: beyond it consumers that read numbers as doubles see another value (RFC 8259 §6).
 JSON_INT_MAX: Final = 2**63 - 1
-YAML_BYTES_MAX: Final = 4 * 1024 * 1024
+# The largest files are catalogues of databases: six thousand tables of thirty columns.
+YAML_BYTES_MAX: Final = 8 * 1024 * 1024
 YAML_DEPTH_MAX: Final = 48
-YAML_NODES_MAX: Final = 500_000
+YAML_NODES_MAX: Final = 1_000_000
 PATH_BYTES_MAX: Final = 8 * 1024
 PATH_SEGMENTS_MAX: Final = 256
 # An id that a path of the largest size makes; patterns may be made of what callers send, and the

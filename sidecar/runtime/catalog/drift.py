@@ -16,6 +16,7 @@ import msgspec
 from sidecar.domains.data.catalogue import DataCatalogue, Relations
 from sidecar.runtime.catalog.fresh import definition
 from sidecar.runtime.catalog.read import Database, Login, connected, read_database, read_state
+from sidecar.runtime.catalog.write import visible
 from sidecar.terms.call import Json
 from sidecar.terms.domain import Catalogue
 from sidecar.terms.errors import SidecarError
@@ -124,7 +125,8 @@ class Watch:
         await self._tell(self._watched.upstream, found, has_changed)
 
     def _say(self, found: Drift) -> None:
-        named = ", ".join(sorted(found)[:TOLD_MAX])
+        # Whoever may create a table says what it is called.
+        named = visible(", ".join(sorted(found)[:TOLD_MAX]))
         if found:
             text = "upstream `%s`: %d relations are not as the catalogue says: %s"
             _log.warning(text, self._watched.upstream, len(found), named)

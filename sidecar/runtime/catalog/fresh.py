@@ -63,6 +63,8 @@ def _table(relation: Relation, database: Database) -> Spec:
     if parents:
         said["inherits"] = parents
     said["columns"] = {name: {"type": kind} for name, kind in relation.columns.items()}
+    for name in relation.generated:
+        said["columns"][name]["generated"] = True
     return said
 
 

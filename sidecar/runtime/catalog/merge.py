@@ -14,7 +14,7 @@ from sidecar.terms.call import Json
 Spec = dict[str, Json]
 # What the database decides; whatever else stands in a file is its authors'.
 _OWN_TABLE: Final = ("kind", "inherits", "reads", "lineage", "definition")
-_OWN_COLUMN: Final = ("type", "shows")
+_OWN_COLUMN: Final = ("type", "generated", "shows")
 _OWN_FUNCTION: Final = ("forms",)
 _SPEC: Final = (
     "protocol", "upstream", "dialect", "server", "search_path", "schemas", "functions",
@@ -24,7 +24,7 @@ _SCHEMA: Final = ("labels", "tables", "sequences")
 _TABLE: Final = (
     "kind", "labels", "inherits", "reads", "lineage", "definition", "columns",
 )  # fmt: skip
-_COLUMN: Final = ("type", "labels", "shows")
+_COLUMN: Final = ("type", "labels", "generated", "shows")
 _FUNCTION: Final = ("reads", "writes", "forms")
 
 

@@ -14,7 +14,7 @@ from sidecar.runtime.catalog.read import Database
 from sidecar.runtime.catalog.write import Comments, written
 from sidecar.syntax.yaml12 import Document, load_documents
 from sidecar.terms.call import Json
-from sidecar.terms.errors import ConfigError
+from sidecar.terms.errors import ConfigError, PolicyError
 
 _NOT_IN_NAMES: Final = re.compile(r"[^a-z0-9-]+")
 API: Final = "sidecar/v1"
@@ -56,7 +56,7 @@ def pulled(
         labelled: Put the labels that are proposed on their columns.
 
     Raises:
-        ConfigError: The file is no catalogue of SQL.
+        ConfigError: The file is no catalogue of SQL, or would be larger than a bundle's may be.
         PolicyError: The file is no YAML.
     """
     document, comments = _existing(path)
@@ -69,9 +69,9 @@ def pulled(
     changed = changes(spec, now)
     if labelled:
         now = with_labels(now, proposed)
-    whole = document or _new(path)
+    whole = {**(document or _new(path)), "spec": now}
     return Pulled(
-        written({**whole, "spec": now}, comments),
+        _readable(whole, comments, path),
         changed,
         [name for name, said in _tables(now) if "lineage" in said],
         [
@@ -81,6 +81,18 @@ def pulled(
         ],
         proposed,
     )
+
+
+def _readable(whole: dict[str, Json], comments: Comments, path: Path | None) -> str:
+    """Return a catalogue's text, which a bundle can read again."""
+    text = written(whole, comments)
+    try:
+        found = load_documents(str(path or "catalog.yaml"), text.encode())
+    except PolicyError as error:
+        said = "the catalogue would be too large to be read; pull schemas of it with --schema"
+        raise ConfigError(f"{said}: {error}") from None
+    assert [one.value for one in found] == [whole]
+    return text
 
 
 def _existing(path: Path | None) -> tuple[dict[str, Json] | None, Comments]:

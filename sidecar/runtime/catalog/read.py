@@ -37,7 +37,7 @@ order by 1, 2
 """
 _COLUMNS: Final = """
 select n.nspname::text, c.relname::text, a.attname::text,
-       pg_catalog.format_type(a.atttypid, a.atttypmod)
+       pg_catalog.format_type(a.atttypid, a.atttypmod), a.attgenerated::text <> ''
 from pg_catalog.pg_attribute a
 join pg_catalog.pg_class c on c.oid = a.attrelid
 join pg_catalog.pg_namespace n on n.oid = c.relnamespace
@@ -127,6 +127,8 @@ class Relation(msgspec.Struct):
     parents: list[Key] = []
     # Of a view: the columns that PostgreSQL knows it to need.
     needs: list[tuple[Key, str | None]] = []
+    # The columns that the database makes of others.
+    generated: list[str] = []
 
 
 class Form(msgspec.Struct, frozen=True):
@@ -222,9 +224,10 @@ async def read_database(connection: "asyncpg.Connection[Any]") -> Database:
             (schema, name): Relation(kind, query)
             for schema, name, kind, query in await connection.fetch(_RELATIONS)
         }
-        for schema, name, column, kind in await connection.fetch(_COLUMNS):
+        for schema, name, column, kind, is_generated in await connection.fetch(_COLUMNS):
             own = relations[schema, name]
             own.columns = {**own.columns, column: kind}
+            own.generated = [*own.generated, *([column] if is_generated else ())]
         for schema, name, *parent in await connection.fetch(_PARENTS):
             own = relations[schema, name]
             own.parents = [*own.parents, (parent[0], parent[1])]

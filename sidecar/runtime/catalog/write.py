@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from sidecar.syntax.yaml12 import Document
+from sidecar.syntax.yaml12 import Document, load_documents
 from sidecar.terms.call import Json
 
 # What reads as nothing but a text, in flow style as well.
@@ -22,7 +22,7 @@ _LINE: Final = 96
 # A key of a block mapping, at the start of its line.
 _KEY: Final = re.compile(
     r"""(?P<indent>[ ]*)
-    (?P<key>"(?:[^"\\]|\\["\\/])*" | '(?:[^']|'')*' | [^\s"'\#:\[\]{},-][^:\#]*?)
+    (?P<key>"(?:[^"\\]|\\.)*" | '(?:[^']|'')*' | [^\s"'\#:\[\]{},-][^:\#]*?)
     [ ]*:(?:\s|$)""",
     re.VERBOSE,
 )
@@ -43,7 +43,7 @@ class Comments:
         found = cls()
         above: list[tuple[int, str]] = []
         waiting: list[str] = []
-        for line in text.splitlines():
+        for line in text.replace("\r\n", "\n").split("\n"):
             if line.strip().startswith("#"):
                 waiting.append(line.strip())
                 continue
@@ -80,15 +80,19 @@ class Comments:
 
 def _unquoted(key: str) -> str:
     if key.startswith('"'):
-        return str(json.loads(key))
+        return str(load_documents("", key.encode())[0].value)
     return key[1:-1].replace("''", "'") if key.startswith("'") else key
 
 
 def _beside(line: str) -> str:
     """Return the comment at a line's end; inside quotes there is none."""
     quote = ""
+    is_escaped = False
     for at, char in enumerate(line):
-        if quote:
+        if is_escaped:
+            is_escaped = False
+        elif quote:
+            is_escaped = char == "\\" and quote == '"'
             quote = "" if char == quote else quote
         elif char in "\"'":
             quote = char
@@ -153,8 +157,22 @@ def _flow(value: Json) -> str:
 def _scalar(value: Json) -> str:
     if isinstance(value, str):
         is_plain = _PLAIN.match(value) and value.lower() not in _WORDS
-        return value if is_plain else json.dumps(value)
+        return value if is_plain else visible(json.dumps(value, ensure_ascii=False))
     return json.dumps(value)
+
+
+def visible(text: str) -> str:
+    """Return `text` with what is not seen, or moves what is seen, written as YAML escapes it."""
+    return text if text.isprintable() else "".join(map(_seen, text))
+
+
+def _seen(char: str) -> str:
+    if char.isprintable():
+        return char
+    for letter, digits in (("x", 2), ("u", 4)):
+        if ord(char) < 1 << 4 * digits:
+            return f"\\{letter}{ord(char):0{digits}x}"
+    return f"\\U{ord(char):08x}"
 
 
 def put(path: Path, text: str) -> None:

@@ -3,6 +3,7 @@
 import json
 import random
 
+import psycopg
 import pytest
 
 from examples.postgres_local import LocalPostgres, binaries
@@ -51,6 +52,26 @@ def test_a_statement_that_goes_on_as_it_came_is_seen_to_differ(text, sides):
     assert sides.judge(text, text, masks=False)[0] == "differs"
 
 
+HIDDEN = "select count(*) from parcels where name = 'p3' and big = $1"
+
+
+@pytest.mark.parametrize("kind", ["int2", "int4", "int8", "numeric", "float8", "unknown"])
+def test_no_type_of_a_parameter_tells_of_a_hidden_row(kind, sides):
+    sent = sides.rewritten(HIDDEN)
+
+    assert "OFFSET 0" not in sent
+    assert sides.prepared(sent, kind) == [(0,)]
+
+
+def test_a_parameter_that_makes_postgresql_cast_a_column_is_no_sql(sides):
+    sent = sides.rewritten(HIDDEN)
+
+    with pytest.raises(psycopg.errors.UndefinedFunction):
+        sides.prepared(sent, "oid")
+    with pytest.raises(psycopg.errors.NumericValueOutOfRange):
+        sides.prepared(sent.replace("($1 + CAST(0 AS bigint))", "$1"), "oid")
+
+
 @pytest.mark.fuzz
 def test_no_spelling_of_a_statement_leaks(sides, scaled):
     chance = random.Random(6)
@@ -58,7 +79,7 @@ def test_no_spelling_of_a_statement_leaks(sides, scaled):
 
     assert [one for one in told if one[0] in ("differs", "error")] == []
     # What mutation makes is not always SQL.
-    assert sum(verdict == "same" for verdict, *_ in told) > 0.5 * len(told)
+    assert sum(verdict == "same" for verdict, *_ in told) > 0.4 * len(told)
 
 
 def _fuzzed(sides, chance):

@@ -1,5 +1,6 @@
 """What the SQL parser sees and refuses; the rows are in tests/cases/data."""
 
+import time
 from hashlib import sha256
 
 import msgspec
@@ -257,6 +258,58 @@ def test_usage(row):
     usage = parse(row.given, row.table["catalog"]).native["usage"]
 
     assert {column: " ".join(uses) for column, uses in usage.items()} == row.want
+
+
+def chained(step, count=60):
+    """Return queries of WITH, each made of the one before it."""
+    steps = (step.format(at=at, before=at - 1) for at in range(1, count))
+    return f"WITH c0 AS (SELECT a, b FROM t), {', '.join(steps)} SELECT a FROM c{count - 1}"
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        "c{at} AS (SELECT * FROM c{before} UNION ALL SELECT * FROM c{before})",
+        "c{at} AS (SELECT a || b AS a, b || a AS b FROM c{before})",
+        "c{at} AS (SELECT x.* FROM c{before} x JOIN c{before} y USING (a, b))",
+        "c{at} AS (SELECT q.* FROM c{before} c, LATERAL (VALUES (c.a, c.b)) q(a, b))",
+        "c{at} AS (SELECT c.a, f AS b FROM c{before} c, unnest(ARRAY[c.a, c.b]) f)",
+    ],
+)
+def test_a_value_comes_from_a_column_once_however_many_ways_it_went(step):
+    began_s = time.process_time()
+    usage = parse(chained(step), TABLE).native["usage"]
+
+    assert usage.keys() == {"public.t.a", "public.t.b"}
+    assert time.process_time() - began_s < 3
+
+
+def nested(depth):
+    """Return a recursive query whose second branch holds one, and so on."""
+    inner = nested(depth - 1) if depth else "SELECT a, a FROM t"
+    name = f"r{depth}"
+    return (
+        f"SELECT * FROM (WITH RECURSIVE {name}(p, q) AS (SELECT a, b FROM t UNION ALL "
+        f"(SELECT n.q, {name}.p FROM ({inner}) n(p, q), {name})) SELECT * FROM {name}) x{depth}"
+    )
+
+
+def test_recursive_queries_inside_one_another_are_bounded():
+    assert parse(nested(1), TABLE).native["usage"]
+    with pytest.raises(ParseError) as refused:
+        parse(nested(8), TABLE)
+
+    assert refused.value.reason == "parse.too_large"
+
+
+def test_values_of_many_columns_that_go_many_ways_are_bounded():
+    tables = {"w": {"columns": [f"c{at}" for at in range(1000)]}}
+    spread = "SELECT " + ", ".join(["w"] * 400) + " FROM w"
+
+    with pytest.raises(ParseError) as refused:
+        parse(spread, {"protocol": "sql", "schemas": {"public": {"tables": tables}}})
+
+    assert refused.value.reason == "parse.too_large"
 
 
 def test_a_text_of_a_known_shape_is_read_as_itself():

@@ -127,14 +127,15 @@ class Accesses:
         if len(self.log) > USES_MAX:
             raise ParseError(reason("parse.too_large"), "values of too many columns, too often")
 
-    def turn_to(self, use: str) -> tuple[str, ...]:
+    def turn_to(self, use: str, *, is_shown: bool = False) -> tuple[str, ...]:
         """Let what is read from here on be for `use`; return what to set `uses` to behind it.
 
         What decides something around it goes on to decide that: an ORDER BY in a condition's query.
+        What is shown is for what its surroundings are for in any case.
         """
         before = self.uses
         if use not in before:
-            self.uses = (use,) if before == ("project",) else (*before, use)
+            self.uses = (use,) if before == ("project",) and not is_shown else (*before, use)
         return before
 
     def origins(self, mark: int) -> Origins:

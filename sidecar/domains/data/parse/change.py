@@ -254,6 +254,10 @@ class Changes:
         if not isinstance(node.expression, exp.Tuple):
             raise unread()
         values = node.expression.expressions
+        # `t.*` is several values.
+        self._accesses.has_calls |= any(
+            isinstance(value, exp.Dot | exp.Column) and value.is_star for value in values
+        )
         if node.this is None:
             self._write_first(relation, len(values), is_default=False)
             return self._values([column.name for column in relation.columns], values, level)
@@ -273,7 +277,6 @@ class Changes:
         found = []
         for value in values:
             mark = len(self._accesses.log)
-            self._accesses.has_calls |= isinstance(value, exp.Dot | exp.Column) and value.is_star
             self._queries.reader.read(value, level)
             found.append(Column("", origins=self._accesses.origins(mark)))
         return self._placed(names, found)

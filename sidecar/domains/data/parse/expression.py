@@ -10,7 +10,16 @@ from typing import Final
 from sqlglot import exp
 
 from sidecar.domains.data.parse.access import Accesses
-from sidecar.domains.data.parse.nodes import DECIDING, LEAVES, PLAIN, check, name_of, parts, unread
+from sidecar.domains.data.parse.nodes import (
+    DECIDING,
+    LEAVES,
+    PLAIN,
+    SHOWING,
+    check,
+    name_of,
+    parts,
+    unread,
+)  # fmt: skip
 from sidecar.domains.data.parse.scope import (
     Column,
     Relation,
@@ -97,10 +106,11 @@ class Reader:
         """Read what stands inside an aggregate and says which values it takes, in which order."""
         allowed, deciding, use = DECIDING[type(node)]
         for part in parts(node, allowed):
+            before = self.accesses.uses
             if part.arg_key == deciding:
-                self.read_for(use, part, scope)
-            else:
-                self.read(part, scope)
+                self.accesses.turn_to(use, is_shown=type(node) in SHOWING)
+            self.read(part, scope)
+            self.accesses.uses = before
 
     def _column(self, node: exp.Column, scope: Scope) -> Row:
         check(node, _COLUMN)

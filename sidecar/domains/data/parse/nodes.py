@@ -43,6 +43,8 @@ DECIDING: Final[dict[type[exp.Expression], tuple[frozenset[str], str, str]]] = {
     exp.Order: (frozenset(("this", "expressions")), "expressions", "order"),
     exp.WithinGroup: (frozenset(("this", "expression")), "expression", "order"),
 }
+# Those of them whose values come out of the aggregate as well.
+SHOWING: Final = frozenset((exp.Distinct, exp.WithinGroup))
 
 _VALUES_ALIAS: Final = "_values"
 

@@ -13,6 +13,8 @@ create table child(extra text) inherits (parent);
 create table events(id int, region text, made date, primary key (id, made)) partition by range (made);
 create table events_old partition of events for values from ('2000-01-01') to ('2020-01-01');
 create table events_new partition of events for values from ('2020-01-01') to ('2040-01-01');
+create table readings(id int primary key, kind varchar(5), amount numeric(6,2), made timestamp(0), code char(3), bits bit(3), twice int generated always as (id * 2) stored);
+create table parcels(id int primary key, region text, name text, big bigint, tags text[]);
 create view names as select id, name from customers;
 create table badges(id int primary key, code text, owner text, pin text);
 create view badge_list as select id, code, upper(code) as loud, owner from badges where id > 1;
@@ -22,6 +24,8 @@ insert into customers select i, 'name' || i, 'n' || i || '@example.org', lpad((i
 insert into customers values (31, null, null, null, null, null, null, null, null, null), (32, 'short', 'a@b', '12', 'north', '2001-02-03', 0, 'calm', '{}', '{}');
 insert into orders select i, 1 + i % 32, i * 3, timestamptz '2024-01-01 00:00:00Z' + i * interval '1 day', (array['north', 'south', 'east'])[1 + i % 3], 'note ' || i from generate_series(1, 60) i;
 insert into hr.people select i, 'p' || i, 1000 * i, nullif(i / 3, 0), (array['sales', 'finance'])[1 + i % 2], 'c' || i % 10 from generate_series(1, 20) i;
+insert into readings (id, kind, amount, made, code, bits) select i, (array['a', 'north'])[1 + i % 2], i, '2020-01-01', 'k' || i, b'101' from generate_series(1, 12) i;
+insert into parcels select i, (array['north', 'south', 'east'])[1 + i % 3], 'p' || i, case when i % 3 = 1 then i else 5000000000 end, array['u'] from generate_series(1, 12) i;
 insert into hr.customers select i, 'note' || i from generate_series(1, 5) i;
 insert into odd."Mixed Case" select i, (array['north', 'south'])[1 + i % 2], 'x' || i, 'y' || i from generate_series(1, 6) i;
 insert into regions values ('north', 'ann'), ('south', 'bob'), ('east', 'cid');

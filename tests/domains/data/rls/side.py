@@ -34,6 +34,15 @@ FILTERS = {
         "region IN (SELECT region FROM regions WHERE owner = ${2})",
         "region in (select region from public.regions where owner = 'bob')",
     ),
+    "public.parcels": (
+        "region IN (SELECT region FROM regions WHERE owner = ${2})",
+        "region in (select region from public.regions where owner = 'bob')",
+    ),
+    "public.readings": (
+        "kind <> ${0} AND amount < 100 AND made < '2021-01-01' AND code <> 'z' AND bits <> '011'",
+        "kind <> 'north' and amount < 100 and made < '2021-01-01'"
+        " and code <> 'z' and bits <> '011'",
+    ),
     "hr.people": ("department <> ${3}", "department <> 'finance'"),
     'odd."Mixed Case"': ('"Region" = ${0}', "\"Region\" = 'north'"),
     "public.parent": ("region = ${0}", "region = 'north'"),
@@ -77,7 +86,7 @@ _CHANGING = {
 }
 
 _TYPES = """
-select n.nspname, c.relname, a.attname, format_type(a.atttypid, a.atttypmod),
+select n.nspname, c.relname, a.attname, format_type(a.atttypid, a.atttypmod), a.attgenerated,
        (select array_agg(i.inhparent::regclass::text) from pg_inherits i where i.inhrelid = c.oid)
 from pg_class c join pg_namespace n on n.oid = relnamespace
 join pg_attribute a on attrelid = c.oid and attnum > 0 and not attisdropped
@@ -135,6 +144,20 @@ class Sides:
         except (EnforceError, ParseError) as error:
             return "refused", str(error)
         return self.judge(text, sent, masks=masks)
+
+    def rewritten(self, text: str) -> str:
+        """Return what is sent on our side, without masks."""
+        return rewritten(text, duties(self.due(text, masks=False)), self.relations, ("public",))
+
+    def prepared(self, text: str, kind: str) -> list[Any]:
+        """Return what a statement with one parameter of a type answers on our side to 5."""
+        self._ours.execute("set plan_cache_mode = force_generic_plan")
+        self._ours.execute(f"prepare one({kind}) as {text}".encode())
+        try:
+            return self._ours.execute("execute one(5)").fetchall()
+        finally:
+            self._ours.execute("deallocate one")
+            self._ours.execute("reset plan_cache_mode")
 
     def judge(self, text: str, sent: str, *, masks: bool) -> tuple[str, str]:
         """Return how `sent` on our side and `text` on the other compare."""
@@ -277,10 +300,10 @@ def _values(where: str) -> list[Any]:
 
 def _relations(connection: psycopg.Connection[Any]) -> Relations:
     schemas: dict[str, Any] = {}
-    for schema, table, column, kind, parents in connection.execute(_TYPES).fetchall():
+    for schema, table, column, kind, made, parents in connection.execute(_TYPES).fetchall():
         tables = schemas.setdefault(schema, {"tables": {}})["tables"]
         said = tables.setdefault(table, {"columns": {}})
-        said["columns"][column] = {"type": kind}
+        said["columns"][column] = {"type": kind, **({"generated": True} if made else {})}
         if table in _VIEWS:
             said["columns"][column]["shows"] = _VIEWS[table][column]
         if table in _VIEWS_READ:

@@ -1,5 +1,6 @@
 """Rewrites one statement: finds its references, makes the edits, and proves what comes of them."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -16,7 +17,8 @@ from sidecar.domains.data.enforce.rewriting.proof import (
     prove_faithful,
     read,
 )  # fmt: skip
-from sidecar.domains.data.enforce.rewriting.references import Reference, each, references
+from sidecar.domains.data.enforce.rewriting.quiet import pinned
+from sidecar.domains.data.enforce.rewriting.references import Node, Reference, each, references
 from sidecar.domains.data.enforce.rewriting.scan import Shaped, around, shaped, span_of, subquery
 from sidecar.domains.data.enforce.rewriting.text import (
     Edit,
@@ -125,6 +127,7 @@ class _Job:
         self._accesses = Accesses(relations, search_path)
         self._reads = reads_of(before)
         self._around = around(text.tree["stmts"], self._found)
+        self._pins: list[Node] = []
         self._shaped: dict[TableKey, Shaped] = {}
 
     def rewrite(self) -> None:
@@ -138,6 +141,9 @@ class _Job:
             if (key in self._due.tables and self._due.tables[key].shapes) or is_limited:
                 _check_apart(reference, found)
                 self._take(number, reference, self._of(key))
+        if any(one.filters for one in self._shaped.values()):
+            self._pins += self._around.pins
+        self._pin()
         self._shorten([key for key, one in self._due.tables.items() if one.shapes])
         if self._due.limit is not None and not is_copy:
             self.edits += limited(self._text, self._due.limit)
@@ -195,7 +201,9 @@ class _Job:
             )
         )
         if one.due.group:
-            self.edits.append(grouped(text, reference, one.table, one.due.group))
+            edit, pins = grouped(text, reference, one.table, one.due.group)
+            self.edits.append(edit)
+            self._pins += pins
 
     def _target(self, reference: Reference, one: Shaped, proven: str) -> None:
         text = self._text
@@ -237,28 +245,37 @@ class _Job:
             )
         )
 
+    def _pin(self) -> None:
+        """Keep parameters from making PostgreSQL cast the columns that they stand beside."""
+        for at in {self._text.at(node) for node in self._pins}:
+            start, end = self._text.spans[at]
+            said = self._text.text[start:end]
+            self.edits.append(Edit(start, end, pinned(said), said))
+
     def _shorten(self, keys: Sequence[TableKey]) -> None:
         """Take the schema from `schema.table.column`: what a subquery is called has none."""
+        called: Counter[str] = Counter()
         for node in each(self._text.tree["stmts"], "ColumnRef"):
             names = [part.get("String", {}).get("sval", "*") for part in node["fields"]]
             if len(names) < 3 or TableKey(*names[-3:-1]) not in keys:
                 continue
             if len(names) > 3:
                 raise unsupported("a column with its database before it")
-            if self._called(names[-2]) > 1:
+            called = called or self._names()
+            if called[names[-2]] > 1:
                 raise unsupported("a name with its schema that is another's without")
             at = self._text.at(node)
             last = at + 2 * (len(names) - 2)
             start, end = self._text.start_of(at), self._text.start_of(last)
             self.edits.append(Edit(start, end, "", ""))
 
-    def _called(self, name: str) -> int:
-        """Return how many items of the statement go by a name."""
+    def _names(self) -> Counter[str]:
+        """Return how many items of the statement go by each name."""
         tree = self._text.tree["stmts"]
-        bare = [one for one in references(tree) if one.alias is None and one.name == name]
-        named = [one for one in each(tree, "alias") if one["aliasname"] == name]
-        ctes = [one for one in each(tree, "CommonTableExpr") if one["ctename"] == name]
-        return len(bare) + len(named) + len(ctes)
+        names = Counter(one.name for one in references(tree) if one.alias is None)
+        names.update(one["aliasname"] for one in each(tree, "alias"))
+        names.update(one["ctename"] for one in each(tree, "CommonTableExpr"))
+        return names
 
 
 __all__ = ["rewritten"]

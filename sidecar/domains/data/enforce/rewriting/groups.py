@@ -37,8 +37,10 @@ _BEHIND: Final = (
 _CALL: Final = frozenset(("funcname", "args", "agg_star", "funcformat", "location"))
 
 
-def grouped(text: Text, reference: Reference, table: Table, least: int) -> Edit:
+def grouped(text: Text, reference: Reference, table: Table, least: int) -> tuple[Edit, list[Node]]:
     """Return the edit that leaves out groups of fewer than `least` rows, or values that are summed.
+
+    The parameters beside it have to be pinned.
 
     Raises:
         EnforceError: The query tells more than of groups.
@@ -68,14 +70,14 @@ def grouped(text: Text, reference: Reference, table: Table, least: int) -> Edit:
     at = text.end_of(end - 1)
     counted = ["*", *_summed([*shown, *order], level)]
     enough = " AND ".join(f"count({one}) >= {least}" for one in counted)
-    return Edit(at, at, f" HAVING {enough}", "")
+    return Edit(at, at, f" HAVING {enough}", ""), level.pins
 
 
 def _level(reference: Reference, table: Table) -> Level:
     is_renamed = "colnames" in reference.node.get("alias", {})
     schema = None if reference.alias else table.key.schema
     name = reference.alias or reference.name
-    return Level((Source(name, None if is_renamed else table, schema),))
+    return Level((Source(name, None if is_renamed else table, schema),), [])
 
 
 def _summed(shown: list[Node], level: Level) -> list[str]:

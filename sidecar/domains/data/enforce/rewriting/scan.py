@@ -21,8 +21,8 @@ from sidecar.domains.data.catalogue import Relations, Table
 from sidecar.domains.data.enforce.rewriting.due import Due
 from sidecar.domains.data.enforce.rewriting.fragment import Fragment, fragment
 from sidecar.domains.data.enforce.rewriting.masks import masked
-from sidecar.domains.data.enforce.rewriting.quiet import Find, is_quiet
-from sidecar.domains.data.enforce.rewriting.references import Reference, each
+from sidecar.domains.data.enforce.rewriting.quiet import Find, pins_of
+from sidecar.domains.data.enforce.rewriting.references import Node, Reference, each
 from sidecar.domains.data.enforce.rewriting.text import Text, quoted, select, unsupported
 from sidecar.terms.call import Json
 
@@ -76,16 +76,20 @@ class Around(msgspec.Struct, frozen=True):
     Args:
         fence: Conditions outside have to wait for the filter.
         counts_columns: A join has an alias that names columns by their places.
+        pins: Parameters that are sent as `pinned`, or there would have to be a fence.
     """
 
     fence: bool
     counts_columns: bool = False
+    pins: tuple[Node, ...] = ()
 
 
 def around(tree: Json, find: Find) -> Around:
     """Return what of a statement counts; `find` returns the table of a name."""
     joins = (join.get("alias", {}) for join in each(tree, "JoinExpr"))
-    return Around(not is_quiet(tree, find), any("colnames" in alias for alias in joins))
+    pins = pins_of(tree, find)
+    counts_columns = any("colnames" in alias for alias in joins)
+    return Around(pins is None, counts_columns, tuple(pins or ()))
 
 
 def shaped(table: Table, due: Due, needed: frozenset[str], relations: Relations) -> Shaped:

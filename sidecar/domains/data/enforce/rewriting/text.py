@@ -5,7 +5,7 @@ Pieces are put in at the places that PostgreSQL's grammar names, on the boundari
 that our scanner cut; a place that is not such a boundary refuses the call.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from sidecar.domains.data.parse.second import look
@@ -36,9 +36,7 @@ class Text:
         self.spans = spans(text)
         self.closing = closers(self.tokens)
         self.tree: dict[str, Json] = look(text).tree
-        self._index = {start: at for at, (start, _) in enumerate(self.spans)}
-        self._is_ascii = text.isascii()
-        self._bytes = text.encode()
+        self._index = {start: at for at, start in enumerate(_byte_starts(text, self.spans))}
 
     @property
     def root(self) -> tuple[str, dict[str, Json]]:
@@ -60,10 +58,7 @@ class Text:
         Raises:
             EnforceError: No token begins there.
         """
-        location = node.get("location", 0)
-        if not self._is_ascii and location > 0:
-            location = len(self._bytes[:location].decode("utf-8", "replace"))
-        index = self._index.get(location)
+        index = self._index.get(node.get("location", 0))
         if index is None:
             raise unsupported("a place in the statement that is not found again")
         return index
@@ -103,6 +98,15 @@ class Text:
     def end_of(self, index: int) -> int:
         """Return where a token ends."""
         return self.spans[index][1]
+
+
+def _byte_starts(text: str, places: Sequence[tuple[int, int]]) -> Iterator[int]:
+    """Yield where each token begins in UTF-8, as PostgreSQL's tree counts."""
+    before = at = 0
+    for start, _ in places:
+        at += len(text[before:start].encode())
+        before = start
+        yield at
 
 
 def applied(text: str, edits: Iterable[Edit]) -> tuple[str, str]:

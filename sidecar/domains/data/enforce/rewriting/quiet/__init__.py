@@ -15,7 +15,12 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from sidecar.domains.data.catalogue import Table
-from sidecar.domains.data.enforce.rewriting.quiet.condition import Level, Source, can_not_fail
+from sidecar.domains.data.enforce.rewriting.quiet.condition import (
+    Level,
+    Source,
+    can_not_fail,
+    pinned,
+)
 from sidecar.domains.data.enforce.rewriting.quiet.steady import is_steady
 from sidecar.domains.data.enforce.rewriting.references import Node, each
 from sidecar.terms.call import Json
@@ -41,21 +46,25 @@ _CHANGE: Final = frozenset((
 ))  # fmt: skip
 
 
-def is_quiet(statements: Json, find: Find) -> bool:
-    """Return whether nothing in a statement can fail, or act, on what a row holds.
+def pins_of(statements: Json, find: Find) -> list[Node] | None:
+    """Return what is to be pinned in a statement that can tell of no row, None for any other.
+
+    Nothing in it can fail, or act, on what a row holds once these parameters are `pinned`.
 
     Args:
         statements: PostgreSQL's tree.
         find: Returns the table of a name, by its schema or None.
     """
     walk = _Walk(statements, find)
-    return all(walk.statement(one["stmt"], is_outermost=True) for one in statements)
+    is_quiet = all(walk.statement(one["stmt"], is_outermost=True) for one in statements)
+    return walk.pins if is_quiet else None
 
 
 class _Walk:
     """Goes through the queries of a statement."""
 
     def __init__(self, statements: Json, find: Find) -> None:
+        self.pins: list[Node] = []
         self._find = find
         self._ctes = {one["ctename"] for one in each(statements, "CommonTableExpr")}
 
@@ -131,7 +140,7 @@ class _Walk:
             if source is None:
                 return None
             sources.append(source)
-        level = Level(tuple(sources))
+        level = Level(tuple(sources), self.pins)
         return level if all(_is_quiet_join(one, level) for one in joins) else None
 
     def _source(self, kind: str, part: Node) -> Source | None:
@@ -197,4 +206,4 @@ def _is_bound(node: Node, *, is_outermost: bool) -> bool:
     return bool(constant.get("isnull")) or constant.get("ival", {"ival": -1}).get("ival", 0) >= 0
 
 
-__all__ = ["Find", "Level", "Source", "can_not_fail", "is_quiet", "is_steady"]
+__all__ = ["Find", "Level", "Source", "can_not_fail", "is_steady", "pinned", "pins_of"]

@@ -6,8 +6,9 @@ parameter, where no type that a client may give it would cast the column, or the
 
 - *Two texts* may have two collations, which fails when it is first asked: of texts only one is a
   column.
-- *A parameter* beside `bigint` may be an `oid`, beside `numeric` and `double precision` one of the
-  other; a cast of a parameter may be left until a row asks for it.
+- *A parameter* may be given a type by who sends it. Beside `numeric` and `double precision` it may
+  be one of the other; a cast of a parameter may be left until a row asks for it. Beside `bigint` it
+  may be an `oid`, to which the column is cast: there it has to be sent as `pinned`.
 
 Source: PostgreSQL manual, §10.2 Operators, §24.2 Collation Support; pg_cast.
 """
@@ -53,9 +54,15 @@ class Source(NamedTuple):
 
 
 class Level(NamedTuple):
-    """What the names of one query are found in."""
+    """What the names of one query are found in.
+
+    Args:
+        sources: The items of its FROM.
+        pins: Takes the parameters that have to be pinned.
+    """
 
     sources: tuple[Source, ...]
+    pins: list[Node]
 
     def kind(self, node: Node) -> str | None:
         """Return the type of a column; empty where it is not one of ours, None for no column."""
@@ -121,7 +128,7 @@ def _is_comparison(part: Node, level: Level) -> bool:
     if how in _BETWEEN or (how == "AEXPR_IN" and names[0] in COMPARISONS):
         items = right.get("List", {}).get("items", [{}])
         kind = level.kind(left)
-        return all(_fits(one, kind) for one in items)
+        return all(_fits(one, kind, level) for one in items)
     if len(names) != 1 or names[0] not in COMPARISONS:
         return False
     if how in _ANY:
@@ -135,16 +142,27 @@ def _are_comparable(left: Node, right: Node, level: Level) -> bool:
     one, other = level.kind(left), level.kind(right)
     if one and other:
         return one not in _TEXTS and (one == other or {one, other} <= _WHOLES)
-    return _fits(right, one) or _fits(left, other)
+    return _fits(right, one, level) or _fits(left, other, level)
 
 
-def _fits(node: Node, kind: str | None) -> bool:
+def pinned(parameter: str) -> str:
+    """Return a parameter as a number that is no `oid`, whatever type it is given.
+
+    A sum with a `bigint` is one, or a wider number, or no SQL; it takes the type of one that has
+    none; it cannot overflow.
+    """
+    return f"({parameter} + CAST(0 AS bigint))"
+
+
+def _fits(node: Node, kind: str | None, level: Level) -> bool:
     """Return whether a value takes a column's type without a cast of the column."""
     if not kind or not node:
         return False
     ((what, part),) = node.items()
     if what == "ParamRef":
-        return kind in _BESIDE_PARAMETERS
+        if kind == "int8":
+            level.pins.append(part)
+        return kind in _BESIDE_PARAMETERS or kind == "int8"
     if what == "TypeCast":
         return "A_Const" in part["arg"] and _cast_kind(part["typeName"]) == kind
     if what != "A_Const":
