@@ -8,6 +8,7 @@ than may pass, a Query runs as a portal. If that one comes the client has it not
 server is made to raise an error, so the transaction is as after any error.
 """
 
+import functools
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Final
 
@@ -22,8 +23,14 @@ from sidecar.intercept.postgres.protocol.denial import (
     Denial,
     nonce,
 )
-from sidecar.intercept.postgres.protocol.pipeline import Expected, Pipeline
-from sidecar.intercept.postgres.protocol.prepared import Statements, reads_params, rows_left
+from sidecar.intercept.postgres.protocol.expected import Expected
+from sidecar.intercept.postgres.protocol.pipeline import Pipeline
+from sidecar.intercept.postgres.protocol.prepared import (
+    Statement,
+    Statements,
+    reads_params,
+    rows_left,
+)
 from sidecar.intercept.postgres.protocol.uses import Uses
 from sidecar.intercept.postgres.reader import Reader
 from sidecar.intercept.postgres.subject import Speaker
@@ -65,7 +72,6 @@ class Desk:
         self._settled = settled
         self._leave = leave
         self._reader = Reader(judge, speaker, self.pipeline.names, settled)
-        self._is_sync_owed = False
         self._bundle: Bundle | None = None
         self._is_reading = False
 
@@ -96,10 +102,7 @@ class Desk:
             case b"B":
                 return self._bind(frame, body)
             case b"E":
-                found = self.pipeline.portals.candidates(
-                    wire.execute_portal(body), self.pipeline.segment
-                )
-                return self._use(frame, Expected(b"E", statements=found), NO_PORTAL)
+                return self._execute(frame, wire.execute_portal(body))
             case b"F":
                 return self._function_call()
             case _:
@@ -139,9 +142,22 @@ class Desk:
             case _:
                 raise wire.ProtocolError("a message that cannot stand in data of COPY")
 
+    def _execute(self, frame: bytes, name: bytes) -> Work | None:
+        portals, segment = self.pipeline.portals, self.pipeline.segment
+        if self.pipeline.syncs and not portals.is_proposed(name, segment):
+            # A Bind that is not answered may have failed, and a cursor of SQL have the name.
+            return self._use_later(frame)
+        found = portals.candidates(name, segment)
+        return self._use(frame, Expected(b"E", statements=found), NO_PORTAL)
+
     def _bind(self, frame: bytes, body: bytes) -> Work | None:
         portal, name = wire.bind_parts(body)
-        found = self.pipeline.statements.candidates(name, self.pipeline.segment)
+        statements, segment = self.pipeline.statements, self.pipeline.segment
+        has_lost = statements.has_lost or self.pipeline.names.has_lost
+        if has_lost and self.pipeline.syncs and not statements.is_proposed(name, segment):
+            # A Parse that is not answered may have failed on a name that nobody knows here.
+            return self._use_later(frame)
+        found = statements.candidates(name, segment)
         if self._reads_params():
             # Of one that was prepared before anybody asked for values the types are not known.
             found = tuple(one.with_values(body) for one in found if one.types is not None)
@@ -158,9 +174,10 @@ class Desk:
         """Forward a Bind or an Execute if a decision covers it, else return what must be asked."""
         found = expected.statements
         is_turn = any(one.asked is not None for one in found)
-        if is_turn and len(found) > 1 and self.pipeline.syncs:
+        is_sole = is_turn or any(one.lease is not None and one.lease.names for one in found)
+        if is_sole and len(found) > 1 and self.pipeline.syncs:
             return self._use_later(frame)
-        if not found or len(found) > (1 if is_turn else CANDIDATES_MAX):
+        if not found or len(found) > (1 if is_sole else CANDIDATES_MAX):
             self._refuse(CROWDED if found else absent)
             return None
         identity = self._speaker.identity
@@ -173,8 +190,8 @@ class Desk:
     async def _query(self, raw: bytes) -> None:
         found = await self._reader.read(raw)
         if self.is_over:
-            return
-        if isinstance(found, Denial):
+            self._left(found)
+        elif isinstance(found, Denial):
             self._refuse(found, as_query=True)
         else:
             await self._run(wire.query(found.sent), Expected(b"Q", statements=(found.bound(),)))
@@ -182,18 +199,17 @@ class Desk:
     async def _parse(self, name: bytes, raw: bytes, types: bytes) -> None:
         found = await self._reader.read(raw)
         if self.is_over:
-            return
-        if isinstance(found, Denial):
+            self._left(found)
+        elif isinstance(found, Denial):
             # Under the same name, so that an unnamed statement is gone afterwards as it would be.
             self._refuse(found, name=name)
         else:
             expected = Expected(b"P", name, statements=(found,))
             self._forward(wire.parse(name, found.sent, types), expected)
             if self._reads_params():
-                asks = Expected(b"D", name, b"S", statements=(found,), is_muted=True)
+                asks = Expected(b"D", name, b"S", statements=(found,), is_muted=True, is_fence=True)
                 self._say(wire.describe_statement(name), asks)
                 self.out.append(wire.FLUSH)
-                self.pipeline.fence = asks
 
     async def _function_call(self) -> None:
         denial = await self._reader.unreadable("FunctionCall", "0A000")
@@ -208,6 +224,7 @@ class Desk:
             if before is not None and before is not statement.lease and not before.told:
                 self.pipeline.touched[before] = None
             if self.is_over:
+                self._left(denial or statement)
                 return
             if denial is None and expected.kind == b"E" and statement.is_uncounted:
                 # Its rows were not bounded when it was bound, and nobody has counted them.
@@ -229,6 +246,7 @@ class Desk:
         if expected.kind != b"B" and expected.statements[0].asked is not None:
             found = await self._reader.turn(expected.statements[0])
             if self.is_over:
+                self._left(found if isinstance(found, Denial) else expected.statements[0])
                 return
             if isinstance(found, Denial):
                 self._refuse(found, as_query=expected.kind == b"Q")
@@ -239,15 +257,16 @@ class Desk:
     def _forward(self, frame: bytes, expected: Expected) -> None:
         left = _rows_left(expected)
         if left is not None:
-            if expected.kind == b"Q":
+            if expected.kind == b"Q" and not self.pipeline.is_skipping:
                 self._forward_as_portal(expected, left)
                 return
-            frame = wire.execute_at_most(frame, left + 1)
+            if expected.kind == b"E":
+                frame = wire.execute_at_most(frame, left + 1)
         elif expected.kind == b"B":
             expected.statements = tuple(one.bound() for one in expected.statements)
         self.out.append(frame)
         self.pipeline.sent(expected)
-        if self.pipeline.fence is expected and expected.kind == b"E":
+        if self.pipeline.fence is expected and expected.kind != b"Q":
             self.out.append(wire.FLUSH)
         if expected.turn is not None:
             # The server may be known to discard it.
@@ -256,12 +275,13 @@ class Desk:
     def _forward_as_portal(self, expected: Expected, left: int) -> None:
         """Run a Query whose rows are bounded as a portal, which the server stops by itself."""
         of = expected.statements
-        self._say(wire.parse(b"", of[0].sent), Expected(b"P", statements=of, is_muted=True))
-        self._say(wire.BIND, Expected(b"B", statements=of, is_muted=True))
-        self._say(wire.DESCRIBE_PORTAL, Expected(b"D", is_muted=True))
-        self._say(wire.execute(left + 1), Expected(b"E", statements=of, turn=expected.turn))
+        part = functools.partial(Expected, statements=of, is_part=True)
+        self._say(wire.parse(b"", of[0].sent), part(b"P", is_muted=True))
+        self._say(wire.BIND, part(b"B", is_muted=True))
+        self._say(wire.DESCRIBE_PORTAL, Expected(b"D", is_muted=True, is_part=True))
+        self._say(wire.execute(left + 1), part(b"E", turn=expected.turn))
         self.out.append(wire.FLUSH)
-        self._is_sync_owed = True
+        self.pipeline.owes_sync = True
 
     def _say(self, frame: bytes, expected: Expected) -> None:
         self.out.append(frame)
@@ -273,15 +293,26 @@ class Desk:
         if overrun is not None and overrun.lease is not None:
             # The error comes where the server stopped, and undoes what it undoes for any error.
             self._refuse(TOO_MANY_ROWS.blocking(overrun.lease))
-        if self._is_sync_owed:
-            self._is_sync_owed = False
+        if self.pipeline.owes_sync:
+            self.pipeline.owes_sync = False
             self._say(wire.SYNC, Expected(b"S"))
 
-    def _refuse(self, denial: Denial, *, name: bytes = b"", as_query: bool = False) -> None:
-        """Send what the server will refuse in the place of what is denied."""
+    def _left(self, found: Statement | Denial) -> None:
+        """Tell of what was permitted only when the client had gone."""
+        lease = found.blocked if isinstance(found, Denial) else found.lease
+        if lease is not None:
+            self.pipeline.unsent(lease)
+
+    def _refuse(self, denial: Denial, *, name: bytes | None = None, as_query: bool = False) -> None:
+        """Send what the server will refuse in the place of what is denied.
+
+        Under a name that nothing has, unless it takes the place of a Parse of `name`: the server
+        drops an unnamed statement before it reads the next one.
+        """
         if denial.blocked is not None:
             self.pipeline.touched[denial.blocked] = None
         word = nonce(self._random(16))
+        name = word if name is None else name
         kind, frame = (b"Q", wire.query(word)) if as_query else (b"P", wire.parse(name, word))
         self._forward(frame, Expected(kind, name, denial=denial, nonce=word.decode("ascii")))
 

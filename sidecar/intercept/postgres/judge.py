@@ -73,6 +73,7 @@ class Judge:
 
     async def note_turn(self, user: str, turn: Turn) -> None:
         """Put on record whom workload `user` is about to speak for. Raises RecordError."""
+        assert turn.identity is not None, "the end of a transaction names nobody"
         subject = turn.identity.subject
         detail: dict[str, Json] = {
             "workload": user,

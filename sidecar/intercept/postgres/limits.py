@@ -36,6 +36,10 @@ CLOSE_S_MAX: Final = 5.0
 LEASE_S_MAX: Final = 60.0
 # Each costs a connection of the upstream, which has a hundred by default.
 CONNECTIONS_MAX: Final = 500
+# Connections that have not proven who they are; the oldest makes room for the next one. Fewer than
+# CONNECTIONS_MAX, so that whoever proves nothing keeps nobody out, and fewer from one address.
+LOGINS_MAX: Final = 200
+LOGINS_PER_PEER_MAX: Final = 100
 # Outcomes that wait to be recorded or are still to come; the client's next messages wait as well.
 OUTCOMES_MAX: Final = 1024
 # A denial's text stands in a client's log line.

@@ -12,10 +12,15 @@ from sidecar.flow import Path
 from sidecar.intercept.postgres.ends import upstream as database
 from sidecar.intercept.postgres.ends.channel import Channel, ConnectionEnded
 from sidecar.intercept.postgres.ends.login import authenticate, read_startup
+from sidecar.intercept.postgres.ends.startup import CancelAsked, Startup
 from sidecar.intercept.postgres.judge import Judge
-from sidecar.intercept.postgres.limits import CONNECTIONS_MAX, LOGIN_S_MAX
+from sidecar.intercept.postgres.limits import (
+    CONNECTIONS_MAX,
+    LOGIN_S_MAX,
+    LOGINS_MAX,
+    LOGINS_PER_PEER_MAX,
+)
 from sidecar.intercept.postgres.protocol import wire
-from sidecar.intercept.postgres.protocol.startup import CancelAsked, Startup
 from sidecar.intercept.postgres.session import Session
 from sidecar.intercept.postgres.settings import PostgresSettings, Revocations, Workloads
 from sidecar.intercept.postgres.subject import Speaker
@@ -80,6 +85,8 @@ class PostgresListener:
         self._sessions: dict[Session, bytes] = {}
         self._keys: dict[bytes, bytes] = {}
         self._open = 0
+        # Who has not logged in yet, the oldest first, and from where.
+        self._logins: dict[Channel, str] = {}
         self._sweeper: asyncio.TimerHandle | None = None
         # There is one as soon as the listener drains.
         self._last_gone: asyncio.Event | None = None
@@ -152,15 +159,30 @@ class PostgresListener:
     def _welcome(self, client: Channel) -> None:
         """Begin the conversation with a client that has just connected."""
         self._open += 1
-        if self._last_gone is not None or self._open > CONNECTIONS_MAX:
-            client.close(wire.error("53300", "too many connections", fatal=True))
-            self._count("53300")
+        if self._last_gone is not None or (self._open > CONNECTIONS_MAX and not self._logins):
+            self._turn_away(client)
             return
+        self._make_room(client.peer)
+        self._logins[client] = client.peer
         task = asyncio.get_running_loop().create_task(self._converse(client))
         task.add_done_callback(lambda done: self._conversed(done, client))
         self.spawned(task)
 
+    def _make_room(self, peer: str) -> None:
+        """Turn the oldest away that has proven nothing, where there are too many of them."""
+        from_there = [one for one, where in self._logins.items() if where == peer]
+        if len(from_there) >= LOGINS_PER_PEER_MAX:
+            self._turn_away(from_there[0])
+        elif len(self._logins) >= LOGINS_MAX or self._open > CONNECTIONS_MAX:
+            self._turn_away(next(iter(self._logins)))
+
+    def _turn_away(self, client: Channel) -> None:
+        self._logins.pop(client, None)
+        client.close(wire.error("53300", "too many connections", fatal=True))
+        self._count("53300")
+
     def _conversed(self, task: asyncio.Task[None], client: Channel) -> None:
+        self._logins.pop(client, None)
         if task.cancelled() or task.exception() is not None:
             # INVARIANT: our own mistake lets nobody in.
             error = None if task.cancelled() else task.exception()
@@ -201,6 +223,7 @@ class PostgresListener:
         client.write(asked.negotiation)
         verifier = self._workloads.scram_verifier(asked.user)
         await authenticate(client, asked.user, verifier, self.random, self._decoy)
+        self._logins.pop(client, None)
         if asked.database != self._settings.database:
             # After the login, so that nobody else learns which databases there are.
             raise wire.Refused("3D000", "this listener serves another database")
@@ -224,9 +247,8 @@ class PostgresListener:
 
     def _judge(self, client: Channel) -> Judge:
         context: dict[str, Json] = {"session": self._path.new_id()}
-        peer = client.transport.get_extra_info("peername")
-        if isinstance(peer, tuple):
-            context["ip"] = peer[0]
+        if client.peer:
+            context["ip"] = client.peer
         clock_s = asyncio.get_running_loop().time
         return Judge(self._settings, self._path, self._revocations, clock_s, context)
 
@@ -250,7 +272,10 @@ class PostgresListener:
                 await self._cancel_here(key)
 
     async def _cancel_here(self, key: bytes) -> None:
-        theirs = self._keys[key]
+        theirs = self._keys.get(key)
+        if theirs is None:
+            # Its session has ended meanwhile.
+            return
         upstream = await database.connect(self._settings)
         upstream.write(wire.packet(wire.CANCEL_REQUEST, theirs))
         # The server hangs up when it has done so, and only then may the client be told.

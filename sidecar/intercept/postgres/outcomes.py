@@ -75,7 +75,7 @@ class Outcomes:
     def end(self) -> None:
         """Record all that there is to tell, for the connection is over; keep alive until it is."""
         self.tell_all()
-        if self._under_way:
+        if self._under_way and (self._ended is None or self._ended.is_set()):
             self._ended = asyncio.Event()
             rest = self._all_written(self._ended)
             self._spawned(asyncio.get_running_loop().create_task(rest))

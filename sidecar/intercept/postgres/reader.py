@@ -10,14 +10,17 @@ from sidecar.intercept.postgres.protocol.denial import (
     NO_TOKEN,
     NOT_RECORDABLE,
     OTHER_OBLIGATIONS,
+    UNKNOWN_SUBJECT,
     Denial,
 )
 from sidecar.intercept.postgres.protocol.guard import due
 from sidecar.intercept.postgres.protocol.naming import (
     BACK_TO_START,
     WITHOUT_TOKEN,
+    Boundary,
     TokenSet,
     Turn,
+    boundary_of,
     read_token_set,
 )
 from sidecar.intercept.postgres.protocol.prepared import Lease, Statement
@@ -95,6 +98,8 @@ class Reader:
     async def turn(self, statement: Statement) -> Turn | Denial | None:
         """Let the subject turn as `statement` asks, which then must be sent; None when it stays."""
         asked = statement.asked
+        if isinstance(asked, Boundary):
+            return self._at_boundary(asked, statement.lease)
         if asked is None or not self._speaker.changes_with(asked):
             return None
         if asked.is_local:
@@ -111,6 +116,14 @@ class Reader:
             lease = statement.lease
             return NOT_RECORDABLE if lease is None else NOT_RECORDABLE.blocking(lease)
         self._speaker.turn(turn)
+        return turn
+
+    def _at_boundary(self, asked: Boundary, lease: Lease | None) -> Turn | Denial | None:
+        if not self._speaker.may_return(asked):
+            return UNKNOWN_SUBJECT if lease is None else UNKNOWN_SUBJECT.blocking(lease)
+        turn = self._speaker.ended_by(asked)
+        if turn is not None:
+            self._speaker.turn(turn)
         return turn
 
     async def unreadable(self, what: str, code: str) -> Denial:
@@ -149,7 +162,13 @@ def _sent(lease: Lease) -> bytes:
     return text.encode("utf-8")
 
 
-def _asked(lease: Lease) -> TokenSet | None:
+def _asked(lease: Lease) -> TokenSet | Boundary | None:
     """Return what a decided statement does to the subject, as the parser read it."""
     said = lease.forward.request.request["sql"]
-    return None if _BACK_TO_START.isdisjoint(said["verbs"]) else BACK_TO_START
+    if not _BACK_TO_START.isdisjoint(said["verbs"]):
+        return BACK_TO_START
+    return (
+        boundary_of(said["verbs"], _sent(lease).decode("utf-8"))
+        if said["kind"] == "session"
+        else None
+    )

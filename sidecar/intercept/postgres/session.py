@@ -54,6 +54,8 @@ class Session:
         self._is_deciding = False
         self._is_full = False
         self._is_held = False
+        # Since when the client takes no more.
+        self._full_s: float | None = None
         self._ready: asyncio.Future[None] | None = None
         self.last_s = judge.clock_s()
 
@@ -73,11 +75,16 @@ class Session:
     def end_if_idle(self, now_s: float, bounds: PostgresSettings) -> None:
         """End a connection whose client has said nothing for too long and waits for nothing.
 
-        One that stops in the middle of a message or of data for COPY says nothing either.
+        One that stops in the middle of a message or of data for COPY says nothing either, nor one
+        that does not read what it asked for.
         """
+        if self._full_s is not None and now_s - self._full_s > bounds.idle_in_transaction_s:
+            self.end("57P05", "the connection has not read its answers for too long")
+            return
         waits = self._uses or (self._pipeline.syncs and self._pipeline.copying != "in")
         if waits or self._desk.is_over or self._is_deciding:
             return
+        # Since either side has spoken: a statement may take long.
         silent_s = now_s - self.last_s
         is_busy = self._pipeline.status != "I" or self._pipeline.copying == "in"
         if is_busy and silent_s > bounds.idle_in_transaction_s:
@@ -134,6 +141,7 @@ class Session:
 
     def _client_writable(self, *, ready: bool) -> None:
         """Read no more answers while the client takes none."""
+        self._full_s = None if ready else self._judge.clock_s()
         if self._upstream.closed:
             return
         if ready:
@@ -206,6 +214,10 @@ class Session:
 
     def _decided(self, task: asyncio.Task[None]) -> None:
         self._is_deciding = False
+        if self.is_over:
+            # What was decided meanwhile did not go out.
+            self._outcomes.tell(self._pipeline.touched)
+            self._outcomes.end()
         if task.cancelled() or task.exception() is not None:
             # INVARIANT: our own mistake forwards nothing; the connection ends here.
             error = None if task.cancelled() else task.exception()
@@ -244,8 +256,9 @@ class Session:
             self._drive()
 
     def _became_ready(self) -> None:
+        self.last_s = self._judge.clock_s()
         if self._pipeline.status == "I":
-            self._speaker.transaction_ended()
+            self._speaker.transaction_ended(is_quiet=not self._pipeline)
         self._wake()
         self._outcomes.tell(self._pipeline.touched)
         self._keeper.became_idle(self)

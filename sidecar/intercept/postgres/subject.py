@@ -9,15 +9,17 @@ again and again, and each time the subject turns. A turn is on record before it 
 - A turn that the server refuses or discards changes nothing.
 - Without LOCAL the subject holds until it is set again; an empty token, DEFAULT, `RESET ALL` and
   `DISCARD ALL` return to the workload's own. A rollback does not.
-- With LOCAL it holds until the server says that no transaction is open. Meanwhile a statement
-  behind a Sync waits for its answer, so that none is judged for a person whose transaction is over.
+- With LOCAL it holds until a statement ends the transaction, AND CHAIN or not, or the server says
+  that none is open. Meanwhile a statement behind a Sync waits for its answer, so that none is
+  judged for a person whose transaction is over. Where a subject was named behind a savepoint,
+  ROLLBACK TO is refused: it may take the subject back, and which savepoint is meant is not kept.
 """
 
 from collections import deque
 
 import msgspec
 
-from sidecar.intercept.postgres.protocol.naming import TokenSet, Turn
+from sidecar.intercept.postgres.protocol.naming import Boundary, TokenSet, Turn
 from sidecar.intercept.postgres.settings import Workloads
 from sidecar.terms.call import Identity
 
@@ -36,6 +38,7 @@ class Speaker:
         self._session = self._own
         self._local: Identity | None = None
         self._turns: deque[Turn] = deque()
+        self._has_savepoint = self._is_nested = False
         self.identity = self._own
         self.is_unsettled = False
 
@@ -56,8 +59,23 @@ class Speaker:
             self._own, subject=subject, actors=actors, asserted_by=self.user
         )
 
+    @property
+    def _is_local(self) -> bool:
+        """Return whether a subject hangs on the transaction, or may."""
+        return self._local is not None or bool(self._turns)
+
+    def ended_by(self, asked: Boundary) -> Turn | None:
+        """Return the turn that the end of a transaction is, None where nothing hangs on it."""
+        self._has_savepoint |= asked.saves
+        return Turn(None, is_local=True) if asked.ends and self._is_local else None
+
+    def may_return(self, asked: Boundary) -> bool:
+        """Return whether it is known who speaks behind a ROLLBACK TO."""
+        return not (asked.returns and self._is_local and (self._is_nested or asked.is_mixed))
+
     def turn(self, turn: Turn) -> None:
         """Let another speak from here on, unless the server refuses it."""
+        self._is_nested |= turn.is_local and self._has_savepoint
         self._turns.append(turn)
         self._reckon()
 
@@ -72,8 +90,10 @@ class Speaker:
                 self._session, self._local = turn.after(self._session)
         self._reckon()
 
-    def transaction_ended(self) -> None:
-        """Return to the session's subject."""
+    def transaction_ended(self, *, is_quiet: bool) -> None:
+        """Return to the session's subject; `is_quiet` says that nothing is under way."""
+        if is_quiet:
+            self._has_savepoint = self._is_nested = False
         if self._local is not None:
             self._local = None
             self._reckon()

@@ -52,6 +52,7 @@ spec:
     hr: {tables: {compensation: {labels: [compensation], columns: [employee_id, name, salary]}}}
     public: {tables: {scratch: {columns: [note, amount]}}}
 """
+_PUBLIC = "public: {tables: {scratch: {columns: [note, amount]}}}"
 POLICY = """
 apiVersion: sidecar/v1
 kind: Policy
@@ -68,9 +69,10 @@ spec:
 
 
 @functools.cache
-def bundle(policy: str = POLICY) -> Bundle:
-    """Return the trial's bundle with another policy."""
-    files = {"bundle.yaml": _HEADER, "catalog/erp.yaml": _CATALOG, "policies/trial.yaml": policy}
+def bundle(policy: str = POLICY, public: str = _PUBLIC) -> Bundle:
+    """Return the trial's bundle with another policy, or other tables in `public`."""
+    catalog = _CATALOG.replace(_PUBLIC, public)
+    files = {"bundle.yaml": _HEADER, "catalog/erp.yaml": catalog, "policies/trial.yaml": policy}
     return compile_bundle({name: text.encode() for name, text in files.items()}, by_protocol())
 
 

@@ -234,6 +234,46 @@ async def test_the_servers_words_are_withheld_while_an_obligation_is_due(stand, 
     await raw.close()
 
 
+TOLD = {
+    "not null": ("UPDATE told SET id = NULL", "23502"),
+    "unique": ("UPDATE told SET other = 1", "23505"),
+    "check": ("UPDATE told SET id = -1", "23514"),
+    "trigger": ("UPDATE told SET id = 2", "P0001"),
+    "at the end": ("UPDATE told SET later = 1", "23505"),
+    "a row that is new": ("INSERT INTO told (id) VALUES (-1)", "23514"),
+}
+FAILING = """
+    drop table if exists public.told;
+    create table public.told(id int not null check (id > 0), secret text default 'DE89',
+        other int unique, later int unique deferrable initially deferred);
+    insert into public.told values (1, 'DE89', 3, 3), (1, 'DE89', 4, 4);
+    create or replace function public.tell() returns trigger language plpgsql as $$ begin
+        raise notice 'told' using detail = old.secret, hint = old.secret;
+        if new.id = 2 then raise 'told' using detail = old.secret, hint = old.secret; end if;
+        return new; end $$;
+    create trigger tells before update on public.told for each row execute function public.tell();
+    grant all on public.told to erp
+"""
+
+
+@pytest.mark.parametrize("name", TOLD)
+async def test_an_error_shows_no_row_where_no_obligation_is_due(stand, name):
+    asked, state = TOLD[name]
+    stand.server.psql(FAILING)
+    stand.bundle = bundle(POLICY, "public: {tables: {told: {columns: [id, secret, other, later]}}}")
+    raw = await Raw.logged_in(stand)
+
+    raw.send(query(asked), parse(asked), bind(), execute(), wire.SYNC)
+
+    for _ in range(2):
+        said = [(k, wire.fields(body)) for k, body in await raw.until(b"Z") if k in (b"E", b"N")]
+        assert said[-1][1]["C"] == state
+        assert not any(set("DHWpq") & set(one) for _, one in said)
+        assert "DE89" not in str(said)
+        assert len(said[-1][1]["M"]) > 3
+    await raw.close()
+
+
 async def test_an_error_at_the_end_of_the_transaction_is_withheld_too(stand):
     stand.server.psql(
         "create table if not exists public.later(id int unique deferrable initially deferred);"

@@ -6,14 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sidecar.intercept.postgres.ends.startup import Startup, packet_end, read_packet
 from sidecar.intercept.postgres.limits import CANDIDATES_MAX, STATEMENT_BYTES_MAX
 from sidecar.intercept.postgres.protocol import wire
 from sidecar.intercept.postgres.protocol.answers import Answers
 from sidecar.intercept.postgres.protocol.denial import Denial, nonce
+from sidecar.intercept.postgres.protocol.expected import Expected
 from sidecar.intercept.postgres.protocol.naming import read_token_set
-from sidecar.intercept.postgres.protocol.pipeline import Expected, Pipeline
+from sidecar.intercept.postgres.protocol.pipeline import Pipeline
 from sidecar.intercept.postgres.protocol.prepared import Lease, Names, Statement, is_leasable
-from sidecar.intercept.postgres.protocol.startup import Startup, packet_end, read_packet
 from sidecar.terms.domain import Needs
 from tests.tables import rows
 

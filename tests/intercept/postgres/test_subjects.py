@@ -103,6 +103,74 @@ async def test_a_local_token_in_a_pipeline_ends_at_the_sync_that_ends_its_transa
     await raw.close()
 
 
+LOCAL = f"SET LOCAL sidecar.subject_token = '{ALICE}'"
+
+
+@pytest.mark.parametrize("end", ["COMMIT AND CHAIN", "rollback work and chain", "END AND CHAIN"])
+async def test_a_local_token_ends_with_its_transaction_although_the_next_one_begins(stand, end):
+    raw = await Raw.logged_in(stand)
+
+    raw.send(*map(query, ("BEGIN", LOCAL, OPEN, end, OPEN)))
+
+    assert await states(raw, 5) == [""] * 5
+    assert subjects(stand) == ["user:bob", "user:alice", "user:alice", "user:bob"]
+
+
+async def test_a_local_token_ends_within_a_pipeline_that_begins_the_next_transaction(stand):
+    raw = await Raw.logged_in(stand)
+    raw.send(query("BEGIN"), query(LOCAL))
+    assert await states(raw, 2) == ["", ""]
+
+    for one in ("COMMIT", "BEGIN", OPEN):
+        raw.send(parse(one), bind(), execute())
+    raw.send(wire.SYNC, query(OPEN))
+
+    assert await states(raw, 2) == ["", ""]
+    assert subjects(stand) == ["user:bob", "user:alice", *["user:bob"] * 3]
+
+
+async def test_a_local_token_in_the_next_transaction_of_a_pipeline_holds(stand):
+    raw = await Raw.logged_in(stand)
+    raw.send(query("BEGIN"))
+    assert await states(raw) == [""]
+
+    for one in ("COMMIT", "BEGIN", LOCAL):
+        raw.send(parse(one), bind(), execute())
+    raw.send(wire.SYNC, query(OPEN))
+
+    assert await states(raw, 2) == ["", ""]
+    assert subjects(stand)[-1] == "user:alice"
+
+
+@pytest.mark.parametrize(
+    ("said", "want"),
+    [
+        (("SAVEPOINT s", LOCAL, "ROLLBACK TO s"), "0A000"),
+        (("SAVEPOINT s", LOCAL, "ROLLBACK WORK TO SAVEPOINT s"), "0A000"),
+        (("SAVEPOINT s", LOCAL, "ROLLBACK TO s; SELECT 1"), "42501"),
+        ((LOCAL, "SAVEPOINT s", "ROLLBACK TO s"), ""),
+        (("SAVEPOINT s", "ROLLBACK TO s", LOCAL), ""),
+    ],
+)
+async def test_no_return_to_a_savepoint_takes_a_subject_back_unseen(stand, said, want):
+    raw = await Raw.logged_in(stand)
+
+    raw.send(*map(query, ("BEGIN", *said, OPEN)))
+
+    *before, last = await states(raw, 2 + len(said))
+    assert before == [""] * len(said) + [want]
+    assert last == ("25P02" if want else "")
+    assert want or subjects(stand)[-1] == "user:alice"
+
+
+async def test_savepoints_of_a_transaction_that_is_over_are_forgotten(stand):
+    raw = await Raw.logged_in(stand)
+
+    for one in ("BEGIN", "SAVEPOINT s", "COMMIT", "BEGIN", LOCAL, "SAVEPOINT s", "ROLLBACK TO s"):
+        raw.send(query(one))
+        assert await states(raw) == [""]
+
+
 async def test_a_local_token_outside_a_transaction_is_warned_of_and_does_nothing(stand):
     raw = await Raw.logged_in(stand)
 

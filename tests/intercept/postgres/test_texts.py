@@ -2,6 +2,7 @@
 
 import pytest
 
+from sidecar.intercept.postgres.protocol import wire
 from sidecar.terms.record import DecisionRecord, MadeRecord
 from tests.intercept.postgres.stand import (
     Raw,
@@ -11,7 +12,6 @@ from tests.intercept.postgres.stand import (
     execute,
     parse,
     query,
-    wire,
 )
 
 TEXT = "select id from finance.expenses where id < 4"

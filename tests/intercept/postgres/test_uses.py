@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from sidecar.intercept.postgres.protocol import wire
 from sidecar.intercept.postgres.protocol.answers import Answers
 from sidecar.intercept.postgres.protocol.denial import Denial
-from sidecar.intercept.postgres.protocol.pipeline import Expected, Pipeline
+from sidecar.intercept.postgres.protocol.expected import Expected
+from sidecar.intercept.postgres.protocol.pipeline import Pipeline
 from sidecar.intercept.postgres.protocol.prepared import Lease, Statement
 from sidecar.intercept.postgres.protocol.session_names import NameUse
 from sidecar.intercept.postgres.protocol.uses import Uses

@@ -74,6 +74,12 @@ class Channel(asyncio.Protocol):
         peer = self.transport.get_extra_info("peername")
         return ipaddress.ip_address(peer[0].partition("%")[0]).is_loopback
 
+    @property
+    def peer(self) -> str:
+        """Return the address of the other side, empty on a Unix socket."""
+        peer = self.transport.get_extra_info("peername")
+        return str(peer[0]) if isinstance(peer, tuple) else ""
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport and say that the connection is there."""
         self._transport = cast("asyncio.Transport", transport)
@@ -100,7 +106,7 @@ class Channel(asyncio.Protocol):
         try:
             found = tls.feed(data)
         except TlsFailed:
-            self.transport.close()
+            self._close_in_time()
             return b""
         if tls.is_ended:
             # What it said before still counts; no more follows it.
@@ -208,6 +214,9 @@ class Channel(asyncio.Protocol):
             return
         if self._tls is not None and not self.transport.is_closing():
             self._tls.end()
+        self._close_in_time()
+
+    def _close_in_time(self) -> None:
         self.transport.close()
         if self.transport.get_write_buffer_size():
             # Who does not read its last words does not keep the connection by that.

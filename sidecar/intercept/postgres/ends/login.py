@@ -11,15 +11,15 @@ from collections.abc import Callable
 
 from sidecar.facts.scram import MECHANISM, NONCE_BYTES, ScramError, ScramServer, Verifier
 from sidecar.intercept.postgres.ends.channel import Channel
-from sidecar.intercept.postgres.ends.tls import ALPN
-from sidecar.intercept.postgres.limits import LOGIN_BYTES_MAX
-from sidecar.intercept.postgres.protocol.startup import (
+from sidecar.intercept.postgres.ends.startup import (
     CancelAsked,
     EncryptionAsked,
     Startup,
     packet_end,
     read_packet,
 )
+from sidecar.intercept.postgres.ends.tls import ALPN
+from sidecar.intercept.postgres.limits import LOGIN_BYTES_MAX
 from sidecar.intercept.postgres.protocol.wire import (
     AUTHENTICATION_OK,
     HEADER_BYTES,

@@ -4,6 +4,7 @@ import struct
 from typing import Final
 
 from sidecar.intercept.postgres.limits import ANSWER_BYTES_MAX
+from sidecar.intercept.postgres.protocol.guard import curt
 from sidecar.intercept.postgres.protocol.pipeline import Pipeline
 from sidecar.intercept.postgres.protocol.wire import HEADER_BYTES, ProtocolError
 
@@ -93,7 +94,8 @@ class Answers:
         if kind == _PARAMETER:
             check_parameter(data[at + HEADER_BYTES : end])
         elif kind == _NOTICE:
-            return b"" if self._pipeline.is_quiet else None
+            body = data[at + HEADER_BYTES : end]
+            return b"" if self._pipeline.is_quiet else curt(b"N", body)
         elif kind != _NOTIFICATION:
             raise ProtocolError("an answer of a kind that was not asked for")
         return None

@@ -62,6 +62,11 @@ OTHER_OBLIGATIONS: Final = Denial(
     "42501", "what stands behind the name was permitted with other obligations"
 )
 TOO_MANY_ROWS: Final = Denial("42501", "more rows than the row limit of a policy lets through")
+UNKNOWN_SUBJECT: Final = Denial(
+    "0A000",
+    "no return to a savepoint where the subject of a transaction was named behind one",
+    hint="roll back the whole transaction",
+)
 NO_TOKEN: Final = Denial("42501", "the subject token was not accepted")
 
 

@@ -2,7 +2,9 @@
 
 PostgreSQL's words may carry data: a DETAIL shows the row, and the message of a failed cast the
 value that was cast, of rows too that a filter leaves out, since the order in which conditions are
-looked at is the planner's. While an obligation is in force an error keeps its code alone.
+looked at is the planner's. While an obligation is in force an error keeps its code alone; else its
+message and the names in it, since a DETAIL shows the whole row that was written, with columns that
+nobody asked to read, and a deferred constraint speaks as late as at COMMIT.
 """
 
 from collections.abc import Iterable
@@ -20,6 +22,8 @@ _QUIET: Final = frozenset((LIMIT, "filter_rows", "mask", "deny_in_predicate", "m
 # that is cast to `regclass` is looked up as a name.
 _PLAIN_CLASSES: Final = ("08", "25", "26", "34", "40", "53", "57")
 _PLAIN: Final = frozenset(("42501", "42P03", "42P05", "55P03"))
+# Detail, hint, where it came from, and the query that a function or a trigger ran.
+_TELLING: Final = frozenset(b"DHWpq")
 _WITHHELD: Final = "the server's words are withheld while an obligation is in force"
 
 Due = frozenset[tuple[str, str, bytes]]
@@ -42,6 +46,20 @@ def due(obligations: Iterable[Obligation]) -> Due:
         (one.type, one.target, orjson.dumps(one.values, option=orjson.OPT_SORT_KEYS))
         for one in obligations
     )
+
+
+def curt(kind: bytes, body: bytes) -> bytes | None:
+    """Return an error or a notice without what may show a row, None where nothing in it does."""
+    said = [field for field in body.split(b"\0") if field]
+    kept = [field for field in said if field[0] not in _TELLING]
+    if len(kept) == len(said):
+        return None
+    return wire.message(kind, *(field + b"\0" for field in kept), b"\0")
+
+
+def worded(body: bytes, *, is_quiet: bool) -> bytes | None:
+    """Return an error in the words that it keeps, None for all of them."""
+    return hushed(body) if is_quiet else curt(b"E", body)
 
 
 def hushed(body: bytes) -> bytes:

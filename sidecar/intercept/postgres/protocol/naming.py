@@ -7,6 +7,7 @@ warns outside one, and keeps nothing but an empty placeholder that no statement 
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -19,6 +20,9 @@ _SET_TOKEN: Final = re.compile(
     r"(?:'(?P<token>[^'\\]*)'|DEFAULT)[ \t\r\n\f]*;?[ \t\r\n\f]*",
     re.IGNORECASE | re.ASCII,
 )
+_ENDS: Final = frozenset(("commit", "end", "abort"))
+# Of statements that roll back only `ROLLBACK TO` has this word.
+_TO: Final = re.compile(r"\bto\b", re.IGNORECASE)
 # What the parser is given when a token is refused, so that the refusal is on record without it.
 WITHOUT_TOKEN: Final = "SET sidecar.subject_token = ''"  # noqa: S105 - there is none in it
 
@@ -41,22 +45,49 @@ class TokenSet:
 BACK_TO_START: Final = TokenSet("", is_local=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Boundary:
+    """What a statement does to the transaction on which a subject may hang.
+
+    Args:
+        ends: Whether it ends the transaction, be it that it begins the next one.
+        saves: Whether it sets a savepoint.
+        returns: Whether it may return to one.
+        is_mixed: Whether it may do several of these.
+    """
+
+    ends: bool
+    saves: bool
+    returns: bool
+    is_mixed: bool
+
+
+def boundary_of(verbs: Sequence[str], text: str) -> Boundary | None:
+    """Return what the verbs of a session statement do to the transaction, None for nothing."""
+    returns = "rollback" in verbs and _TO.search(text) is not None
+    ends = not _ENDS.isdisjoint(verbs) or ("rollback" in verbs and not returns)
+    saves = "savepoint" in verbs
+    return Boundary(ends, saves, returns, len(verbs) > 1) if ends or saves or returns else None
+
+
 @dataclass(slots=True, eq=False)
 class Turn:
     """One change of the subject, which is undone if the server refuses what asked for it.
 
     Args:
-        identity: Who speaks from here on.
+        identity: Who speaks from here on; None at the end of a transaction: the session's subject.
         is_local: Whether until the end of the transaction alone.
         took: Whether the server took it; None as long as it has not answered.
     """
 
-    identity: Identity
+    identity: Identity | None
     is_local: bool
     took: bool | None = None
 
     def after(self, session: Identity) -> tuple[Identity, Identity | None]:
         """Return who speaks for the session, so far `session`, and for the transaction after it."""
+        if self.identity is None:
+            return session, None
         return (session, self.identity) if self.is_local else (self.identity, None)
 
 

@@ -12,11 +12,10 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Final
 
-from sidecar.intercept.postgres.protocol.denial import Denial
-from sidecar.intercept.postgres.protocol.guard import due, hushed
-from sidecar.intercept.postgres.protocol.naming import Turn
+from sidecar.intercept.postgres.protocol.expected import Expected
+from sidecar.intercept.postgres.protocol.guard import due, worded
 from sidecar.intercept.postgres.protocol.prepared import Lease, Names, Statements, rows_left
-from sidecar.intercept.postgres.protocol.session_names import EVERY, SessionNames
+from sidecar.intercept.postgres.protocol.session_names import EVERY, Named, SessionNames
 from sidecar.intercept.postgres.protocol.values import described_types
 from sidecar.intercept.postgres.protocol.wire import ProtocolError, fields, tag_of
 
@@ -26,40 +25,6 @@ _DONE: Final = {ord("1"): b"P", ord("2"): b"B", ord("3"): b"C", ord("s"): b"E"}
 _RUNS: Final = (b"E", b"Q")
 _COPIES: Final = {ord("G"): "in", ord("H"): "out", ord("c"): "done"}
 _SKIPPED: Final = "skipped"
-
-
-@dataclass(slots=True, eq=False)
-class Expected:
-    """One message whose answer is awaited.
-
-    Args:
-        kind: Its type; `Q` also for what was turned into a Query.
-        name: Statement (P), portal (B) or what is closed (C).
-        closes: `S` or `P`, for a Close.
-        statements: What it proposes (P), binds (B), or runs (E, Q).
-        denial: What the client is told in place of the error that `nonce` provokes.
-        turn: What it does to the subject (E, Q); told here whether the server took it.
-        is_muted: Whether the client is told nothing of its success.
-        is_bounded: Whether its rows are.
-    """
-
-    kind: bytes
-    name: bytes = b""
-    closes: bytes = b""
-    statements: Statements = ()
-    denial: Denial | None = None
-    turn: Turn | None = None
-    is_muted: bool = False
-    is_bounded: bool = False
-    nonce: str = ""
-    rows: int = 0
-    status: str | None = None
-    result: str = "forwarded"
-
-    @property
-    def lease(self) -> Lease | None:
-        """Return the decision that a use is counted to: the newest that may be meant."""
-        return self.statements[-1].lease if self.statements else None
 
 
 @dataclass(slots=True)
@@ -75,6 +40,7 @@ class Pipeline:
     `copying` is `in` while the server takes data of COPY, `out` while it sends it.
     `is_quiet` is a transaction in which an obligation was due: the server's words do not pass.
     `overrun` is a run that came to its bound of rows; none of them passes any more.
+    `owes_sync` is a Query that was sent in parts, whose last one is to follow.
     """
 
     status: str = "I"
@@ -84,6 +50,8 @@ class Pipeline:
     is_fatal: bool = False
     is_doomed: bool = False
     is_quiet: bool = False
+    owes_sync: bool = False
+    is_skipping: bool = False
     copying: str = ""
     fence: Expected | None = None
     overrun: Expected | None = None
@@ -92,7 +60,6 @@ class Pipeline:
     portals: Names = field(default_factory=Names)
     touched: dict[Lease, None] = field(default_factory=dict)
     _queue: deque[Expected] = field(default_factory=deque)
-    _skipping: bool = False
     _bytes: int = 0
     _rows: int = 0
 
@@ -103,23 +70,38 @@ class Pipeline:
     def sent(self, expected: Expected) -> None:
         """Note a message that goes upstream, unless the server will discard it unanswered."""
         if expected.kind == b"S":
-            self._skipping = self.is_doomed = False
+            self.is_skipping = self.is_doomed = False
             self.segment += 1
         self.is_doomed |= expected.kind == b"P" and expected.denial is not None
-        if self._skipping:
+        if self.is_skipping:
             self._discard(expected)
             return
         if expected.kind in (b"S", b"Q"):
             self.syncs += 1
+        if expected.is_fence or self._takes_name(expected):
+            self.fence = expected
         self._propose(expected)
         self._queue.append(expected)
         for one in expected.statements:
             if one.lease is not None:
                 self._guard(expected, one.lease)
 
+    def _takes_name(self, expected: Expected) -> bool:
+        """Return whether it depends on the answer what stands behind a name that SQL gave.
+
+        The server has one list of statements, and one of portals and cursors, whoever names them.
+        """
+        if expected.kind not in (b"P", b"B", b"C"):
+            return False
+        return expected.sql_name in self._sql_names(expected)
+
+    def _sql_names(self, expected: Expected) -> dict[str, Named]:
+        is_statement = expected.kind == b"P" or expected.closes == b"S"
+        return self.names.prepared if is_statement else self.names.cursors
+
     def plain(self, name: bytes) -> Statements:
         """Return the one statement of a name whose use is nothing but that (`uses`), or nothing."""
-        is_busy = self._queue or self._skipping or self.is_doomed or self.is_quiet or self.fence
+        is_busy = self._queue or self.is_skipping or self.is_doomed or self.is_quiet or self.fence
         return () if is_busy else self.statements.plain(name)
 
     def used(self, of: Statements, tag: bytes, size: int, status: str) -> None:
@@ -127,7 +109,10 @@ class Pipeline:
         self.segment += 1
         self.readies += 1
         self.status = status
-        self.portals.hold(b"", of)
+        if status == "I":
+            self.portals.forget()
+        else:
+            self.portals.hold(b"", of)
         lease = of[0].lease
         assert lease is not None
         word, rows = tag_of(tag)
@@ -256,7 +241,7 @@ class Pipeline:
             head = self._queue.popleft()
             if head.kind in (b"P", b"Q", b"E"):
                 self._note(head, "unknown", head.status)
-        self._touch(self.statements.all())
+        self._touch(self.statements.all() + self.portals.all())
 
     def _head(self) -> Expected:
         if not self._queue:
@@ -268,23 +253,23 @@ class Pipeline:
             self.statements.propose(expected.name, expected.statements, self.segment)
         elif expected.kind == b"B":
             self.portals.propose(expected.name, expected.statements, self.segment)
-            # The server has one list of portals and cursors, whoever names them.
-            self.names.cursors.pop(expected.name.decode("utf-8", "replace"), None)
 
     def _confirmed(self, head: Expected) -> None:
         if head.kind == b"P":
             self._touch(self.statements.settle(head.name, confirmed=True))
-            self.names.prepared.pop(head.name.decode("utf-8", "replace"), None)
+            self.names.prepared.pop(head.sql_name, None)
         elif head.kind == b"B":
             self.portals.settle(head.name, confirmed=True)
+            self.names.cursors.pop(head.sql_name, None)
         elif head.kind == b"C":
             names = self.statements if head.closes == b"S" else self.portals
             self._touch(names.close(head.name))
+            self._sql_names(head).pop(head.sql_name, None)
         elif head.kind == b"E":
             head.rows = self._rows
-            _settle_turn(head, took=True)
+            head.settle_turn(took=True)
             self._note(head, "forwarded", "suspended")
-            self._passed_fence(head)
+        self._passed_fence(head)
 
     def _touch(self, statements: Statements) -> None:
         """See to it that a decision that no name leads to any more is told of, used or not."""
@@ -298,7 +283,7 @@ class Pipeline:
         self._named(head)
         if head.kind == b"E":
             self._queue.popleft()
-            _settle_turn(head, took=True)
+            head.settle_turn(took=True)
             self._note(head, head.result, head.status)
             self._passed_fence(head)
         elif head.kind != b"Q":
@@ -316,6 +301,11 @@ class Pipeline:
                 self._touch(self.statements.forget())
             elif one.does in ("prepare", "deallocate"):
                 self._touch(self.statements.close(one.name.encode()))
+            # And one of portals and cursors.
+            if one.does == "discard" or (one.does == "close" and one.name == EVERY):
+                self._forget_portals()
+            elif one.does in ("declare", "close"):
+                self.portals.close(one.name.encode())
 
     def _ready(self, head: Expected, body: bytes) -> None:
         if head.kind not in (b"S", b"Q") or body not in (b"I", b"T", b"E"):
@@ -325,19 +315,24 @@ class Pipeline:
         self.status = body.decode("ascii")
         self.readies += 1
         if head.kind == b"Q":
-            _settle_turn(head, took=head.result != "failed")
+            head.settle_turn(took=head.result != "failed")
             self._note(head, head.result, head.status)
             self._passed_fence(head)
         if self.status == "I":
+            self._forget_portals()
             leases = (one.lease for waiting in self._queue for one in waiting.statements)
             self.is_quiet = any(one is not None and one.is_quiet for one in leases)
 
+    def _forget_portals(self) -> None:
+        # One with values has a decision of its own.
+        self._touch(tuple(one for one in self.portals.forget() if one.said))
+
     def _failed(self, body: bytes) -> bytes | None:
         said = fields(body)
-        if not self._queue or said.get("V") in ("FATAL", "PANIC"):
-            if said.get("V") in ("FATAL", "PANIC"):
-                self.is_fatal = True
-                return hushed(body) if self.is_quiet else None
+        if said.get("V") in ("FATAL", "PANIC"):
+            self.is_fatal = True
+            return worded(body, is_quiet=self.is_quiet)
+        if not self._queue:
             raise ProtocolError("an error although nothing was asked")
         head = self._queue[0]
         head.result, head.status = "failed", said.get("C")
@@ -345,25 +340,26 @@ class Pipeline:
         if head.kind not in (b"S", b"Q"):
             self._queue.popleft()
             self._settle_failed(head)
-            _settle_turn(head, took=False)
+            head.settle_turn(took=False)
             if head.kind in (b"P", b"E"):
                 self._note(head, "failed", head.status)
-            self._skip()
+            self._skip(head)
         self._passed_fence(head)
         if head.denial is not None and head.nonce in said.get("M", ""):
             return head.denial.error
-        return hushed(body) if self.is_quiet else None
+        return worded(body, is_quiet=self.is_quiet)
 
-    def _skip(self) -> None:
+    def _skip(self, failed: Expected) -> None:
         """Drop what the server discards: everything before the next Sync."""
         while self._queue and self._queue[0].kind != b"S":
             head = self._queue.popleft()
-            if head.kind == b"Q":
-                self.syncs -= 1
+            self.syncs -= head.kind == b"Q"
+            # A Query behind what failed is skipped to its end, but one that failed itself is over.
+            self.owes_sync &= failed.is_part or not head.is_part
             self._settle_failed(head)
             self._discard(head)
             self._passed_fence(head)
-        self._skipping = not self._queue
+        self.is_skipping = not self._queue
 
     def _settle_failed(self, head: Expected) -> None:
         if head.kind == b"P" and head.statements:
@@ -371,10 +367,18 @@ class Pipeline:
         elif head.kind == b"B":
             self.portals.settle(head.name, confirmed=False)
 
+    def unsent(self, lease: Lease) -> None:
+        """Note that what was permitted never went upstream, for the client is gone."""
+        if lease.told or lease in self.touched:
+            return
+        if lease.result == "forwarded":
+            lease.result, lease.status = "failed", _SKIPPED
+        self.touched[lease] = None
+
     def _discard(self, expected: Expected) -> None:
         if expected.kind in (b"P", b"Q"):
             self._note(expected, "failed", _SKIPPED)
-        _settle_turn(expected, took=False)
+        expected.settle_turn(took=False)
 
     def _note(self, head: Expected, result: str, status: str | None) -> None:
         """Count a use to its decision: the newest of what the name may stand for."""
@@ -392,8 +396,3 @@ class Pipeline:
         if lease.result == "forwarded" or lease not in self.touched:
             lease.result, lease.status = result, status
         self.touched[lease] = None
-
-
-def _settle_turn(expected: Expected, *, took: bool) -> None:
-    if expected.turn is not None:
-        expected.turn.took = took

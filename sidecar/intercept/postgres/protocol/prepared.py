@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from sidecar.intercept.postgres.limits import NAMES_MAX
-from sidecar.intercept.postgres.protocol.naming import TokenSet
+from sidecar.intercept.postgres.protocol.naming import Boundary, TokenSet
 from sidecar.intercept.postgres.protocol.session_names import NameUse, Passed
 from sidecar.intercept.postgres.protocol.values import Unread, bound_values
 from sidecar.terms.answer import Forward
@@ -90,7 +90,7 @@ class Statement:
     text: str
     sent: bytes
     lease: Lease | None = None
-    asked: TokenSet | None = None
+    asked: TokenSet | Boundary | None = None
     passed: Passed | None = None
     types: tuple[int, ...] | None = None
     said: dict[str, Json] = field(default_factory=dict)
@@ -144,8 +144,13 @@ def rows_left(statements: Statements) -> int | None:
 
 @dataclass(slots=True)
 class Names:
-    """Names of statements or of portals; a portal stands for what its statement's name did."""
+    """Names of statements or of portals; a portal stands for what its statement's name did.
 
+    `has_lost` says that there were too many, so that the server may know names that stand here no
+    more.
+    """
+
+    has_lost: bool = False
     _held: OrderedDict[bytes, Statements] = field(default_factory=OrderedDict)
     _proposed: dict[bytes, deque[tuple[int, Statements]]] = field(default_factory=dict)
 
@@ -155,13 +160,18 @@ class Names:
         A segment is what lies between two Syncs. Where the name was proposed in this one, either
         the server takes it or it discards the rest of the segment, so nothing else is meant.
         """
-        proposed = self._proposed.get(name)
-        if proposed and proposed[-1][0] == segment:
+        proposed = self._proposed.get(name, deque())
+        if self.is_proposed(name, segment):
             return proposed[-1][1]
         found = self._held.get(name, ())
-        for _, statements in proposed or ():
+        for _, statements in proposed:
             found += tuple(one for one in statements if one not in found)
         return found
+
+    def is_proposed(self, name: bytes, segment: int) -> bool:
+        """Return whether `name` can mean nothing but what it was last proposed for."""
+        proposed = self._proposed.get(name)
+        return proposed is not None and proposed[-1][0] == segment
 
     def plain(self, name: bytes) -> Statements:
         """Return the one statement that `name` stands for if there is nothing to it but a lease."""
@@ -191,6 +201,7 @@ class Names:
         self._held[name] = oldest
         if len(self._held) > NAMES_MAX:
             displaced += self._held.popitem(last=False)[1]
+            self.has_lost = True
         return displaced
 
     def close(self, name: bytes) -> Statements:

@@ -56,8 +56,9 @@ class Named:
 
 @dataclass(slots=True)
 class SessionNames:
-    """The names of one session as the server has confirmed them."""
+    """The names of one session as the server has confirmed them; `has_lost` as in `Names`."""
 
+    has_lost: bool = False
     prepared: dict[str, Named] = field(default_factory=dict)
     cursors: dict[str, Named] = field(default_factory=dict)
 
@@ -84,9 +85,9 @@ class SessionNames:
         for one in uses:
             match one.does:
                 case "prepare":
-                    _hold(self.prepared, one, asked)
+                    self._hold(self.prepared, one, asked)
                 case "declare":
-                    _hold(self.cursors, one, asked)
+                    self._hold(self.cursors, one, asked)
                 case "deallocate":
                     _drop(self.prepared, one.name)
                 case "close":
@@ -97,13 +98,13 @@ class SessionNames:
                 case _:
                     assert one.does in _RUNS, one.does
 
-
-def _hold(held: dict[str, Named], use: NameUse, asked: Due) -> None:
-    held.pop(use.name, None)
-    held[use.name] = Named(use.text, asked, Passed())
-    while len(held) > NAMES_MAX:
-        # The oldest is forgotten, and using it is refused.
-        del held[next(iter(held))]
+    def _hold(self, held: dict[str, Named], use: NameUse, asked: Due) -> None:
+        held.pop(use.name, None)
+        held[use.name] = Named(use.text, asked, Passed())
+        while len(held) > NAMES_MAX:
+            # The oldest is forgotten, and using it is refused.
+            del held[next(iter(held))]
+            self.has_lost = True
 
 
 def _drop(held: dict[str, Named], name: str) -> None:

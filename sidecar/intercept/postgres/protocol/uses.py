@@ -13,7 +13,8 @@ from struct import Struct
 from typing import Final
 
 from sidecar.intercept.postgres.protocol import wire
-from sidecar.intercept.postgres.protocol.pipeline import Expected, Pipeline
+from sidecar.intercept.postgres.protocol.expected import Expected
+from sidecar.intercept.postgres.protocol.pipeline import Pipeline
 from sidecar.intercept.postgres.protocol.prepared import Statements
 
 _BIND: Final = ord("B")

@@ -24,6 +24,8 @@ _TRUE: Final = frozenset(("t", "true", "y", "yes", "on", "1"))
 _FALSE: Final = frozenset(("f", "false", "n", "no", "off", "0"))
 # What every reader of JSON has as a whole number (RFC 8259 §6).
 _INTEGER_MAX: Final = 2**53
+# FLT_MIN: below it fewer bits are kept.
+_SINGLE_NORMAL_MIN: Final = 2.0**-126
 _NUMERIC_NEGATIVE: Final = 0x4000
 
 
@@ -111,11 +113,38 @@ def _binary_integer(size: int) -> Callable[[bytes], Json]:
     return read
 
 
-def _text_number(raw: bytes) -> Json:
+def _decimal(raw: bytes) -> Decimal:
     found = _DECIMAL.fullmatch(raw.decode("ascii"))
     if found is None:
         raise Unread
-    return _number(Decimal(found[1]))
+    return Decimal(found[1])
+
+
+def _text_numeric(raw: bytes) -> Json:
+    return _exact(_decimal(raw))
+
+
+def _text_float(raw: bytes) -> Json:
+    # The server keeps the nearest that the type has, whatever digits follow.
+    return _number(Decimal(float(_decimal(raw))))
+
+
+def _text_single(raw: bytes) -> Json:
+    double = float(_decimal(raw))
+    (bits,) = struct.unpack("!Q", struct.pack("!d", double))
+    # Rounded twice, what lies about half-way between two of them might come out as the other one.
+    if bits & 0x1FFFFFFF == 0x10000000 or 0 < abs(double) < _SINGLE_NORMAL_MIN:
+        raise Unread
+    (single,) = struct.unpack("!f", struct.pack("!f", double))
+    return _number(Decimal(single))
+
+
+def _exact(number: Decimal) -> Json:
+    """Return a `numeric`, which has digits that no float has; those are left."""
+    found = _number(number)
+    if Decimal(repr(found)) != number:
+        raise Unread
+    return found
 
 
 def _number(number: Decimal) -> Json:
@@ -130,7 +159,7 @@ def _binary_numeric(raw: bytes) -> Json:
         raise Unread
     digits = struct.unpack_from(f"!{count}H", raw, 8)
     found = sum((Decimal(d).scaleb(4 * (weight - i)) for i, d in enumerate(digits)), Decimal(0))
-    return _number(-found if sign else found)
+    return _exact(-found if sign else found)
 
 
 def _binary_float(form: str) -> Callable[[bytes], Json]:
@@ -178,8 +207,8 @@ _READERS: Final[dict[tuple[int, int], Callable[[bytes], Json]]] = {
     (23, 0): _text_integer, (23, 1): _binary_integer(4),
     (20, 0): _text_integer, (20, 1): _binary_integer(8),
     (700, 1): _binary_float("!f"), (701, 1): _binary_float("!d"),
-    (700, 0): _text_number, (701, 0): _text_number,
-    (1700, 0): _text_number, (1700, 1): _binary_numeric,
+    (700, 0): _text_single, (701, 0): _text_float,
+    (1700, 0): _text_numeric, (1700, 1): _binary_numeric,
     (25, 0): _text, (25, 1): _text, (1043, 0): _text, (1043, 1): _text,
     (1042, 0): _padded, (1042, 1): _padded,
     (2950, 0): _text_uuid, (2950, 1): _binary_uuid,

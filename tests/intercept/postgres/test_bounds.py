@@ -1,0 +1,143 @@
+"""Bounds on those who do nothing: who does not log in, does not read, or waits for nothing."""
+
+import asyncio
+import ssl
+
+import pytest
+
+from sidecar.intercept.postgres import listener as listening
+from sidecar.intercept.postgres.ends import channel as ends
+from sidecar.intercept.postgres.ends.channel import Channel, ConnectionEnded
+from sidecar.terms.record import DecisionRecord
+from tests.intercept.postgres.stand import BOT, Raw, Stand, query, startup
+
+e2e = pytest.mark.e2e
+
+
+@e2e
+@pytest.mark.parametrize("bound", ["LOGINS_PER_PEER_MAX", "LOGINS_MAX", "CONNECTIONS_MAX"])
+async def test_who_does_not_log_in_makes_room_for_the_next(stand, monkeypatch, bound):
+    monkeypatch.setattr(listening, bound, 2)
+    silent = [await Raw.connect(stand) for _ in range(2)]
+
+    raw = await Raw.connect(stand)
+    raw.send(startup(user="expense-bot", database="postgres"))
+
+    assert (await silent[0].last_words())["C"] == "53300"
+    await raw.prove(BOT)
+    assert (await raw.kinds()).endswith("Z")
+    silent[1].send(startup(user="expense-bot", database="postgres"))
+    assert (await silent[1].message())[0] == b"R"
+
+
+@e2e
+async def test_who_has_logged_in_is_not_counted_among_those_who_have_not(stand, monkeypatch):
+    monkeypatch.setattr(listening, "LOGINS_MAX", 1)
+    clients = [await Raw.logged_in(stand) for _ in range(3)]
+
+    for raw in clients:
+        raw.send(query("SELECT 1"))
+        assert await raw.kinds() == "TDCZ"
+
+
+@e2e
+async def test_who_does_not_read_is_hung_up_on(postgres, monkeypatch):
+    stand = Stand(postgres, idle_in_transaction_s=0)
+    await stand.start()
+    ended, is_over = stand.listener.ended, asyncio.Event()
+
+    def gone(session):
+        ended(session)
+        is_over.set()
+
+    monkeypatch.setattr(stand.listener, "ended", gone)
+    raw = await Raw.logged_in(stand)
+    (session,) = stand.listener._sessions
+    transport = raw._writer.transport
+    assert isinstance(transport, asyncio.Transport)
+    transport.pause_reading()
+
+    raw.send(query("SELECT repeat('x', 1000) FROM generate_series(1, 30000)"))
+    over = asyncio.ensure_future(is_over.wait())
+    while not over.done():
+        session.end_if_idle(asyncio.get_running_loop().time(), stand.settings)
+        await asyncio.wait({over}, timeout=0.05)
+
+    assert session.is_over
+    await stand.stop()
+
+
+@e2e
+async def test_the_time_that_a_statement_takes_is_not_the_clients_silence(postgres, monkeypatch):
+    stand = Stand(postgres, idle_s=60, idle_in_transaction_s=60)
+    await stand.start()
+    raw = await Raw.logged_in(stand)
+    (session,) = stand.listener._sessions
+    write = stand.ledger.write
+
+    async def long_ago(record, side=()):
+        if isinstance(record, DecisionRecord):
+            session.last_s -= 3600
+        await write(record, side)
+
+    monkeypatch.setattr(stand.ledger, "write", long_ago)
+    raw.send(query("BEGIN"))
+    assert await raw.kinds() == "CZ"
+
+    session.end_if_idle(asyncio.get_running_loop().time(), stand.settings)
+
+    assert not session.is_over
+    await stand.stop()
+
+
+@e2e
+async def test_a_cancel_of_a_session_that_ends_meanwhile_is_nothing(stand):
+    await Raw.logged_in(stand)
+    (key,), (session,) = stand.listener._keys, stand.listener._sessions
+    stand.listener.cancel(key)
+    tasks = set(stand.listener._tasks)
+
+    session.end("57P01", "over")
+    done, _ = await asyncio.wait(tasks)
+
+    assert [task.exception() for task in done] == [None] * len(tasks)
+
+
+class Stuck(asyncio.Transport):
+    """A transport whose other side reads nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_aborted = asyncio.Event()
+
+    def write(self, data: bytes | bytearray | memoryview) -> None: ...
+
+    def close(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+    def is_closing(self) -> bool:
+        return False
+
+    def get_write_buffer_size(self) -> int:
+        return 1
+
+    def abort(self) -> None:
+        self.is_aborted.set()
+
+
+async def test_tls_that_breaks_ends_a_connection_that_does_not_read(monkeypatch):
+    monkeypatch.setattr(ends, "CLOSE_S_MAX", 0.0)
+    channel, transport = Channel(), Stuck()
+    channel.connection_made(transport)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    task = asyncio.ensure_future(channel.secure(context, is_server=True))
+    await asyncio.sleep(0)
+
+    channel.data_received(b"garbage")
+
+    async with asyncio.timeout(5):
+        await transport.is_aborted.wait()
+    channel.connection_lost(None)
+    with pytest.raises(ConnectionEnded):
+        await task
