@@ -15,6 +15,7 @@ while its record is on the way to the disk, and given by a callback of the recor
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Final, Protocol, TypeAlias
 
 import msgspec
@@ -32,7 +33,14 @@ from sidecar.intercept.ask_edge import (
     read_json,
     request_id_of,
 )
-from sidecar.intercept.envelope import Envelope, Seen, asked_call, decided, read_envelope
+from sidecar.intercept.envelope import (
+    Envelope,
+    Seen,
+    asked_call,
+    decided,
+    read_calls,
+    read_envelope,
+)
 from sidecar.intercept.hot.answers import Reply
 from sidecar.intercept.hot.head import Head
 from sidecar.intercept.hot.seam import Answer, Held, Peer, Refused
@@ -101,6 +109,8 @@ class _Route(msgspec.Struct, frozen=True):
     handler: _Handler
     refusal: Callable[[Refused], Reply] = problem
     reads: bool = False
+    # The calls that were asked before, and how each is answered.
+    known: tuple[Known, Shape] | None = None
 
 
 class AskListener:
@@ -127,11 +137,15 @@ class AskListener:
         self._nowhere = _Route("", self._search)
 
     def _routed(self) -> dict[str, _Route]:
+        decide = (self._known, decided)
+        evaluate = (self._known_evaluations, authzen.evaluation_json)
         routes = {
-            "/v1/decide": _Route("POST", self._decide, reads=True),
+            "/v1/decide": _Route("POST", self._decide, reads=True, known=decide),
             "/v1/status": _Route("GET", self._status),
             "/metrics": _Route("GET", self._metrics),
-            authzen.EVALUATION_PATH: _Route("POST", self._evaluation, error_text, reads=True),
+            authzen.EVALUATION_PATH: _Route(
+                "POST", self._evaluation, error_text, reads=True, known=evaluate
+            ),
             authzen.EVALUATIONS_PATH: _Route("POST", self._evaluations, error_text, reads=True),
         }
         search = _Route("POST", self._search, error_text)
@@ -200,12 +214,12 @@ class AskListener:
     def _decide(self, asked: Asked, body: bytes) -> Answer:
         again = self._known.get(asked, body)
         if again is not None:
-            return self._once_more(again, decided)
+            return self.once_more(again, decided)
         value = self._json(body)
         if not (isinstance(value, dict) and "calls" in value):
             call = self._call(asked, _read(value))
             return self._one(call, decided, self._known.keep(asked, body, call))
-        return self._batch([self._call(asked, envelope) for envelope in _read_calls(value)])
+        return self._batch([self._call(asked, envelope) for envelope in read_calls(value)])
 
     async def _batch(self, calls: Sequence[Call]) -> Reply:
         begun, turns = [], authzen.Turns()
@@ -218,7 +232,7 @@ class AskListener:
     def _evaluation(self, asked: Asked, body: bytes) -> Answer:
         again = self._known_evaluations.get(asked, body)
         if again is not None:
-            return self._once_more(again, authzen.evaluation_json)
+            return self.once_more(again, authzen.evaluation_json)
         call = self._call(asked, authzen.read_evaluation(self._json(body)))
         again = self._known_evaluations.keep(asked, body, call)
         return self._one(call, authzen.evaluation_json, again)
@@ -261,7 +275,7 @@ class AskListener:
         )
         return asked_call(envelope, asked.caller, seen)
 
-    def _once_more(self, again: Again, shape: Shape) -> Answer:
+    def once_more(self, again: Again, shape: Shape) -> Answer:
         """Return the answer to a call that an equal one was asked before."""
         found = once_more(again, self._path)
         if found is None:
@@ -269,10 +283,8 @@ class AskListener:
             return self._one(call, shape, again)
         id, outcome, written = found.id, found.outcome, found.written
         count, name = self._counters.decided, self._settings.name
-        protocol, decision = again.like.protocol, outcome.decision
-        return Held(
-            written, Reply(200, outcome.answer_to(id)), lambda: count(name, protocol, decision)
-        )
+        given = partial(count, name, again.like.protocol, outcome.decision)
+        return Held(written, Reply(200, outcome.answer_to(id)), given)
 
     def _one(self, call: Call, shape: Shape, again: Again | None) -> Answer:
         """Return the answer to one call, which waits for its record alone where it can."""
@@ -329,6 +341,20 @@ class _Admitted(msgspec.Struct, frozen=True):
         except (Refused, EnvelopeError, RecordError) as error:
             return self.refuse(_refused(error), peer)
 
+    def again(self, body: bytes, peer: Peer) -> Callable[[], Answer] | None:
+        """Return what answers a call that was asked before, None where this was not."""
+        if self.route.known is None or self.caller is None:
+            return None
+        known, shape = self.route.known
+        again = known.get(Asked(self.caller, peer), body)
+        return None if again is None else partial(self._again, again, shape, peer)
+
+    def _again(self, again: Again, shape: Shape, peer: Peer) -> Answer:
+        try:
+            return self.listener.once_more(again, shape)
+        except (Refused, EnvelopeError, RecordError) as error:
+            return self.refuse(_refused(error), peer)
+
     def failed(self, error: BaseException, peer: Peer) -> Reply | None:
         """Return the refusal that `error` comes to, None when it is a mistake of ours."""
         if isinstance(error, Refused | EnvelopeError | RecordError):
@@ -362,32 +388,6 @@ def _bounds(settings: AskSettings) -> Bounds:
 
 def _read(body: Json) -> Envelope:
     return read_envelope(body, trusted=False)
-
-
-def _read_calls(body: Mapping[str, Json]) -> list[Envelope]:
-    """Return the envelopes of a batch, all of them or none."""
-    calls = body["calls"]
-    if set(body) != {"calls"}:
-        raise EnvelopeError("a batch has the one key `calls`")
-    if not isinstance(calls, list):
-        raise EnvelopeError("`calls` is not a list")
-    if len(calls) > limits.CALLS_MAX:
-        raise EnvelopeError(f"`calls` has more than {limits.CALLS_MAX} entries")
-    found = []
-    for number, one in enumerate(calls):
-        try:
-            found.append(_read(one))
-        except EnvelopeError as error:
-            raise EnvelopeError(f"calls[{number}]: {error}") from None
-    if sum(_elements(one.call) for one in found) > limits.CALLS_ELEMENTS_MAX:
-        elements = limits.CALLS_ELEMENTS_MAX
-        raise EnvelopeError(f"the lists in `calls` have more than {elements} entries together")
-    return found
-
-
-def _elements(call: Mapping[str, Json]) -> int:
-    """Return how many entries the lists of a call have: each may be judged by itself."""
-    return sum(len(value) for value in call.values() if isinstance(value, list))
 
 
 def _base_of(one: socket.socket) -> str:

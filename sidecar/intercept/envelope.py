@@ -27,7 +27,7 @@ from sidecar.facts.identity import (
     party_problem,
 )
 from sidecar.facts.limits import ACTORS_MAX
-from sidecar.intercept.limits import WORD_CHARS_MAX
+from sidecar.intercept.limits import CALLS_ELEMENTS_MAX, CALLS_MAX, WORD_CHARS_MAX
 from sidecar.terms.call import Call, Identity, Json, Party
 from sidecar.terms.decision import Decision, decision_json
 from sidecar.terms.errors import EnvelopeError
@@ -97,6 +97,32 @@ def read_envelope(body: Json, *, trusted: bool) -> Envelope:
         context=_object(body.get("context", {}), "context"),
         upstream=_word(body, "upstream") if "upstream" in body else DEFAULT_UPSTREAM,
     )
+
+
+def read_calls(body: Mapping[str, Json]) -> list[Envelope]:
+    """Return the envelopes of a batch, all of them or none."""
+    calls = body["calls"]
+    if set(body) != {"calls"}:
+        raise EnvelopeError("a batch has the one key `calls`")
+    if not isinstance(calls, list):
+        raise EnvelopeError("`calls` is not a list")
+    if len(calls) > CALLS_MAX:
+        raise EnvelopeError(f"`calls` has more than {CALLS_MAX} entries")
+    found = []
+    for number, one in enumerate(calls):
+        try:
+            found.append(read_envelope(one, trusted=False))
+        except EnvelopeError as error:
+            raise EnvelopeError(f"calls[{number}]: {error}") from None
+    if sum(_elements(one.call) for one in found) > CALLS_ELEMENTS_MAX:
+        elements = CALLS_ELEMENTS_MAX
+        raise EnvelopeError(f"the lists in `calls` have more than {elements} entries together")
+    return found
+
+
+def _elements(call: Mapping[str, Json]) -> int:
+    """Return how many entries the lists of a call have: each may be judged by itself."""
+    return sum(len(value) for value in call.values() if isinstance(value, list))
 
 
 def asked_call(envelope: Envelope, caller: Caller, seen: Seen) -> Call:

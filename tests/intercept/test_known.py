@@ -6,8 +6,9 @@ import pytest
 
 from sidecar.intercept import limits
 from sidecar.record.canonical import split
+from sidecar.terms.errors import RecordError
 from sidecar.terms.record import MadeRecord
-from tests.intercept.ask_stand import Stand
+from tests.intercept.ask_stand import KEYS, Stand, read_answer
 
 CALL = {"protocol": "http", "call": {"method": "GET", "url": "http://api.example/b"}}
 FOR_BOB = {**CALL, "subject": {"type": "user", "id": "bob"}}
@@ -82,3 +83,67 @@ async def test_no_more_is_kept_than_the_bounds_say(stand, monkeypatch) -> None:
     assert len(known._known) <= 2
     assert len(known._seen) <= 3
     assert all(len(body) <= limits.KNOWN_BODY_BYTES_MAX for *_, body in known._known)
+
+
+class OneConnection:
+    """Sends the same bytes again and again over one connection."""
+
+    def __init__(self, stand, reader, writer):
+        body = json.dumps(CALL).encode()
+        head = (
+            f"POST /v1/decide HTTP/1.1\r\nHost: 127.0.0.1:{stand.port}\r\n"
+            f"Sidecar-Authorization: Bearer {KEYS['gateway']}\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        self._data = head.encode() + body
+        self._reader = reader
+        self.writer = writer
+
+    async def ask(self):
+        """Return the answer to the same question."""
+        self.writer.write(self._data)
+        head = await self._reader.readuntil(b"\r\n\r\n")
+        length = int(head.partition(b"Content-Length: ")[2].partition(b"\r\n")[0])
+        return read_answer(head + await self._reader.readexactly(length))
+
+
+@pytest.fixture
+async def same(stand):
+    found = OneConnection(stand, *await stand.connect())
+    yield found
+    found.writer.close()
+
+
+async def test_what_one_connection_asks_again_and_again_is_recorded_each_time(stand, same) -> None:
+    ids = [(await same.ask()).json["id"] for _ in range(2 * TIMES)]
+
+    assert len(set(ids)) == 2 * TIMES
+    assert [record.id for record in stand.ledger.records] == ids
+    assert isinstance(stand.ledger.records[-1], MadeRecord)
+    assert sum(stand.runtime.outcomes.values()) == 2 * TIMES
+
+
+async def test_what_one_connection_asks_again_is_decided_again(stand, same) -> None:
+    before = [(await same.ask()).json["permitted"] for _ in range(2 * TIMES)]
+    stand.revocations.parties.add("service:gateway")
+    stand.revocations.epoch += 1
+    after = (await same.ask()).json["permitted"]
+
+    assert (set(before), after) == ({True}, False)
+
+
+async def test_a_record_that_is_refused_at_once_is_no_answer_and_the_next_is_one(
+    stand, same
+) -> None:
+    def refuse(record, side=()):
+        raise RecordError("too many records are waiting")
+
+    for _ in range(2 * TIMES):
+        await same.ask()
+    stand.ledger.write, takes = refuse, stand.ledger.write
+    refused = [await same.ask() for _ in range(TIMES)]
+    stand.ledger.write = takes
+
+    assert {(one.status, one.json["title"]) for one in refused} == {(503, "record.lost")}
+    assert (await same.ask()).status == 200
+    assert sum(stand.runtime.outcomes.values()) == 2 * TIMES + 1

@@ -22,7 +22,8 @@ from sidecar.intercept.hot import limits, refusals
 from sidecar.intercept.hot.answers import CONTINUE, Reply, written
 from sidecar.intercept.hot.body import Chunked, Sized, TooLarge
 from sidecar.intercept.hot.head import Malformed, behind_empty_line, head_end
-from sidecar.intercept.hot.seam import Held, Refused, peer_of
+from sidecar.intercept.hot.same import Same
+from sidecar.intercept.hot.seam import Answer, Held, Refused, peer_of
 from sidecar.intercept.hot.shared import Share, Shared
 from sidecar.terms.record import Written
 
@@ -43,7 +44,7 @@ class Connection(asyncio.Protocol):
         self._is_begun = self._is_behind_line = False
         self._is_paused = self._is_stalled = False
         self._is_ended = self._is_known = False
-        self._last: bytes | None = None
+        self._last = Same()
 
     # --- what the loop says ---
 
@@ -138,21 +139,19 @@ class Connection(asyncio.Protocol):
 
     def _takes_whole(self, data: bytes) -> bool:
         """Begin the request that `data` is, where that is one with a head that is known."""
-        if data != self._last:
-            # Who asks the same again sends the same bytes.
-            end = data.find(b"\r\n\r\n") + 4
-            met = self._known.get(data[:end])
-            if met is None or met.length != len(data) - end or len(data) > limits.SAME_BYTES_MAX:
+        last = self._last
+        if data != last.raw:
+            if not last.becomes(data, self._known):
                 return False
-            self._last, self._last_met, self._last_body = data, met, data[end:]
-        met = self._last_met
-        if self._is_stalled or not self._shared.try_enter(met.share):
+        elif last.again is None:
+            last.again = last.met.admission.again(last.body, self.peer)
+        if self._is_stalled or not self._shared.try_enter(last.met.share):
             return False
-        self._met = met
+        self._met = last.met
         self._is_begun = self._is_behind_line = False
         if not self._is_known:
             self._shown()
-        self._answer(self._last_body)
+        self._answer(last.body, last.again)
         return True
 
     def _next(self) -> None:
@@ -242,10 +241,10 @@ class Connection(asyncio.Protocol):
                 body, self._body = self._body.whole(), None
                 self._answer(body)
 
-    def _answer(self, body: bytes) -> None:
+    def _answer(self, body: bytes, again: Callable[[], Answer] | None = None) -> None:
         self._mode = _BUSY
         self.deadline_s = _NEVER
-        answer = self._met.admission.answer(body, self.peer)
+        answer = again() if again is not None else self._met.admission.answer(body, self.peer)
         if isinstance(answer, Held):
             self._held = answer
             answer.written.add_done_callback(self._recorded)

@@ -100,6 +100,10 @@ class Admission(Protocol):
         """Return the answer to the request with this body. Counts what it refuses."""
         ...
 
+    def again(self, body: bytes, peer: Peer) -> Callable[[], Answer] | None:
+        """Return what answers the request with this body each time anew, where that is known."""
+        ...
+
     def failed(self, error: BaseException, peer: Peer) -> Reply | None:
         """Return the refusal that `error` comes to, and count it; None for a mistake of ours."""
         ...

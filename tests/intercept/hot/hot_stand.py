@@ -3,6 +3,7 @@
 import asyncio
 import re
 import socket
+from functools import partial
 
 import msgspec
 
@@ -36,6 +37,9 @@ class Asked:
         self.at_once = at_once
         self.request_id = next(iter(head.all("x-request-id")), None)
         self.who = next(iter(head.all("x-who")), None)
+
+    def again(self, body, peer):
+        return partial(self.answer, body, peer)
 
     def answer(self, body, peer):
         self.service.bodies.append(body)
