@@ -20,35 +20,37 @@ was accepted and could not be synced is kept and written again.
 INVARIANT: the tree, the folds and checkpoints know only records that fdatasync has returned for.
 """
 
+import logging
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
 from sidecar.record import disk, recovery
 from sidecar.record.canonical import place_of
 from sidecar.record.fold import Fold
 from sidecar.record.keeping.feed import Feeder
 from sidecar.record.keeping.grounds import ClockWatch, Reserve, check_access, is_full
-from sidecar.record.keeping.history import CLOSED, PRUNED, History, Rotation
-from sidecar.record.keeping.obeyed import is_obeyed
+from sidecar.record.keeping.history import CLOSED, PRUNED, History
+from sidecar.record.keeping.obeyed import Unsigned, is_obeyed
 from sidecar.record.keeping.outside import Outside
 from sidecar.record.keeping.told import News, Outage, Teller, lives
 from sidecar.record.keeping.upkeep import Upkeep
 from sidecar.record.limits import GROUNDS_EVERY_S, GROUP_S_MAX
-from sidecar.record.proof import identity
 from sidecar.record.proof.identity import Identity
 from sidecar.record.proof.marks import Placeable
 from sidecar.record.recovery import Known, Log
 from sidecar.record.segments.aside import Aside
 from sidecar.record.segments.current import Begun, Segment, Unsynced
 from sidecar.record.writing import standing
+from sidecar.record.writing.in_hand import InHand
+from sidecar.record.writing.signing import Signing
 from sidecar.record.writing.window import Window
 from sidecar.terms.errors import RecordError
 from sidecar.terms.ids import rfc3339
+
+_log = logging.getLogger("sidecar.ledger")
 
 
 class Committer:
@@ -57,15 +59,13 @@ class Committer:
     def __init__(
         self, folder: Path, folder_fd: int, who: Identity, folds: Sequence[Fold], outside: Outside
     ) -> None:
-        io, history = outside.io, History()
-        self._io = io
+        self.history = history = History()
+        self._io = io = outside.io
         self._outside = outside
         self._folder = folder
         self._folder_fd = folder_fd
-        who = who.with_marks(outside.random_bytes)
         self._log = Log(io, folder, who, Feeder([history, *folds]), history, outside.now_us)
         self._place = b",%b" % place_of(who.name, who.epoch, 0).removesuffix(b"0}")
-        self._marks = who.marks
         self._clock = ClockWatch(outside.now_us, outside.monotonic_s)
         self._reserve = Reserve(io, folder, outside.reserve_bytes)
         self._upkeep = Upkeep(io, folder, who.origin, outside.retention, outside.now_us)
@@ -75,15 +75,16 @@ class Committer:
         whole = recovery.recover(self._log)
         self._known: Known = whole.known
         self._segment: Segment = whole.segment
-        self._news: list[News] = [*whole.news, *lives(history, outside.durability, outside.boot)]
+        self._in_hand = InHand(io, who.key_file)
+        told = lives(history, outside, was_in_hand=self._in_hand.stands)
+        self._news: list[News] = [*whole.news, *told]
+        self.signing = Signing(self._log, self._known, self._aside, outside)
         self._outage: Outage | None = None
         self._is_full_told = False
-        self._signed_size, self._signed_s = -1, 0.0
         self._looked_s = self._wrote_s = outside.monotonic_s()
         self._reserve.keep()
-        self._sign()
-        # All that was there before is signed; from here on nothing is taken without a mark.
-        identity.keep_marks(io, who)
+        self.signing.sign()
+        self._marks = self.signing.new_marks()
         if outside.seals:
             self._upkeep.seal_the_rest()
         self._upkeep.prune(self._tell_pruned)
@@ -92,12 +93,6 @@ class Committer:
     def size(self) -> int:
         """Return how many records are durable."""
         return self._known.tree.size
-
-    @property
-    def rotation(self) -> Rotation | None:
-        """Return how the key came to follow another, None when it is the first."""
-        rotations = self._log.history.rotations
-        return rotations[-1] if rotations else None
 
     @property
     def accepted(self) -> int:
@@ -123,6 +118,7 @@ class Committer:
         """Make `batch` durable, all of it or none, and all that was accepted before.
 
         Raises:
+            Unsigned: It is, and what of it is obeyed could not be signed.
             RecordError: None of it is durable as far as the ledger says.
         """
         self._take(batch, is_durable=True)
@@ -156,6 +152,7 @@ class Committer:
             if self._outage is None:
                 self._aside.settle(waits=False)
                 self._sync_or_sign()
+                self._put_down()
         except OSError as error:
             # What cannot be signed can be cut off unseen: nothing more is taken until it can be.
             self._fail(0, error)
@@ -171,8 +168,8 @@ class Committer:
             if self._unsynced:
                 share = 2 if self._aside.is_free else 1
                 due.append(self._unsynced.since_s + GROUP_S_MAX / share)
-            if self.size != self._signed_size:
-                due.append(self._signed_s + self._outside.checkpoint_every_s)
+            if self.signing.is_behind:
+                due.append(self.signing.due_s)
         return max(min(due) - now_s, 0.0)
 
     def _quiet_in_s(self) -> float:
@@ -180,18 +177,17 @@ class Committer:
         quiet_s = self._outside.monotonic_s() - self._wrote_s
         return 0.0 if self._upkeep.is_pressing else self._outside.upkeep_quiet_s - quiet_s
 
-    def sign_with(self, following: Ed25519PrivateKey) -> None:
-        """Sign what is there with the key that follows as well."""
-        self._sign(following)
-
     def close(self) -> None:
         """Sign what is there and let go of the ledger."""
-        with suppress(RecordError):
+        try:
             if self._outside.durability == "group" or self._unsynced:
                 self.commit([self._say.halves(CLOSED, {})])
+        except RecordError as error:
+            _log.error("the ledger ends, %d records not synced: %s", len(self._unsynced), error)
         with suppress(OSError):
-            if self.size != self._signed_size and self._outage is None:
-                self._sign()
+            if self.signing.is_behind and self._outage is None:
+                self.signing.sign()
+        self._put_down()
         self._aside.forget()
         self._segment.close()
         disk.let_go(self._io, self._folder_fd)
@@ -207,6 +203,8 @@ class Committer:
                 # Why once more: the disk may be well again, and what it was given before is
                 # forgotten.
                 self._drop(before)
+                with suppress(OSError):
+                    self._in_hand.keep(self._unsynced)
                 self.refused(0, disk.why(error))
                 self._write(batch, is_durable=is_durable)
         except OSError as error:
@@ -215,6 +213,16 @@ class Committer:
             raise RecordError(f"the record cannot be made durable: {disk.why(error)}") from error
         self._outage, self._is_full_told = None, False
         self._wrote_s = self._outside.monotonic_s()
+        if any(is_obeyed(halves.head) for halves in batch):
+            self._sign_obeyed()
+
+    def _sign_obeyed(self) -> None:
+        try:
+            self.signing.sign()
+        except OSError as error:
+            # All of it stands in the log; nothing follows it before it is signed.
+            self._fail(0, error)
+            raise Unsigned(f"the record cannot be signed: {disk.why(error)}") from error
 
     def _write(self, batch: Sequence[Placeable], *, is_durable: bool) -> None:
         self._make_ready()
@@ -226,8 +234,6 @@ class Committer:
             self._aside.settle(waits=True)
             if self._unsynced.is_full(self._outside.monotonic_s()):
                 self._sync()
-        if any(is_obeyed(halves.head) for halves in batch):
-            self._sign()
         # What was told is in the segment, or kept to be written again.
         del self._news[: len(told)]
 
@@ -256,13 +262,16 @@ class Committer:
         records, heads, leaves = self._unsynced.take(count, since_s)
         self._known.tree.extend(leaves)
         self._known.leaves.extend(b"".join(leaves))
-        self._log.feeder.feed(records, heads)
+        unread = self._log.feeder.feed(records, heads)
+        self._news += recovery.unread_news([self.size - count + nth for nth in unread])
 
     def _drop(self, before: int) -> None:
         """Forget what was written after there were `before` records, and was refused."""
         self._aside.forget()
-        self._unsynced.keep(max(before - self.size, 0))
-        self._segment.cut()
+        accepted = max(before - self.size, 0)
+        self._unsynced.keep(accepted)
+        # Why not all: what was accepted stands there if this process ends before it is elsewhere.
+        self._segment.cut(accepted)
 
     def _fail(self, count: int, error: OSError) -> None:
         """Take note of a failure; a full disk is told in the log while it is full."""
@@ -275,7 +284,7 @@ class Committer:
             self._cut_old()
             self._rewrite([self._say.halves("ledger.disk_full", {"cause": disk.why(error)})])
             self._is_full_told = True
-            self._sign()
+            self.signing.sign()
 
     def _make_ready(self) -> None:
         if self._outage is not None:
@@ -290,7 +299,7 @@ class Committer:
     def _rotate(self) -> None:
         if self._unsynced:
             self._sync()
-        self._sign()
+        self.signing.sign()
         self._begin_segment()
         self._upkeep.prune(self._tell_pruned)
 
@@ -324,8 +333,7 @@ class Committer:
         if now_s - self._looked_s < GROUNDS_EVERY_S:
             return
         self._looked_s = now_s
-        step_ms = self._clock.step_ms()
-        if step_ms is not None:
+        if (step_ms := self._clock.step_ms()) is not None:
             self._news.append(("ledger.clock_step", {"step_ms": step_ms}))
         if self._outage is None:
             check_access(self._io, self._folder, self._segment.path)
@@ -336,28 +344,14 @@ class Committer:
             self._sync()
         if self._is_aged():
             self._rotate()
-        late_s = now_s - self._signed_s - self._outside.checkpoint_every_s
-        if late_s >= 0 and self.size != self._signed_size:
-            if self._aside.is_free:
-                self._sign_aside()
-            elif not self._aside.is_there or late_s >= self._outside.checkpoint_every_s:
-                self._sign()
+        self.signing.sign_if_due(now_s)
         if self._aside.is_free and self._unsynced.is_half_full(now_s):
             self._sync_aside()
 
-    def _sign(self, *also: Ed25519PrivateKey) -> None:
-        self._aside.settle(waits=True)
-        recovery.sign(self._log, self._known.tree, *also)
-        self._signed(self.size, self._outside.monotonic_s())
-
-    def _sign_aside(self) -> None:
-        """Sign the tree as it is now; the disk is waited for beside."""
-        note = recovery.signed_note(self._log, self._known.tree)
-        signed = partial(self._signed, self.size, self._outside.monotonic_s())
-        self._aside.begin(partial(recovery.keep_note, self._log, note), signed)
-
-    def _signed(self, size: int, at_s: float) -> None:
-        self._signed_size, self._signed_s = size, at_s
+    def _put_down(self) -> None:
+        """Take the sign down once all that was in hand stands in the log, or its gap does."""
+        if not (self._news or self._unsynced):
+            self._in_hand.end()
 
     # --- recovery ---
 
@@ -373,10 +367,12 @@ class Committer:
             self._cut_old()
         else:
             self._put_back()
-        self._sign()
+        self.signing.sign()
         self._begin_segment()
         self._rewrite([])
-        self._sign()
+        self.signing.sign()
+        self._marks = self.signing.new_marks()
+        self._put_down()
 
     def _rewrite(self, told: Sequence[Placeable]) -> None:
         """Write again what was accepted and not synced, then what is told, durable."""
@@ -388,10 +384,12 @@ class Committer:
             self._sync()
 
     def _cut_old(self) -> None:
+        self._in_hand.keep(self._unsynced)
         old, self._segment = self._segment, standing.cut(self._log, self._segment)
         old.close()
 
     def _put_back(self) -> None:
+        self._in_hand.keep(self._unsynced)
         old = self._segment
         new, news = standing.put_back(self._log, old, self.size)
         if new is not None:

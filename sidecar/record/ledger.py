@@ -33,6 +33,7 @@ from sidecar.record.inputs.beside import Beside, anonymous, persons_named
 from sidecar.record.keeping.batch import Batch, Nudge, One, Source
 from sidecar.record.keeping.found import looked_around
 from sidecar.record.keeping.grounds import lock
+from sidecar.record.keeping.obeyed import Unsigned, is_obeyed
 from sidecar.record.keeping.outside import Outside
 from sidecar.record.limits import (
     BATCH_BYTES_MAX,
@@ -284,12 +285,21 @@ class Ledger:
         batches, is_last = self._take()
         if batches or self._committer.has_news:
             self._busy_since_s = self._monotonic_s()
-            self._wake(batches, self._commit(batches))
+            self._told(batches, self._commit(batches))
         self._committer.tend()
         if self._source is not None:
             self._source.told()
         self._busy_since_s = None
         return not is_last
+
+    def _told(self, batches: Sequence[Batch], error: RecordError | None) -> None:
+        """Tell what came of batches that were written together."""
+        if isinstance(error, Unsigned):
+            # All of it is durable: who waits for a signature alone is refused.
+            others = [one for one in batches if not _is_obeyed(one)]
+            self._wake(others, None)
+            batches = [one for one in batches if _is_obeyed(one)]
+        self._wake(batches, error)
 
     def _commit(self, batches: Sequence[Batch]) -> RecordError | None:
         side = [one for batch in batches for one in batch.side]
@@ -375,6 +385,10 @@ class Ledger:
             self._waiting -= sum(len(batch.halves) for batch in batches)
         for batch in batches:
             batch.settle(error)
+
+
+def _is_obeyed(batch: Batch) -> bool:
+    return any(is_obeyed(halves.head) for halves in batch.halves)
 
 
 def _let_go(outside: Outside, fd: int) -> None:

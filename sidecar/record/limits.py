@@ -90,6 +90,8 @@ GROUP_RECORDS_MAX: Final = 1_000
 GROUP_S_MAX: Final = 0.05
 # A snapshot holds the folds' states; the ids of many open decisions are still below this.
 SNAPSHOT_BYTES_MAX: Final = 64 * 1024 * 1024
+# So many records that nobody can understand are named at once.
+UNREAD_TOLD_MAX: Final = 16
 # Of equal calls, ways in which they came out: facts change, and so do handles.
 OUTCOMES_KEPT_MAX: Final = 4
 # Of calls that are asked again, one in so many is timed, for all of them: the clock and the

@@ -9,7 +9,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import orjson
+
 from sidecar.record.disk import DISK, READ, Io, let_go
+from sidecar.record.fold import RecentIds
 from sidecar.record.segments.sealed import NotSealed, opened
 from sidecar.record.segments.segment import (
     FRAME_HEADER_BYTES,
@@ -177,3 +180,13 @@ def last_records(io: Io, folder: Path, count: int) -> list[bytes]:
         if len(found) >= count:
             break
     return found
+
+
+def recent_ids(io: Io, folder: Path, count_max: int) -> RecentIds:
+    """Return the ids of the last `count_max` records; what is torn at the end is none."""
+    recent = RecentIds(count_max)
+    for line in last_records(io, folder, count_max):
+        # One that cannot be understood is sent by nobody again.
+        with suppress(LookupError, TypeError, ValueError):
+            recent.add(orjson.loads(line)["id"])
+    return recent

@@ -32,6 +32,7 @@ from sidecar.record.keeping import snapshot
 from sidecar.record.keeping.feed import Feeder
 from sidecar.record.keeping.history import History
 from sidecar.record.keeping.obeyed import is_obeyed
+from sidecar.record.limits import UNREAD_TOLD_MAX
 from sidecar.record.proof import identity
 from sidecar.record.proof.checkpoint import Checkpoint
 from sidecar.record.proof.identity import Identity
@@ -232,6 +233,8 @@ class _Scan:
         self.last: Batch | None = None
         self.offsets: list[int] = []
         self.torn: Damage | None = None
+        # Records that are as they were written, and say nothing that can be understood.
+        self.unread: list[int] = []
 
     def take(self, log: Log, batch: Batch) -> None:
         """Take the next records into account, up to one that is not believed.
@@ -247,7 +250,9 @@ class _Scan:
             _trim(self.known)
             self.offsets = []
         self.known.leaves.extend(b"".join(self.proven.take(batch)))
-        log.feeder.feed(batch.records, batch.heads)
+        self.unread += [
+            batch.first_seq + nth for nth in log.feeder.feed(batch.records, batch.heads)
+        ]
         self.offsets += batch.offsets
         self.last = batch
         if batch is not whole:
@@ -294,16 +299,20 @@ def _resume(log: Log, names: Sequence[str]) -> Recovered:
         if not damage.torn or damage.file != names[-1]:
             raise
         scan.torn = damage
-    except (KeyError, TypeError, ValueError) as error:
-        raise Damage(names[-1], None, None, f"a record cannot be understood: {error}") from None
     scan.proven.check_end()
     _check_begin(log, names)
     _check_key(log)
     recovered = _reopened(log, scan)
+    recovered.news.extend(unread_news(scan.unread))
     if not log.who.is_marked and scan.known.tree.size > scan.signed:
         detail = {"first_seq": scan.signed, "next_seq": scan.known.tree.size}
         recovered.news.append(("ledger.end_without_marks", detail))
     return recovered
+
+
+def unread_news(seqs: Sequence[int]) -> list[tuple[str, dict[str, Any]]]:
+    """Return what tells of records that nobody obeys, since they cannot be understood."""
+    return [("ledger.record_unread", {"seqs": list(seqs[:UNREAD_TOLD_MAX])})] if seqs else []
 
 
 def _begun(log: Log, names: Sequence[str], signed: Sequence[Checkpoint]) -> _Scan:

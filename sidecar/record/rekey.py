@@ -72,13 +72,13 @@ def _followed(
     committer: Committer, old: Identity, key_file: Path, by: str, outside: Outside
 ) -> Ed25519PrivateKey:
     """Return the key that the log names as the next, and has signed what is there with it."""
-    new, said = old.following, committer.rotation
+    new, said = old.following, committer.history.rotation
     try:
         if new is None or said is None or said.new != _text(old, new):
             # Nothing of what was begun, if anything was, is in the log.
             new = identity.make_next(outside.io, key_file)
             _record(committer, old, new, by, outside)
-        committer.sign_with(new)
+        committer.signing.sign(new)
     finally:
         committer.close()
     return new
@@ -104,7 +104,7 @@ def _record(
         "by": by,
     }
     committer.commit([split(AdminRecord(SCHEMA, id, rfc3339(now_us), KEY_ROTATED, detail))])
-    if committer.rotation != said:
+    if committer.history.rotation != said:
         raise LedgerBroken("the key was not rotated: somebody else has written in between")
 
 

@@ -58,6 +58,7 @@ async def test_a_candidate_is_asked_recorded_and_never_obeyed(site: Site) -> Non
     assert {one["change"] for one in found} == {"allow-to-deny"}
     assert {tuple(one["rules"]) for one in found} == {("trial/nothing-is-read",)}
     assert {one["decision"] for one in found} <= {one["id"] for one in decided}
+    assert len({one["decision"] for one in found}) == len(found)
     name = re.escape(names.SHADOW_DIFFERENCES)
     assert re.search(rf'^{name}_total{{change="allow-to-deny"}} [1-9]', metrics, re.MULTILINE)
     assert await site.verified()

@@ -13,8 +13,8 @@ import msgspec
 from sidecar.record.disk import DISK, Io
 from sidecar.record.fold import OpenDecisions
 from sidecar.record.ledger import Ledger, ledger_paths
+from sidecar.record.read import recent_ids
 from sidecar.record.recorder.client import RecorderClient
-from sidecar.record.recorder.recent import recent_ids
 from sidecar.record.recorder.server import Outside, Recorder
 from sidecar.terms.decision import BundleStamp
 from sidecar.terms.errors import RecordError

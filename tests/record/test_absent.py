@@ -29,7 +29,7 @@ async def test_what_is_gone_from_beside_the_ledger_is_told_once_at_the_next_star
     tmp_path, gone, told
 ):
     state = tmp_path / "state"
-    ledger = Ledger.open(*ledger_paths(state), sample.settings())
+    ledger = Ledger.open(*ledger_paths(state), sample.settings(machine="m1"))
     Secrets.open(secrets_path(state))
     handles = await ledger.handles(["user:alice"])
     asked = request({"targets": []})

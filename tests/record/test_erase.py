@@ -233,6 +233,7 @@ async def test_forgetting_goes_on_behind_a_damaged_record_and_says_which_segment
 
 def test_the_command_does_not_say_forgotten_while_something_remains(tmp_path, capsys):
     handle, _ = asyncio.run(recorded(tmp_path))
+    sample.stands(tmp_path)
     flip(object_file(tmp_path), HEAD)
     data = object_file(tmp_path).read_bytes()
 

@@ -216,7 +216,8 @@ async def test_a_ledger_of_before_there_were_places_is_taken_where_it_stands_and
     ledger = await sample.written(tmp_path, 1)
     await ledger.close()
     # Places and marks came together.
-    ledger_paths(tmp_path)[1].with_suffix(".marks").unlink()
+    for suffix in (".marks", ".place"):
+        ledger_paths(tmp_path)[1].with_suffix(suffix).unlink()
 
     await written(tmp_path, 1)
     await written(tmp_path, 2)

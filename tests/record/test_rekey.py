@@ -158,6 +158,7 @@ async def test_the_key_is_rotated_at_the_command_line(tmp_path):
     from sidecar.cli.log import command
 
     await kept(tmp_path, 3)
+    sample.stands(tmp_path)
     old = key_of(tmp_path)
     told = CliRunner().invoke(command, ["key", "--rotate", "--state", str(tmp_path)])
 

@@ -396,6 +396,7 @@ def test_a_copy_of_the_ledger_alone_says_what_was_not_at_hand(world, tmp_path):
 
 
 def test_objects_of_who_was_forgotten_may_be_absent(world):
+    sample.stands(world.state)
     assert run("forget", "user:alice", "--state", world.state).exit_code == 0
 
     shown = run("verify", world.state)

@@ -2,6 +2,9 @@
 
 Almost every record says nothing to any fold, so a record is not read to find that out: what folds
 look for stands right before its place in the log, the kind of most records for one.
+
+A record that cannot be understood is in the log for good: it is named, and obeyed by nobody. It
+ends neither the process that finds it nor any later one.
 """
 
 from collections.abc import Sequence
@@ -19,13 +22,25 @@ class Feeder:
         self._asked = [(mark, fold) for fold in folds for mark in fold.marks]
         self._marks = tuple(mark for mark, _ in self._asked)
 
-    def feed(self, records: Sequence[bytes], heads: Sequence[int]) -> None:
-        """Feed `records`, in each of which the place begins where `heads` says."""
+    def feed(self, records: Sequence[bytes], heads: Sequence[int]) -> list[int]:
+        """Feed `records`, in each of which the place begins where `heads` says.
+
+        Returns:
+            Which of them could not be understood.
+        """
         marks = self._marks
-        for record, head in zip(records, heads, strict=True):
+        unread: list[int] = []
+        for nth, (record, head) in enumerate(zip(records, heads, strict=True)):
             if record.endswith(marks, 0, head):
-                read = orjson.loads(record)
-                for fold in dict.fromkeys(
-                    fold for mark, fold in self._asked if record.endswith(mark, 0, head)
-                ):
-                    fold.apply(read)
+                try:
+                    self._apply(record, head)
+                except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+                    unread.append(nth)
+        return unread
+
+    def _apply(self, record: bytes, head: int) -> None:
+        read = orjson.loads(record)
+        for fold in dict.fromkeys(
+            fold for mark, fold in self._asked if record.endswith(mark, 0, head)
+        ):
+            fold.apply(read)

@@ -82,6 +82,11 @@ class History:
         # In which life of the machine it began, empty where that is not known.
         self.open_boot = ""
 
+    @property
+    def rotation(self) -> Rotation | None:
+        """Return how the key came to follow another, None when it is the first."""
+        return self.rotations[-1] if self.rotations else None
+
     def apply(self, record: Mapping[str, Json]) -> None:
         """Take one durable record into account."""
         kind, event, detail = record["kind"], record.get("event"), record.get("detail", {})

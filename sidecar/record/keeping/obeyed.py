@@ -9,6 +9,7 @@ from typing import Final
 
 from sidecar.record.fold import REVOKE, UNREVOKE
 from sidecar.record.keeping.history import PRUNED
+from sidecar.terms.errors import RecordError
 
 _KIND: Final = b'"kind":"admin"'
 # Not a key that follows another: that record holds the signatures of both keys itself.
@@ -21,3 +22,7 @@ def is_obeyed(head: bytes) -> bool:
     It may be taken for one because of a detail that looks like it: it is signed then as well.
     """
     return head.endswith(_KIND) and any(event in head for event in _EVENTS)
+
+
+class Unsigned(RecordError):
+    """What is obeyed is durable, with all that was written beside it, and could not be signed."""

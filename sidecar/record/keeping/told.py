@@ -1,12 +1,13 @@
 """What the ledger records of itself: outages, what it found at its start, what it did."""
 
 from collections.abc import Callable
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import msgspec
 
 from sidecar.record.canonical import Halves, split
 from sidecar.record.keeping.history import CLOSED, OPENED, PRUNED, History
+from sidecar.record.keeping.outside import Outside
 from sidecar.record.limits import GROUP_RECORDS_MAX, GROUP_S_MAX
 from sidecar.terms.ids import rfc3339, uuid7
 from sidecar.terms.record import SCHEMA, AdminRecord, AnyRecord, GapRecord, OpsRecord
@@ -27,18 +28,21 @@ class Outage(msgspec.Struct):
         return "ledger.recovered", msgspec.to_builtins(self)
 
 
-def lives(history: History, durability: Literal["strict", "group"], boot: str) -> list[News]:
+def lives(history: History, outside: Outside, *, was_in_hand: bool) -> list[News]:
     """Return what there is to tell at a start: of the last life, and of this one.
 
     What was written is in the hands of the machine. Where that has not ended since, a process that
-    was killed has lost nothing, and there is no gap.
+    was killed has lost nothing, and there is no gap, unless it had records in hand that a failing
+    disk did not keep.
     """
     window = history.open_window
-    has_ended = not boot or boot != history.open_boot
-    news: list[News] = [(_GAP, dict(window))] if window is not None and has_ended else []
-    if durability == "group":
+    is_lost = was_in_hand or not outside.boot or outside.boot != history.open_boot
+    news: list[News] = [(_GAP, dict(window))] if window is not None and is_lost else []
+    if outside.durability == "group":
         said = {"records_max": GROUP_RECORDS_MAX, "before_ms_max": int(GROUP_S_MAX * 1000)}
-        news.append((OPENED, {"boot": boot, "durability": durability, "window": said}))
+        news.append(
+            (OPENED, {"boot": outside.boot, "durability": outside.durability, "window": said})
+        )
     elif window is not None:
         news.append((CLOSED, {}))
     return news

@@ -7,7 +7,8 @@ say how long it was:
 <state>/keys/ledger.key      Ed25519, PKCS 8, 0600
 <state>/keys/ledger.origin   name/epoch; the epoch is random, so a second life is another log
 <state>/keys/ledger.signed   the last checkpoint signed: a shorter or another ledger is refused
-<state>/keys/ledger.marks    the key of the marks that each batch bears; without one, none is asked
+<state>/keys/ledger.marks    the key of the marks that each batch bears, another with each start;
+                             without one, none is asked
 <state>/keys/ledger.next     while a key is rotated: the one that will follow
 ```
 """
@@ -50,10 +51,6 @@ class Identity(NamedTuple):
     mark_key: bytes = b""
     # Not so in a log of before there were marks: what it ends with bears none.
     is_marked: bool = False
-
-    def with_marks(self, random_bytes: Callable[[int], bytes]) -> "Identity":
-        """Return the identity with a key of marks, a new one where there is none yet."""
-        return self if self.mark_key else self._replace(mark_key=random_bytes(MARK_KEY_BYTES))
 
     @property
     def epoch(self) -> str:
@@ -173,10 +170,14 @@ def _mark_key(io: Io, key_file: Path) -> bytes:
     return found
 
 
-def keep_marks(io: Io, who: Identity) -> None:
-    """Keep the key of the marks, if it is not kept: from now on a start asks for them."""
-    if not who.is_marked:
-        disk.replace(io, _marks_file(who.key_file), who.mark_key)
+def new_marks(io: Io, who: Identity, random_bytes: Callable[[int], bytes]) -> Identity:
+    """Put a new key of marks in the place of the one before, whose marks nobody believes any more.
+
+    INVARIANT: whoever calls this has signed all that bears one of those.
+    """
+    mark_key = random_bytes(MARK_KEY_BYTES)
+    disk.replace(io, _marks_file(who.key_file), mark_key)
+    return who._replace(mark_key=mark_key, is_marked=True)
 
 
 def next_key(io: Io, key_file: Path) -> Ed25519PrivateKey | None:

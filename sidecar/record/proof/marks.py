@@ -11,6 +11,10 @@ mark   base64url of HMAC-SHA-256 over origin, number of the first, how many, the
 It is a member of the record, where sorting puts it, and so part of the leaf; the last leaf is
 hashed without it. A reader that knows of no marks reads such a log as any other. Marks prove
 nothing to others, who do not have the key: for them there are checkpoints.
+
+The key is another after each start and after each outage, when all is signed. So one key has marked
+one batch at each place of the log: what an earlier life has written, a copy that goes on elsewhere
+writes, or was refused before the outage, is not believed if somebody puts it there.
 """
 
 import hmac

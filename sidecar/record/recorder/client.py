@@ -33,16 +33,7 @@ from sidecar.record.limits import (
 from sidecar.record.recorder import wire
 from sidecar.record.recorder.handles import KnownHandles
 from sidecar.record.recorder.link import Frame, Link, Meter, Pending, item_of
-from sidecar.record.recorder.wire import (
-    Ack,
-    Item,
-    Revoked,
-    SideItem,
-    Took,
-    Welcome,
-    Write,
-    frame,
-)
+from sidecar.record.recorder.wire import Ack, Item, Revoked, SideItem, Took, Welcome, Write, frame
 from sidecar.terms.errors import RecordError
 from sidecar.terms.record import AnyRecord, MadeRecord, SideObject, Written
 
@@ -149,7 +140,14 @@ class RecorderClient:
         if side:
             size += sum(len(one.data) for one in side)
         is_outcome = item.closes is not None
-        if is_outcome or its_size > RECORD_BYTES_MAX or self._is_hopeless(size):
+        if (
+            is_outcome
+            or its_size > RECORD_BYTES_MAX
+            or self._is_overdue
+            or self._late
+            or self._is_closed
+            or self._is_full(size)
+        ):
             self._check(item, its_size, size)
         pending = Pending()
         gathered = self._outcomes if is_outcome else self._decisions
@@ -176,9 +174,12 @@ class RecorderClient:
             return
         self._is_closed = True
         self._flush()
-        if self._unacked:
+        if self._unacked or self._unsynced:
             self._idle.clear()
             await asyncio.wait([asyncio.ensure_future(self._idle.wait())], timeout=self._timeout_s)
+        if self._unsynced:
+            count = sum(len(sent.items) for sent in self._unsynced.values())
+            _log.error("%d records were acknowledged and are not known to be durable", count)
         for timer in (self._alarm, self._retry):
             if timer is not None:
                 timer.cancel()
@@ -188,12 +189,6 @@ class RecorderClient:
             sent.tell("the ledger is closed")
 
     # --- sending ---
-
-    def _is_hopeless(self, size: int) -> bool:
-        """Return whether there is a reason to refuse what is no outcome."""
-        if self._is_overdue or self._late or self._is_closed:
-            return True
-        return self._count >= UNACKED_MAX or self._bytes + size > UNACKED_BYTES_MAX
 
     def _is_full(self, size: int) -> bool:
         return self._count >= UNACKED_MAX or self._bytes + size > UNACKED_BYTES_MAX
@@ -251,8 +246,7 @@ class RecorderClient:
             case Ack(number, error):
                 self._acknowledged(number, error)
             case wire.Synced(number):
-                for old in [one for one in self._unsynced if one <= number]:
-                    del self._unsynced[old]
+                self._synced(number)
             case Revoked(epoch, parties):
                 self.revocations.replace(parties)
                 self._say(Took(epoch))
@@ -318,18 +312,29 @@ class RecorderClient:
                 self._open.pop(item.closes, None)
                 self._late.pop(item.id, None)
         sent.tell(error)
+        self._rest()
 
     def _drop(self, sent: Frame) -> None:
         del self._unacked[sent.number]
         self._count -= len(sent.items)
         self._bytes -= sent.size
-        if not self._unacked:
+
+    def _synced(self, number: int) -> None:
+        for old in [one for one in self._unsynced if one <= number]:
+            del self._unsynced[old]
+        self._rest()
+
+    def _rest(self) -> None:
+        if not self._unacked and not self._unsynced:
             self._idle.set()
 
     def _refuse(self, sent: Frame, error: str) -> None:
-        for item in sent.items:
-            if item.opens:
-                self._open.pop(item.id, None)
+        opened = [item.id for item in sent.items if item.opens]
+        for id in opened:
+            self._open.pop(id, None)
+        if opened:
+            # It may be written all the same, and then nobody else would tell what came of it.
+            self._say(wire.Refused(opened))
         self._meter.lost(len(sent.items), RecordError(error))
 
     def _keep(self, sent: Frame, error: str) -> None:
@@ -375,6 +380,7 @@ class RecorderClient:
             self._drop(sent)
             self._refuse(sent, text)
             sent.tell(text)
+            self._rest()
 
     # --- persons ---
 

@@ -109,6 +109,8 @@ class Connection(Line):
         self.has_greeted = False
         self.took_epoch = 0
         self.open: dict[str, None] = {}
+        # Of what it has sent and is not written yet: whose callers it has refused meanwhile.
+        self.refused: set[str] = set()
 
     def tell(self, said: wire.FromRecorder) -> None:
         """Send one frame; from any thread."""

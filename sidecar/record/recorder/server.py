@@ -27,25 +27,28 @@ from functools import partial
 import msgspec
 
 from sidecar.record.fold import OpenDecisions, RecentIds
+from sidecar.record.keeping.obeyed import Unsigned
 from sidecar.record.ledger import Ledger
 from sidecar.record.limits import (
     FORSAKEN_S,
     GATHERED_ROUNDS_MAX,
     LEAVING_S_MAX,
     OWED_EVERY_S,
-    TOOK_S_MAX,
 )
 from sidecar.record.recorder import wire
 from sidecar.record.recorder.lines import Connection, Lines, give_way
 from sidecar.record.recorder.owed import Owed
 from sidecar.record.recorder.people import Asker, People
 from sidecar.record.recorder.sent import Sent, Turn
-from sidecar.record.recorder.wire import Ack, Revoked, State, Welcome, Write
+from sidecar.record.recorder.shape import check
+from sidecar.record.recorder.taken import Taken
+from sidecar.record.recorder.wire import Ack, State, Welcome, Write
 from sidecar.terms.errors import RecordError
 from sidecar.terms.record import SCHEMA, OutcomeRecord
 from sidecar.terms.words import CallId
 
 _log = logging.getLogger("sidecar.recorder")
+_ABSENT = object()
 _UNWANTED = "nobody waits for the record any more"
 
 
@@ -86,8 +89,7 @@ class Recorder:
         # What has to wait for what comes of this turn.
         self._parked: list[tuple[Connection, Write, int]] = []
         self._lost: dict[Connection, None] = {}
-        self._pushed_epoch = ledger.revocations.epoch
-        self._held: list[tuple[int, Connection, int]] = []
+        self._taken = Taken(ledger.revocations, self._lines, self._later, self.end)
         # Frames that are acknowledged and not durable: the size at which they are.
         self._unsynced: deque[tuple[int, Connection, int]] = deque()
         self._was_refusing = False
@@ -257,14 +259,25 @@ class Recorder:
         """Take one frame."""
         match said:
             case Write():
+                for item in said.items:
+                    check(item)
                 self._write(connection, said, size)
+            case wire.Refused(decisions):
+                self._refused(connection, decisions)
             case wire.Took(epoch):
                 connection.took_epoch = max(connection.took_epoch, epoch)
-                self._release()
+                self._taken.release()
             case wire.Hello(claimed):
                 connection.has_greeted = True
                 connection.open.update(dict.fromkeys(self._owed.claimed(claimed)))
                 self._close_unclaimed()
+            case _:
+                self._heard_of_persons(connection, said)
+
+    def _heard_of_persons(
+        self, connection: Connection, said: wire.AskHandles | wire.Erase | wire.Dropped
+    ) -> None:
+        match said:
             case wire.AskHandles(number, persons):
                 self._call(lambda: self._spawn(self._people.answer(connection, number, persons)))
             case wire.Erase(number, person):
@@ -282,7 +295,7 @@ class Recorder:
             # Whoever lets go of the recorder and lives on can record nothing.
             self._later(FORSAKEN_S, partial(self._forsaken, connection.name))
         self._close_unclaimed()
-        self._release()
+        self._taken.release()
         self._call(self._gone.set)
 
     def _forsaken(self, name: str) -> None:
@@ -313,20 +326,20 @@ class Recorder:
     def _settled(self, sent: Sent[Connection], error: RecordError | None) -> None:
         """Acknowledge a frame, after everybody knows what follows from it."""
         connection = sent.connection
-        if error is not None:
+        if error is not None and not isinstance(error, Unsigned):
             if sent.closes and not connection.is_alive:
                 self._owed.give_up(sent.closes)
+            connection.refused.difference_update(sent.ids)
             connection.answer(Ack(sent.number, str(error)))
             return
         self._durable += len(sent.halves)
         self._note(connection, sent)
-        epoch = self._ledger.revocations.epoch
-        if epoch != self._pushed_epoch:
-            self._push(epoch)
-        if self._is_behind(epoch):
-            self._held.append((epoch, connection, sent.number))
-        else:
-            connection.answer(Ack(sent.number))
+        self._taken.push()
+        if error is not None:
+            # It stands in the log, and is in force; but it could be cut off unseen.
+            connection.answer(Ack(sent.number, str(error)))
+            return
+        self._taken.acknowledge(connection, sent.number)
         if self._ledger.is_group:
             self._unsynced.append((self._ledger.accepted, connection, sent.number))
 
@@ -339,40 +352,28 @@ class Recorder:
         for connection, number in last.items():
             connection.answer(wire.Synced(number))
 
+    def _refused(self, connection: Connection, decisions: Sequence[str]) -> None:
+        """Close decisions whose callers were refused meanwhile: nothing was forwarded."""
+        owed, coming = connection.open, set(self._turn.ids)
+        coming.update(item.id for _, write, _ in self._parked for item in write.items)
+        connection.refused.update(id for id in decisions if id in coming)
+        self._owed.give_up([id for id in decisions if owed.pop(id, _ABSENT) is None])
+
     def _note(self, connection: Connection, sent: Sent[Connection]) -> None:
         owed = connection.open
         self._recent.extend(sent.ids)
         if sent.opens:
             owed.update(dict.fromkeys(sent.opens))
+        if connection.refused:
+            refused = connection.refused.intersection(sent.ids)
+            connection.refused -= refused
+            self._owed.give_up([id for id in refused if owed.pop(id, _ABSENT) is None])
         if sent.closes:
             self._owed.told(sent.closes)
             for decision in sent.closes:
                 owed.pop(decision, None)
 
-    # --- revocations ---
-
-    def _push(self, epoch: int) -> None:
-        self._pushed_epoch = epoch
-        self._say_all(Revoked(epoch, tuple(sorted(self._ledger.revocations.parties))))
-        self._later(TOOK_S_MAX, lambda: self._give_up(epoch))
-
-    def _is_behind(self, epoch: int) -> bool:
-        return any(one.took_epoch < epoch for one in self._lines)
-
-    def _release(self) -> None:
-        """Acknowledge what was held until everybody had taken a revocation."""
-        held, self._held = self._held, []
-        for epoch, connection, number in held:
-            if self._is_behind(epoch):
-                self._held.append((epoch, connection, number))
-            else:
-                connection.tell(Ack(number))
-
-    def _give_up(self, epoch: int) -> None:
-        """Let go of workers that did not take a revocation: without records they permit nothing."""
-        for connection in self._lines:
-            if connection.took_epoch < epoch:
-                self.end(connection)
+    # --- what follows from them ---
 
     def end(self, connection: Asker) -> None:
         """End a worker that is of no use any more; the supervisor starts another."""

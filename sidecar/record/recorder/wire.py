@@ -2,7 +2,7 @@
 
 ```
 worker   ─▶ Hello(open)  Write(number, until, items, side)  Took(epoch)
-            AskHandles   Erase(person)                      Dropped
+            AskHandles   Erase(person)  Refused(decisions)  Dropped
 recorder ─▶ Welcome(…)   Ack(number, error)  Synced(number) Revoked(epoch, parties)
             Handles      Forgot      Forget                 State(size, refusing)
 ```
@@ -70,6 +70,12 @@ class Write(msgspec.Struct, frozen=True, array_like=True, tag="write"):
     until_us: int
     items: list[Item]
     side: list[SideItem] = []
+
+
+class Refused(msgspec.Struct, frozen=True, array_like=True, tag="refused"):
+    """Decisions that were sent and whose callers were refused: their outcome will not come."""
+
+    decisions: list[str]
 
 
 class Took(msgspec.Struct, frozen=True, array_like=True, tag="took"):
@@ -154,7 +160,7 @@ class Forgot(msgspec.Struct, frozen=True, array_like=True, tag="forgot"):
     error: str | None = None
 
 
-FromWorker = Hello | Write | Took | AskHandles | Erase | Dropped
+FromWorker = Hello | Write | Refused | Took | AskHandles | Erase | Dropped
 FromRecorder = Welcome | Ack | Synced | Revoked | State | Handles | Forget | Forgot
 
 _encode_into: Final = msgspec.msgpack.Encoder().encode_into

@@ -164,14 +164,22 @@ class Segment:
             raise
         self._has_end = True
 
-    def cut(self) -> None:
-        """Take back what was written and not synced, as far as the disk lets us."""
+    def cut(self, keep: int = 0) -> None:
+        """Take back what was written and not synced, as far as the disk lets us.
+
+        Args:
+            keep: So many records that were not synced stay, if they are there.
+        """
         if self._has_end:
             # INVARIANT: an end stays while the next segment may be there after a loss of power.
             return
-        self._cut_to(self.size)
-        del self.offsets[self._synced :]
-        self._written = self.size
+        frames, size = self._synced, self.size
+        if keep and frames + keep <= len(self.offsets):
+            frames += keep
+            size = [*self.offsets, self._written][frames]
+        self._cut_to(size)
+        del self.offsets[frames:]
+        self._written = size
 
     def make_read_only(self) -> None:
         """Take the permission to write from a segment that has an end."""

@@ -23,15 +23,18 @@ class Ids:
     """Call ids and record times; a clock that steps back does not reorder ids."""
 
     def __init__(self) -> None:
-        self._last_ms = 0
         self._head = ""
+        # When the millisecond of the head is over.
+        self._until_ns = 0
         self._tails: list[str] = []
 
     def new(self) -> CallId:
         """Return the next id."""
-        now_ms = time.time_ns() // 1_000_000
-        if now_ms > self._last_ms:
-            self._last_ms, self._head = now_ms, uuid7_head(now_ms)
+        now_ns = time.time_ns()
+        if now_ns >= self._until_ns:
+            now_ms = now_ns // 1_000_000
+            self._head = uuid7_head(now_ms)
+            self._until_ns = (now_ms + 1) * 1_000_000
         if not self._tails:
             # A system call for many ids; what is not used yet is nobody's secret.
             self._tails = uuid7_tails(os.urandom(_RANDOM_BYTES))

@@ -22,7 +22,7 @@ from sidecar.record.keeping.upkeep import Retention
 from sidecar.record.ledger import OUTSIDE, Ledger, Settings, ledger_paths
 from sidecar.record.limits import RECENT_IDS_EACH
 from sidecar.record.proof.place import machine_id
-from sidecar.record.recorder.recent import recent_ids
+from sidecar.record.read import recent_ids
 from sidecar.record.recorder.server import Outside, Recorder
 from sidecar.record.segments.aside import InThread
 from sidecar.record.verify import is_locked
