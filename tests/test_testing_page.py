@@ -55,7 +55,7 @@ def test_everything_on_the_page_comes_out_as_it_says(folder):
                 ran += 1
             case other:
                 pytest.fail(f"a block of {other}")
-    assert ran == 7
+    assert ran == 8
 
 
 def run(command):

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from sidecar import __version__
+from sidecar.cli.reviewing.outputs import OutputFile, write
 from sidecar.domains import by_protocol
 from sidecar.policy.bundle import Bundle
 from sidecar.policy.language.brief import printable
@@ -86,7 +87,7 @@ class Ran(msgspec.Struct, frozen=True):
 @click.option("--filter", "only", help="Run the cells whose suite/test/principal/request holds it.")
 @click.option("--coverage", is_flag=True, help="Say what of the policies the tests never show.")
 @click.option("--coverage-format", "coverage_form", type=click.Choice(["json", "lcov"]))
-@click.option("--coverage-file", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--coverage-file", type=OutputFile())
 @click.option("--coverage-changed-since", "since", metavar="REV", help="Only what changed since.")
 @click.option("--fail-under", type=click.FloatRange(0, 100), help="The least coverage, in percent.")
 @click.option("--mutate", is_flag=True, help="See whether the tests notice small mistakes.")
@@ -94,7 +95,7 @@ class Ran(msgspec.Struct, frozen=True):
 @click.option("--watch", is_flag=True, help="Run again whenever a file changes.")
 @click.option(
     "--summary",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=OutputFile(),
     envvar="GITHUB_STEP_SUMMARY",
     show_envvar=True,
     help="Add a page of Markdown to this file.",
@@ -119,10 +120,11 @@ def command(jobs: int | None, *, watch: bool, **options: object) -> None:
     one that no test notices is named, and fails the run.
 
     \b
-    Exit codes: 0 all passed; 3 the bundle does not load; 4 a test failed, the
-    second evaluator disagrees, or a mutant survived; 5 coverage is below
-    --fail-under; 6 nothing ran, also for a --filter that names nothing
-    (--fail-on-empty, which once asked for that, is still taken and does nothing).
+    Exit codes: 0 all passed; 2 a file cannot be written; 3 the bundle does not
+    load; 4 a test failed, the second evaluator disagrees, or a mutant survived;
+    5 coverage is below --fail-under; 6 nothing ran, also for a --filter that names
+    nothing (--fail-on-empty, which once asked for that, is still taken and does
+    nothing).
 
     \b
     Examples:
@@ -156,8 +158,7 @@ def _told(asked: Asked, bundle: Bundle, files: frozenset[str] | None = None) -> 
         _print(asked, ran)
     if asked.summary is not None:
         page = summary_page(ran.outcome, ran.report, ran.mutation)
-        with asked.summary.open("a", encoding="utf-8") as file:
-            file.write(page)
+        write(asked.summary, page.encode(), adds=True)
     return _code(asked, ran)
 
 
@@ -206,7 +207,7 @@ def _write_coverage(asked: Asked, report: Report) -> None:
     if asked.coverage_file is None:
         click.echo(text, nl=False)
     else:
-        asked.coverage_file.write_text(text, "utf-8")
+        write(asked.coverage_file, text.encode())
 
 
 def _print(asked: Asked, ran: Ran) -> None:

@@ -149,14 +149,23 @@ def _glob_problems(document: Document, path: tuple[Step, ...], match: Match) -> 
                 continue
             if field in ("resources", "except") and not _names_type(pattern):
                 where = document.where(*path, field, index)
-                found.append(
-                    f"{where}: `{pattern}` is not of the form `type:id`, for example `table:hr.*`"
-                )
+                found.append(f"{where}: `{pattern}` is not of the form `type:id`, {_hint(pattern)}")
     return found
 
 
 def _names_type(pattern: str) -> bool:
-    return ":" in pattern or pattern.startswith("*") or pattern.endswith("*")
+    """Return whether a pattern says of which type, be it of any: `*` at the beginning takes all.
+
+    A wildcard further on does not: `/orders/*` would be a rule that takes nothing, a denial at
+    that, and nobody would be told.
+    """
+    return ":" in pattern or pattern.startswith("*")
+
+
+def _hint(pattern: str) -> str:
+    if pattern.startswith("/"):
+        return f"for example `route:{pattern}`"
+    return f"for example `table:{pattern}`" if "*" in pattern else "for example `table:hr.*`"
 
 
 def _set(words: list[str] | None) -> frozenset[str] | None:

@@ -195,9 +195,9 @@ class Sources:
             files[domain.name].append(
                 CatalogueFile(document.name, spec, document.positions, self.files)
             )
-        return {
-            domain.name: self._catalogue(domain, files[domain.name]) for domain in domains.values()
-        }
+        # A domain stands under each of its protocols; its problems are told once.
+        once = {domain.name: domain for domain in domains.values()}
+        return {name: self._catalogue(domain, files[name]) for name, domain in once.items()}
 
     def _catalogue(self, domain: Domain, files: list[CatalogueFile]) -> Catalogue:
         try:

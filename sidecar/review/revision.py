@@ -43,12 +43,31 @@ def bundle_at(stated: str, load: Callable[[Path], Bundle], beside: Path | None =
     """
     if Path(stated).exists():
         return load(Path(stated))
-    revision, colon, path = stated.partition(":")
+    revision, path = _parted(stated)
     if not revision or revision.startswith("-"):
         raise ConfigError(f"`{stated}` is no folder, no archive and no revision of git")
-    folder, inside = _place(path if colon else None, beside)
+    folder, inside = _place(path, beside)
     commit = _commit(folder, revision, stated)
     return _compiled(stated, _files(folder, commit, inside, stated))
+
+
+def _parted(stated: str) -> tuple[str, str | None]:
+    """Return a revision and the path behind it, parted as git does (`gitrevisions(7)`).
+
+    A colon within braces is the revision's own (`HEAD@{2026-01-05 12:00:00}`), and so is
+    everything behind `:/`, which looks for a message.
+    """
+    if stated.startswith(":/"):
+        return stated, None
+    depth = 0
+    for at, char in enumerate(stated):
+        if char == "{":
+            depth += 1
+        elif char == "}" and depth:
+            depth -= 1
+        elif char == ":" and not depth:
+            return stated[:at], stated[at + 1 :]
+    return stated, None
 
 
 def _place(path: str | None, beside: Path | None) -> tuple[Path, str]:
@@ -59,15 +78,20 @@ def _place(path: str | None, beside: Path | None) -> tuple[Path, str]:
         raise ConfigError("a revision alone needs a folder beside it: write `REV:path`")
     folder = beside.resolve() if beside.is_dir() else beside.resolve().parent
     top = _git(folder, "rev-parse", "--show-toplevel").decode().rstrip("\n")
-    return folder, beside.resolve().relative_to(Path(top).resolve()).as_posix().removeprefix(".")
+    inside = beside.resolve().relative_to(Path(top).resolve()).as_posix()
+    return folder, "" if inside == "." else inside
 
 
 def _commit(folder: Path, revision: str, stated: str) -> str:
-    wanted = f"{revision}^{{commit}}"
+    # In two steps: behind `:/message` nothing can be asked for, it would be looked for too.
     try:
-        return _git(folder, "rev-parse", "--verify", "--end-of-options", wanted).decode().strip()
+        return _verified(folder, f"{_verified(folder, revision)}^{{commit}}")
     except ConfigError:
         raise ConfigError(f"`{stated}` is no folder, no archive and no revision of git") from None
+
+
+def _verified(folder: Path, revision: str) -> str:
+    return _git(folder, "rev-parse", "--verify", "--end-of-options", revision).decode().strip()
 
 
 def _files(folder: Path, commit: str, inside: str, stated: str) -> Mapping[str, bytes]:

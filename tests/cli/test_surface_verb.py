@@ -43,5 +43,10 @@ def test_a_page_is_written(shop, sidecar, tmp_path) -> None:
 
 
 def test_what_cannot_be_used_is_told_with_2(shop, sidecar) -> None:
-    for options in (["--subject", "sam"], ["--properties", "[1]"], ["--properties", "{"]):
+    for options in (
+        ["--subject", "sam"],
+        ["--html", "none/x.html"],
+        ["--properties", "[1]"],
+        ["--properties", "{"],
+    ):
         assert sidecar("surface", "x", "-b", shop / "bundle", *options).code == 2

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 from collections import deque
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -94,6 +95,23 @@ def test_a_page_is_added_to_the_file_that_is_named(folder, tmp_path):
     run(folder, "--summary", page)
 
     assert page.read_text().startswith("before\n### Policy tests: ")
+
+
+@pytest.mark.parametrize("option", ["--summary", "--coverage-file"])
+def test_a_folder_that_is_not_there_is_said_before_anything_runs(folder, tmp_path, option):
+    found = run(folder, option, tmp_path / "none" / "x")
+
+    assert exit_code(found.exception) == exits.USAGE
+    assert "the folder" in str(found.exception)
+    assert found.stdout == ""
+
+
+@pytest.mark.parametrize("option", ["--summary", "--coverage-file"])
+def test_a_file_that_cannot_be_written_is_told(folder, option):
+    found = run(folder, option, Path("/dev/full"))
+
+    assert exit_code(found.exception) == exits.USAGE
+    assert "cannot be written" in str(found.exception)
 
 
 def test_a_page_is_added_where_the_host_of_the_job_says(folder, tmp_path):

@@ -20,7 +20,7 @@ LABELS = ("a", "b", "pii", "secret")
 IDS = ("hr.people", "hr.pay", "finance.expenses", "finance.pay", "x", "y", "a/b/c", "péople")
 GLOBS = (
     *("table:hr.*", "table:finance.*", "column:*", "*", "*:x", "table:x", "table:hr.pay"),
-    *("*finance*", "*:*pay", "t*", "*b/c", r"table:\*", "*éop*"),
+    *("*finance*", "*:*pay", "t*:*", "*b/c", r"table:\*", "*éop*"),
 )
 ACTIONS = ("select", "insert", "drop")
 # In the order of a chance: what a condition is made of.

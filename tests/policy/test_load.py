@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from sidecar.domains import by_protocol
 from sidecar.policy.bundle import compile_bundle
 from sidecar.terms.errors import PolicyError
 from tests import toy
@@ -38,3 +39,16 @@ def test_every_problem_is_told_at_once() -> None:
     found = problems({"a.yaml": broken, "b.yaml": "x: ["})
 
     assert [text.split(":")[0] for text in found] == ["b.yaml", "a.yaml"]
+
+
+def test_what_is_wrong_with_a_catalogue_is_told_once_though_its_domain_has_several_protocols() -> (
+    None
+):
+    spec = "{protocol: http, routes: [{method: GET, path: /a, class: reed}]}"
+    text = f"apiVersion: sidecar/v1\nkind: Catalog\nmetadata: {{name: c}}\nspec: {spec}\n"
+    files = {"bundle.yaml": 'name: t\nversion: "1.0.0"\n', "c.yaml": text, "ok.yaml": OK}
+
+    with pytest.raises(PolicyError) as found:
+        compile_bundle({name: data.encode() for name, data in files.items()}, by_protocol())
+
+    assert len(found.value.problems) == 1

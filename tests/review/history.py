@@ -73,6 +73,11 @@ def calls(said: Sequence[Mapping[str, Any]]) -> list[Call]:
 def _call(said: Mapping[str, Any], number: int) -> Call:
     if "sql" in said:
         envelope = {"protocol": "sql", "call": {"dialect": "postgres", "text": said["sql"]}}
+    elif "authzen" in said:
+        action, resource = said["authzen"].split(" ", 1)
+        type_, _, id_ = resource.partition(":")
+        asks = {"action": {"name": action}, "resource": {"type": type_, "id": id_}}
+        envelope = {"protocol": "authzen", "call": asks}
     else:
         method, url = said["http"].split(" ", 1)
         call = {"method": method, "url": url}

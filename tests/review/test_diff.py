@@ -48,6 +48,10 @@ def test_two_bundles_differ(row):
 
 ALLOW = [{"id": "r", "effect": "allow", "match": {"classes": ["read"]}}]
 NARROW = [{**ALLOW[0], "when": "delegated"}]
+OPAQUE = [
+    [{**ALLOW[0], "when": f"delegated || targets.exists(t, t.resource.id == '{name}')"}]
+    for name in ("hr.a", "hr.b")
+]
 CATALOG = {
     "protocol": "sql",
     "dialect": "postgres",
@@ -77,6 +81,91 @@ def test_a_script_is_told_what_it_asked_for(folders, order, fail_on, code):
     done = run(*(folders / name for name in order), "--fail-on", fail_on)
 
     assert done.exit_code == code, done.output
+
+
+@pytest.mark.parametrize(
+    ("fail_on", "code"),
+    [
+        (["gain"], 0),
+        (["gain", "loss"], 0),
+        (["undecided"], 4),
+        (["gain", "undecided"], 4),
+        (["any"], 4),
+    ],
+)
+def test_what_is_not_decided_fails_where_a_script_asks_for_it(folders, fail_on, code):
+    for name, rules in zip("ab", OPAQUE, strict=True):
+        (folders / name / "p.yaml").write_bytes(document("Policy", "p", {"rules": rules}))
+
+    done = run(
+        folders / "a", folders / "b", *(word for kind in fail_on for word in ("--fail-on", kind))
+    )
+
+    assert "NOT DECIDED" in done.output
+    assert done.exit_code == code, done.output
+
+
+def with_columns(*columns, table="pay"):
+    return {**CATALOG, "schemas": {"hr": {"tables": {table: {"columns": list(columns)}}}}}
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (CATALOG, with_columns("iban", "name")),
+        (with_columns("iban", table="staff"), CATALOG),
+    ],
+)
+def test_what_a_catalogue_adds_opens(before, after):
+    found = compare(bundle_of(ALLOW, before), bundle_of(ALLOW, after))
+
+    assert found.counts("gain") > 0
+    assert compare(bundle_of(ALLOW, after), bundle_of(ALLOW, before)).counts("loss") > 0
+
+
+def suite(now="2026-01-05T12:00:00Z", **facts):
+    text = "SELECT iban FROM hr.pay WHERE iban = 'DE1'"
+    return document(
+        "Test",
+        "s",
+        {
+            "principals": {"ann": {"subject": {"type": "user", "id": "Ann Äther"}}},
+            "requests": {"one": {"protocol": "sql", "call": {"dialect": "postgres", "text": text}}},
+            "options": {"now": now},
+            "facts": facts,
+            "tests": [
+                {
+                    "name": "one",
+                    "input": {"principals": ["ann"], "requests": ["one"]},
+                    "expected": [],
+                }
+            ],
+        },
+    )
+
+
+@pytest.mark.parametrize("side", ["before", "after"])
+@pytest.mark.parametrize(
+    ("when", "beside"),
+    [
+        ("targets.exists(t, subject.id.split(' ')[1] == 'Äther')", {}),
+        (
+            "[entity('user', subject.id)].exists(e, e.?team.orValue('') == 'x')",
+            {"entity": {"user": {"Ann Äther": {"team": "x"}}}},
+        ),
+        ("[context.time].exists(t, t.startsWith('2031-'))", {"now": "2031-01-01T00:00:00Z"}),
+    ],
+)
+def test_cells_of_suites_are_asked_as_they_are_written(when, beside, side):
+    files = {"before": files_of(NARROW, CATALOG)}
+    files["after"] = files_of([*NARROW, {**ALLOW[0], "id": "s", "when": when}], CATALOG)
+    files[side]["p_test.yaml"] = suite(**beside)
+
+    before, after = (compile_bundle(files[each], by_protocol()) for each in ("before", "after"))
+    found = compare(before, after)
+
+    assert [each.change.because for each in found.groups] == [("+p/s",)]
+    assert found.undecided == []
 
 
 def test_the_json_of_a_difference_has_an_example_that_can_be_asked(folders):
@@ -174,7 +263,35 @@ def test_attributes_of_a_repository_hide_nothing_of_a_revision(repository, monke
     assert found.files == files_of(NARROW, CATALOG)
 
 
-@pytest.mark.parametrize("stated", ["nothing", "--output=x", "HEAD:nothing", "nothing:p", ":p"])
+def test_a_folder_with_a_hidden_name_is_its_own_at_a_revision(repository, monkeypatch):
+    monkeypatch.chdir(repository)
+    git(repository, "mv", "p", ".p")
+    (repository / "p").mkdir()
+    for path, data in files_of(ALLOW, CATALOG).items():
+        (repository / "p" / path).write_bytes(data)
+    (repository / ".p" / "p.yaml").write_bytes(files_of(NARROW, CATALOG)["p.yaml"])
+    git(repository, "add", "p", ".p")
+    git(repository, "commit", "-qm", "two")
+
+    assert bundle_at("HEAD", load, repository / ".p").files == files_of(NARROW, CATALOG)
+
+
+@pytest.mark.parametrize(
+    "revision", ["HEAD@{0}", "HEAD@{2100-01-01 10:00:00}", "HEAD^{/fix: a}", ":/fix: a", "HEAD"]
+)
+def test_a_colon_inside_a_revision_is_its_own(repository, monkeypatch, revision):
+    monkeypatch.chdir(repository)
+    git(repository, "commit", "-qm", "fix: a", "--allow-empty")
+
+    assert bundle_at(revision, load, repository / "p").files == files_of(NARROW, CATALOG)
+    if not revision.startswith(":/"):
+        assert bundle_at(f"{revision}:p", load).files == files_of(NARROW, CATALOG)
+
+
+@pytest.mark.parametrize(
+    "stated",
+    ["nothing", ":/nobody said this", ":0:p", "--output=x", "HEAD:nothing", "nothing:p", ":p"],
+)
 def test_what_is_no_bundle_is_said(repository, monkeypatch, stated):
     monkeypatch.chdir(repository)
 

@@ -45,6 +45,16 @@ def test_every_file_that_is_here_can_be_laid_out_and_loses_nothing(file):
         assert values[0] == values[1]
 
 
+def test_what_is_left_alone_says_where_and_what_helps():
+    head = "apiVersion: sidecar/v1\nkind: Params\nmetadata: {name: a}\nspec:\n"
+    text = f"{head}  a: >2\n       \n    x\n  b: 1\n"
+
+    (found,) = formatted({"f.yaml": text.encode()})
+
+    assert found.after == text.encode()
+    assert found.refused == "a value would change: write `f.yaml:5:6` in double quotes"
+
+
 TEXTS = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), max_size=30)
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | TEXTS,

@@ -5,6 +5,7 @@ import re
 import xml.etree.ElementTree as ET
 from typing import Any
 
+import msgspec
 import pytest
 
 from sidecar.review.coverage.report import report_of
@@ -18,8 +19,9 @@ from sidecar.review.reports.tap import tap
 from sidecar.review.reports.tree import FAILED_MAX, SHOWN_MAX, tree
 from sidecar.review.reports.whole import whole
 from sidecar.review.second import opinion
+from sidecar.review.second.opinion import SecondOpinion
 from sidecar.review.testing.cells import cases_of, suites_of
-from sidecar.review.testing.run import run_suites
+from sidecar.review.testing.run import Outcome, run_suites
 from sidecar.syntax.yaml12 import load_documents
 from tests.review.shelf import PRINCIPALS, bundle_of, request
 
@@ -191,6 +193,30 @@ def test_tap_holds_whatever_a_name_is(hostile):
     assert [point[0] for point in found.points] == [True, False, False, True]
     assert [point[3] for point in found.points] == [None, None, None, "SKIP"]
     assert "# SKIP \\" in found.points[0][2]
+
+
+def test_tap_moves_no_cursor():
+    name = "a\x00\x07\x1b[31m\u202eb\x7f\U0001f4ce"
+    (cell,) = run_suites(bundle(), only="one good").cells
+    bad = msgspec.structs.replace(cell, principal=name, differences=(name,), where="p:1:1")
+    found = tap(Outcome((bad,), SecondOpinion(), None))
+
+    assert found.isprintable() or all(one.isprintable() for one in found.splitlines())
+    read = Tap(found)
+    assert "a\\u{0}\\u{7}\\u{1b}[31m\\u{202e}b\\u{7f}\U0001f4ce" in read.points[0][2]
+    assert read.blocks[1]["message"] == name
+
+
+def test_a_rule_that_erred_is_marked_where_the_cell_passes():
+    rules = [{"id": "yes", "effect": "allow", "when": "resource.properties.there == 1"}]
+    sent = {"principals": ["ann"], "requests": ["good"]}
+    tests = [{"name": "x", "input": sent, "expected": [{"outcome": "deny"}]}]
+    requests = {"good": request("read select table:t")}
+    suite = {"principals": PRINCIPALS, "requests": requests, "tests": tests}
+    found = run_suites(bundle_of(rules, suite))
+
+    assert [(cell.passed, cell.erred) for cell in found.cells] == [(True, 1)]
+    assert any("deny, [yellow]1 erred[/yellow]" in line for line in tree(found))
 
 
 def test_nothing_that_ran_is_a_plan_of_nothing():

@@ -73,7 +73,16 @@ def test_case(row: Row, tmp_path) -> None:
 
 
 def test_what_a_caller_is_called_ends_no_text_of_the_draft(tmp_path) -> None:
-    names = ['x"\n    - {id: evil, effect: allow}', "# a: b", "*&!|>%@`", "\\", "'", "é\u2028"]
+    names = [
+        'x"\n    - {id: evil, effect: allow}',
+        "# a: b",
+        "*&!|>%@`",
+        "\\",
+        "'",
+        "é\u2028",
+        "\U0001f4ce",
+        "\\\\U0001f4ce",
+    ]
     calls = [{"http": "GET http://api.test/a", "subject": f"service:{name}"} for name in names]
     bundle = history.bundle_of(OPEN)
     state = history.record(tmp_path / "s", bundle, history.calls(calls))

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sidecar.cli.bundle.diff import diff
+from sidecar.cli.reviewing.outputs import OutputFile, write
 from sidecar.domains import by_protocol
 from sidecar.policy.bundle import Bundle
 from sidecar.policy.match import Filter
@@ -38,7 +39,7 @@ command.add_command(diff)
 
 @command.command("build")
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True)
+@click.option("-o", "--output", type=OutputFile(), required=True)
 @click.option("--json", "as_json", is_flag=True, help="One object with name, version, digest.")
 def build(folder: Path, output: Path, *, as_json: bool) -> None:
     r"""Write the archive of FOLDER; its label stands for these bytes from now on.
@@ -47,7 +48,8 @@ def build(folder: Path, output: Path, *, as_json: bool) -> None:
     never overwritten with other bytes.
 
     \b
-    Exit codes: 0 written, 2 another archive stands there, 3 the bundle does not load.
+    Exit codes: 0 written, 2 another archive stands there or it cannot
+    be written, 3 the bundle does not load.
 
     \b
     Example:
@@ -58,7 +60,7 @@ def build(folder: Path, output: Path, *, as_json: bool) -> None:
     if output.exists() and output.read_bytes() != data:
         click.echo(f"sidecar: {output}: another archive stands there", err=True)
         sys.exit(exits.USAGE)
-    output.write_bytes(data)
+    write(output, data)
     stamp = {"bundle": bundle.name, "version": bundle.label, "digest": bundle.digest}
     click.echo(orjson.dumps(stamp) if as_json else f"{output}: {' '.join(stamp.values())}")
 

@@ -19,7 +19,7 @@ from sidecar.runtime.bundles import load_bundle
 from sidecar.syntax import json
 from sidecar.terms.errors import EnvelopeError, ParseError
 
-_KINDS: Final = {"gain": ("gain",), "loss": ("loss",), "any": ("gain", "loss")}
+_FAILS: Final = ("gain", "loss", "undecided", "any")
 
 
 @click.command("diff")
@@ -37,27 +37,33 @@ _KINDS: Final = {"gain": ("gain",), "loss": ("loss",), "any": ("gain", "loss")}
 )
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
 @click.option("--json", "form", flag_value="json", help="The same as --format json.")
-@click.option("--fail-on", type=click.Choice(list(_KINDS)), help="Exit with 4 where this is seen.")
+@click.option(
+    "--fail-on",
+    type=click.Choice(_FAILS),
+    multiple=True,
+    help="Exit with 4 where this is seen; any is all three. Several times for several.",
+)
 def diff(
     before: str,
     after: str,
     requests: Path | None,
     records: Path | None,
     form: str,
-    fail_on: str | None,
+    fail_on: tuple[str, ...],
 ) -> None:
     r"""Say which requests gain or lose permission from bundle A to bundle B.
 
     Each is a folder, an archive, or a git revision: REV:path, or for A alone REV,
     which is the state of the folder B at that revision. Not lines are compared:
     both bundles are asked, on requests that are made up from the rules of both
-    (what makes each clause hold, and what does not), on the calls of their suites
-    and catalogues, and on those that are given.
+    (what makes each clause hold, and what does not), on the cells of their suites,
+    on the calls of suites and catalogues, and on those that are given.
 
     \b
-    What is permitted with an obligation less is a gain too. What no request was
-    found for is said: there something may change unseen. Requests are decided,
-    not carried out: an obligation that a statement cannot bear shows as such.
+    What is permitted with an obligation less is a gain too. A rule that differs
+    and for which no request shows how is NOT DECIDED: there something may change
+    unseen. Only --fail-on undecided or any fails there. Requests are decided, not
+    carried out: an obligation that a statement cannot bear shows as such.
 
     \b
     Exit codes: 0 compared, 2 a request cannot be read, 3 a bundle does not load,
@@ -75,7 +81,7 @@ def diff(
         click.echo(orjson.dumps(as_json(found), option=orjson.OPT_INDENT_2))
     else:
         click.echo("\n".join(lines(found)))
-    if fail_on is not None and _is_seen(found, fail_on):
+    if any(_is_seen(found, kind) for kind in fail_on):
         sys.exit(exits.FAILED)
 
 
@@ -83,8 +89,10 @@ def _load(path: Path) -> Bundle:
     return load_bundle(path, by_protocol())
 
 
-def _is_seen(found: Difference, fail_on: str) -> bool:
-    return any(found.counts(kind) for kind in _KINDS[fail_on])
+def _is_seen(found: Difference, kind: str) -> bool:
+    if kind == "any":
+        return bool(found.groups or found.undecided)
+    return bool(found.undecided) if kind == "undecided" else found.counts(kind) > 0
 
 
 def _corpus(

@@ -76,7 +76,13 @@ def command(
     decided, with the facts that were recorded. Where a rule may read what no record
     has, or the catalogues read calls otherwise, nothing is said of that decision:
     it is counted as `input gone`, with what is missing. By the bundle that decided
-    then, every decision comes out as it did.
+    then, a decision comes out as it did, or is counted so too; one that was decided
+    by another number of the engine may come out otherwise, and is counted as such.
+
+    An obligation that is new is `input gone` as well: whether it can be carried out
+    takes the call itself, which nobody keeps. `--fail-on obligations` and `--fail-on
+    allow-to-deny` fail there too. What was denied and is permitted with obligations
+    counts as permitted.
 
     \b
     Exit codes: 0 replayed, 3 the bundle does not load, 4 what --fail-on names was

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from sidecar.cli.reviewing.outputs import OutputFile, write
 from sidecar.domains import by_protocol
 from sidecar.policy.bundle import Bundle
 from sidecar.review.surface.page import page, summary, undecided, words
@@ -44,7 +45,7 @@ _WIDTH: Final = 200
 @click.option("--properties", help="More properties of the subject, a JSON object.")
 @click.option("--denied", "with_denied", is_flag=True, help="What is denied as well.")
 @click.option("--json", "as_json", is_flag=True, help="One object for programs.")
-@click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write a page.")
+@click.option("--html", type=OutputFile(), help="Write a page.")
 def command(agent: str, *, as_json: bool, with_denied: bool, **said: object) -> None:
     r"""Show what AGENT may reach in every domain: allowed, on conditions, after approval, denied.
 
@@ -55,8 +56,8 @@ def command(agent: str, *, as_json: bool, with_denied: bool, **said: object) -> 
     what a server upstream refuses by itself are not looked at.
 
     \b
-    Exit codes: 0 shown, 2 the configuration cannot be used, 3 the bundle does not
-    load.
+    Exit codes: 0 shown, 2 the configuration cannot be used or the page not written,
+    3 the bundle does not load.
 
     \b
     Examples:
@@ -75,7 +76,7 @@ def command(agent: str, *, as_json: bool, with_denied: bool, **said: object) -> 
     found = reach(bundle, caller)
     name = f"{bundle.name} {bundle.version}"
     if isinstance(html, Path):
-        html.write_text(page(caller.name, name, found), "utf-8")
+        write(html, page(caller.name, name, found).encode())
     if as_json:
         click.echo(orjson.dumps(_json(bundle, caller, found), option=orjson.OPT_INDENT_2))
     elif isinstance(html, Path):

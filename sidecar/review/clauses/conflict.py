@@ -53,7 +53,17 @@ def _clash(clauses: list[Clause], words: frozenset[str] | None) -> bool:
         return outside or any(not satisfies(value, one) for one in clauses)
     if words is not None:
         return not any(all(satisfies(word, one) for one in clauses) for word in words)
-    return _out_of_range(clauses) or _beginnings_differ(clauses)
+    return any(
+        _out_of_range(alike) or _parts_denied(alike) for alike in _by_default(clauses)
+    ) or _beginnings_differ(clauses)
+
+
+def _by_default(clauses: Iterable[Clause]) -> Iterable[list[Clause]]:
+    """Return the clauses that read one value, there or not: those with the same default."""
+    found: dict[object, list[Clause]] = defaultdict(list)
+    for clause in clauses:
+        found[_key(clause.default)].append(clause)
+    return found.values()
 
 
 def _needs_value(clause: Clause) -> bool:
@@ -122,13 +132,18 @@ _TESTS: Final[Mapping[str, Callable[[object, object], bool | None]]] = {
     "glob": _texts(lambda value, pattern: glob(pattern, value)),
 }
 
+_PARTS: Final = frozenset({"starts", "ends", "contains"})
+
 
 def _out_of_range(clauses: Iterable[Clause]) -> bool:
-    """Return whether a number, a text or a time would have to be above what it is below."""
+    """Return whether a number, a text or a time would have to be above what it is below.
+
+    All clauses read one value: they have the same default.
+    """
     lower: list[tuple[object, bool]] = []
     upper: list[tuple[object, bool]] = []
     for clause in clauses:
-        if clause.kind in {"less", "most"} and clause.default is ABSENT:
+        if clause.kind in {"less", "most"}:
             # `less` held and `most` denied are strict: `<` and `>`.
             is_strict = (clause.kind == "less") is clause.positive
             (upper if clause.positive else lower).append((clause.value, is_strict))
@@ -152,6 +167,17 @@ def _crossed(low: object, high: object, *, strict: bool) -> bool:
         is_alike = len(low.text) == len(high.text) and low.text[-1:] == high.text[-1:] == "Z"
         return is_alike and (low > high or (strict and low == high))
     return False
+
+
+def _parts_denied(clauses: Iterable[Clause]) -> bool:
+    """Return whether a text would have a beginning, end or part, and not what lies within that."""
+    held = [clause for clause in clauses if clause.kind in _PARTS and clause.positive]
+    denied = [clause for clause in clauses if clause.kind in _PARTS and not clause.positive]
+    return any(
+        other.kind in {one.kind, "contains"} and _TESTS[other.kind](one.value, other.value) is True
+        for one in held
+        for other in denied
+    )
 
 
 def _beginnings_differ(clauses: Iterable[Clause]) -> bool:

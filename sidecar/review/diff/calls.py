@@ -14,6 +14,8 @@ from sidecar import flow
 from sidecar.intercept.envelope import Envelope, Seen, operator_call, read_envelope
 from sidecar.policy.bundle import Bundle
 from sidecar.review.linting import Looked
+from sidecar.review.testing.cells import cases_of
+from sidecar.review.testing.suite import Suite
 from sidecar.terms.call import Json
 from sidecar.terms.errors import EnvelopeError, PolicyError
 from sidecar.terms.request import Request
@@ -33,6 +35,7 @@ class Asked(msgspec.Struct, frozen=True):
         told: How a person would write it down: an envelope, or the request itself.
         entity: What is known of every entity, None where there is none.
         facts: What is known of certain entities, by type and id.
+        revoked: Who is.
     """
 
     told: dict[str, Json]
@@ -40,6 +43,7 @@ class Asked(msgspec.Struct, frozen=True):
     after: Request
     entity: Json = None
     facts: dict[str, dict[str, Json]] = {}
+    revoked: frozenset[str] = frozenset()
 
 
 def understood(envelope: Json, before: Bundle, after: Bundle) -> Asked:
@@ -66,19 +70,45 @@ def suggested(before: Looked, after: Looked) -> list[Asked]:
             asked = understood(envelope, before.bundle, after.bundle)
         except EnvelopeError:
             continue
-        if "failed" not in (asked.before.parse.status, asked.after.parse.status):
+        # What one of them cannot read is a table or a column that only the other has: it opens.
+        if not asked.before.parse.status == asked.after.parse.status == "failed":
             found[key] = asked
     return list(found.values())
 
 
-def _of_suites(looked: Looked) -> Iterator[Json]:
-    """Yield the requests of suites without who sends them; whoever they are, is crossed anyway."""
+def of_cells(before: Looked, after: Looked) -> Iterator[Asked]:
+    """Yield the cells of both bundles' suites as they are written: who sends what, when."""
+    for looked in (before, after):
+        for case in cases_of(_suites(looked)):
+            spec, request = case.suite.spec, case.asked.request
+            envelope = {
+                "protocol": request.protocol,
+                "call": request.call,
+                "upstream": request.upstream,
+                "subject": msgspec.to_builtins(case.who.subject),
+                "actors": msgspec.to_builtins(case.who.actors),
+                "context": {"time": case.options.now, **request.context},
+            }
+            try:
+                asked = understood(envelope, before.bundle, after.bundle)
+            except EnvelopeError:
+                continue
+            yield msgspec.structs.replace(
+                asked, facts=spec.facts.entity, revoked=frozenset(spec.facts.revoked)
+            )
+
+
+def _suites(looked: Looked) -> list[Suite]:
     try:
-        suites = looked.suites
+        return looked.suites
     except PolicyError:
         # A suite that names a rule which is no longer there says nothing less of its requests.
-        return
-    for suite in suites:
+        return []
+
+
+def _of_suites(looked: Looked) -> Iterator[Json]:
+    """Yield the requests of suites without who sends them; whoever they are, is crossed anyway."""
+    for suite in _suites(looked):
         for request in suite.spec.requests.values():
             yield {
                 "protocol": request.protocol,

@@ -20,7 +20,8 @@ from sidecar.review.clauses import AllOf, Formula, conflicts, ways
 from sidecar.review.clauses.conflict import Closed
 from sidecar.review.clauses.formula import Way
 from sidecar.review.clauses.witness import witness
-from sidecar.review.diff.calls import Asked, suggested
+from sidecar.review.diff.calls import Asked, of_cells, suggested
+from sidecar.review.diff.covered import covered
 from sidecar.review.diff.deciding import Change, changes, decided
 from sidecar.review.diff.made import dressed, fitting, invented
 from sidecar.review.diff.people import ROOTS, Person, person, usual
@@ -36,6 +37,7 @@ _WAYS_MAX: Final = 24
 _PARTNERS_MAX: Final = 12
 _REPAIRS_MAX: Final = 4
 _BASES_MAX: Final = 4
+_CELLS_MAX: Final = 10_000
 _NOBODY: Final[Way] = ()
 
 
@@ -99,6 +101,7 @@ class _Comparison:
         self._groups: dict[tuple[object, ...], Group] = {}
         self._asked: set[bytes] = set()
         self._held: set[str] = set()
+        self._apart: set[str] = set()
         self._undecided: list[str] = []
         self._usual = usual((before, after))
         self._calls: list[Asked] = []
@@ -106,6 +109,11 @@ class _Comparison:
 
     def run(self) -> None:
         """Make requests up, and ask them."""
+        cells = of_cells(self._before, self._after)
+        for asked in islice(cells, _CELLS_MAX):
+            self.ask(asked)
+        if next(cells, None) is not None:
+            self._undecided.append(f"of the cells of suites the first {_CELLS_MAX} were asked")
         self._calls = suggested(self._before, self._after)
         for rule, looked, other in self._different():
             for asked in self._of_rule(rule, looked, other):
@@ -118,16 +126,21 @@ class _Comparison:
 
     def ask(self, asked: Asked) -> tuple[Decision, Decision] | None:
         """Ask both bundles, unless they were asked the same before."""
-        key = msgspec.json.encode((asked.before, asked.after, asked.entity))
+        key = msgspec.json.encode(
+            (asked.before, asked.after, asked.entity, asked.facts, sorted(asked.revoked))
+        )
         if key in self._asked or len(self._asked) >= REQUESTS_MAX:
             self._is_full |= len(self._asked) >= REQUESTS_MAX
             return None
         self._asked.add(key)
         before = decided(asked.before, self._before.bundle, asked)
         after = decided(asked.after, self._after.bundle, asked)
-        for side, decision in (("-", before), ("+", after)):
-            self._held.update(
-                f"{side}{rule.policy}/{rule.id}" for rule in decision.rules if rule.status == "held"
+        one, other = _held(before), _held(after)
+        self._held.update((f"-{key}" for key in one), (f"+{key}" for key in other))
+        # What a bundle could not read, no rule of it was asked about.
+        if "failed" not in (asked.before.parse.status, asked.after.parse.status):
+            self._apart.update(
+                (f"-{key}" for key in one - other), (f"+{key}" for key in other - one)
             )
         for change in changes(before, after):
             self._note(change, asked)
@@ -254,13 +267,20 @@ class _Comparison:
                 )
 
     def _note_undecided(self) -> None:
-        """Note the rules that differ and that no request made hold."""
-        for rule, looked, _ in self._different():
-            side, name = ("-", "A") if looked is self._before else ("+", "B")
+        """Note the rules that differ, and for which nothing was found that shows how."""
+        for rule, looked, other in self._different():
+            is_before = looked is self._before
+            side, name, without = ("-", "A", "B") if is_before else ("+", "B", "A")
+            against = self._after if is_before else self._before
             if f"{side}{rule.key}" not in self._held:
                 opaque = ways(looked.asks(rule)) is None
                 why = "its condition has too many branches" if opaque else "none was found"
                 self._undecided.append(f"`{rule.key}` of {name}: no request makes it hold ({why})")
+            elif other is None or f"{side}{rule.key}" in self._apart:
+                continue
+            elif not covered((rule, looked), (other, against)):
+                text = f"no request was found on which {name} has it hold and {without} has not"
+                self._undecided.append(f"`{rule.key}` differs: {text}")
         if self._is_full:
             self._undecided.append(f"more requests than {REQUESTS_MAX} would have to be asked")
 
@@ -280,6 +300,10 @@ class _Comparison:
             asked=len(self._asked),
             undecided=list(dict.fromkeys(self._undecided)),
         )
+
+
+def _held(decision: Decision) -> set[str]:
+    return {f"{rule.policy}/{rule.id}" for rule in decision.rules if rule.status == "held"}
 
 
 def _open_ways(formula: Formula, goal: _Goal) -> Iterator[Way]:

@@ -58,7 +58,7 @@ def decided(request: Request, bundle: Bundle, asked: Asked) -> Decision:
 
 def _fact(key: FactKey, asked: Asked) -> Json:
     if key.function == "revoked":
-        return False
+        return key.arguments[0] in asked.revoked
     kind, name = key.arguments
     return asked.facts.get(kind, {}).get(name, asked.entity)
 

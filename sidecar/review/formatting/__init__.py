@@ -4,7 +4,7 @@ The result is read again: where a value, a comment or the digest of a rule would
 second time would change it further, the file is left as it is and that is said.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
@@ -12,9 +12,14 @@ from sidecar.policy.sources import BUNDLE_FILE
 from sidecar.review.formatting.writing import written
 from sidecar.syntax.layout import comments_of, layouts
 from sidecar.syntax.yaml12 import Document, load_documents
+from sidecar.terms.call import Json
 from sidecar.terms.errors import PolicyError
 
 _KINDS = frozenset({"Policy", "Test", "Catalog", "Params", "Attributes"})
+
+
+# The keys and places from the top of a document down to a value.
+Place = tuple[str | int, ...]
 
 
 class Formatted(msgspec.Struct, frozen=True):
@@ -71,14 +76,33 @@ def _laid_out(text: str, kinds: list[str]) -> str:
     return "---\n".join(written(each, kind) for each, kind in zip(found, kinds, strict=True))
 
 
+def _first_change(one: Json, other: Json, path: Place = ()) -> Place | None:
+    """Return where two values differ first, None where they do not."""
+    if isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
+        return _first_of(one, other, one, path)
+    if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        return _first_of(one, other, range(len(one)), path)
+    return None if type(one) is type(other) and one == other else path
+
+
+def _first_of(one: Json, other: Json, steps: Iterable[str | int], path: Place) -> Place | None:
+    found = (_first_change(one[step], other[step], (*path, step)) for step in steps)
+    return next((at for at in found if at is not None), None)
+
+
 def _difference(path: str, data: bytes, after: str) -> str | None:
     """Return what would be lost, None where nothing is."""
     try:
         read = load_documents(path, after.encode("utf-8"))
     except PolicyError as error:
         return f"it could not be read again: {error}"
-    if [each.value for each in read] != [each.value for each in load_documents(path, data)]:
-        return "a value would change"
+    before = load_documents(path, data)
+    if len(before) != len(read):
+        return "a document would be lost"
+    for one, other in zip(before, read, strict=True):
+        at = _first_change(one.value, other.value)
+        if at is not None:
+            return f"a value would change: write `{one.where(*at)}` in double quotes"
     if sorted(comments_of(after)) != sorted(comments_of(data.decode("utf-8"))):
         return "a comment would be lost"
     return None

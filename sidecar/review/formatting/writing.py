@@ -5,7 +5,7 @@ over several lines keep their lines, which are only moved.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from sidecar.review.formatting.order import ITEM, Path, order_of
@@ -13,14 +13,15 @@ from sidecar.syntax.layout import Collection, Entry, Layout, Node, Scalar
 
 COLUMNS_MAX: Final = 160
 _WORD: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*\Z")
+_HEADER: Final = re.compile(r"[|>](?:([+-]?)[1-9]?|[1-9]([+-]))(?P<rest>\s.*)?\Z")
 # What a plain word would be read as instead of a text; the last are other readers' booleans.
 _TAKEN: Final = re.compile(r"(?:null|true|false|yes|no|on|off|y|n)\Z", re.IGNORECASE)
 
 
 def written(layout: Layout, kind: str) -> str:
     """Return the text of one document."""
-    lines = [*layout.head, *_Writer(kind).block(layout.node, 0, ()), *layout.tail]
-    return "\n".join(line.rstrip() for line in lines) + "\n"
+    tail = layout.tail[1:] if _keeps(layout.node) and layout.tail[:1] == [""] else layout.tail
+    return "\n".join([*layout.head, *_Writer(kind).block(layout.node, 0, ()), *tail]) + "\n"
 
 
 class _Writer:
@@ -36,11 +37,15 @@ class _Writer:
         elif not node.entries:
             yield " " * indent + ("{}" if node.kind == "mapping" else "[]")
         else:
-            for number, entry in enumerate(self._ordered(node, path)):
-                if entry.apart and number:
+            before: Entry | None = None
+            for entry in self._ordered(node, path):
+                # Behind a text that keeps its end, an empty line would be more of it.
+                if entry.apart and before is not None and not _keeps(before.value):
                     yield ""
-                yield from (" " * indent + comment for comment in entry.above)
+                yield from _indented(entry.above, indent)
                 yield from self._entry(entry, indent, path)
+                before = entry
+            yield from _indented(_below(node), indent)
 
     def _entry(self, entry: Entry, indent: int, path: Path) -> Iterator[str]:
         lead = " " * indent + ("- " if entry.key is None else f"{_scalar(entry.key)[0]}:")
@@ -54,7 +59,7 @@ class _Writer:
         node, gap = entry.value, "" if entry.key is None else " "
         if isinstance(node, Scalar):
             first, *rest = _scalar(node)
-            yield (lead + gap + first) if first else lead
+            yield (lead + gap + first) if first else lead.rstrip()
             yield from _indented(rest, indent + 2)
             return
         flat = self.flow(node, path) if node.is_flow or not node.entries else None
@@ -65,7 +70,7 @@ class _Writer:
             first, *rest = self.block(node, indent + 2, path)
             told = [first, *rest]
             at = next(number for number, line in enumerate(told) if not _is_comment(line))
-            yield from (" " * indent + line.lstrip() for line in told[:at])
+            yield from _indented([line.lstrip() for line in told[:at]], indent)
             yield lead + told[at].lstrip(" ")
             yield from told[at + 1 :]
         else:
@@ -100,10 +105,23 @@ def _name(entry: Entry) -> str:
 
 
 def _is_comment(line: str) -> bool:
-    return line.lstrip().startswith("#")
+    return not line.strip() or line.lstrip().startswith("#")
 
 
-def _indented(lines: list[str], indent: int) -> Iterator[str]:
+def _keeps(node: Node) -> bool:
+    """Return whether a node ends with a text to which the empty lines behind it belong."""
+    while isinstance(node, Collection) and node.entries and not node.below:
+        node = node.entries[-1].value
+    return isinstance(node, Scalar) and _header(node)[1] == "+"
+
+
+def _below(node: Collection) -> list[str]:
+    """Return the comments at the end of a collection."""
+    drops = node.below[:1] == [""] and _keeps(node.entries[-1].value)
+    return node.below[1:] if drops else node.below
+
+
+def _indented(lines: Sequence[str], indent: int) -> Iterator[str]:
     yield from (" " * indent + line if line else "" for line in lines)
 
 
@@ -128,9 +146,38 @@ def _quoted(value: str, raw: str) -> str:
 
 def _literal(node: Scalar) -> list[str]:
     """Return the lines of a block scalar, without the indentation that they had."""
-    header, *lines = node.raw.rstrip("\n").split("\n")
-    filled = [line for line in lines if line.strip()]
-    least = min((len(line) - len(line.lstrip(" ")) for line in filled), default=0)
-    while lines and not lines[-1].strip() and "+" not in header:
-        lines.pop()
-    return [header.rstrip(), *(line[least:].rstrip("\n") for line in lines)]
+    style, chomping, rest = _header(node)
+    lines = _filled(node.value, chomping) if style == "|" else _folded(node, chomping)
+    told = next((number for number, line in enumerate(lines) if line.strip()), len(lines))
+    # How far to the right it stands cannot be seen where it begins with spaces.
+    width = "2" if any(line.startswith(" ") for line in lines[: told + 1]) else ""
+    return [f"{style}{width}{chomping}{rest}", *lines]
+
+
+def _header(node: Scalar) -> tuple[str, str, str]:
+    """Return style, chomping, and the comment of the first line of a block scalar."""
+    if node.style not in {"|", ">"}:
+        return node.style, "", ""
+    found = _HEADER.match(node.raw.partition("\n")[0].rstrip())
+    assert found is not None
+    return node.style, found[1] or found[2] or "", found["rest"] or ""
+
+
+def _filled(value: str, chomping: str) -> list[str]:
+    """Return the lines of a text that keeps its lines."""
+    lines = value.split("\n")
+    return lines if chomping == "-" and value else lines[:-1]
+
+
+def _folded(node: Scalar, chomping: str) -> list[str]:
+    """Return the lines of a text whose lines are joined, as they were written."""
+    lines = node.raw.rstrip().split("\n")[1:]
+    first = next((line for line in lines if line.strip()), "")
+    value = node.value.lstrip("\n")
+    least = _spaces(first) - _spaces(value)
+    kept = len(node.value) - len(node.value.rstrip("\n")) if chomping == "+" else 0
+    return [*(line[least:] for line in lines), *[""] * (kept - bool(first))]
+
+
+def _spaces(line: str) -> int:
+    return len(line) - len(line.lstrip(" "))

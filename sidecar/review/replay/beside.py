@@ -7,6 +7,7 @@ answers None, and who asks says what is missing.
 import hmac
 from collections.abc import Mapping
 from functools import cached_property
+from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
@@ -77,8 +78,10 @@ class Beside:
     def _table(self, revision: str) -> Table | None:
         name = f"{revision.removeprefix(_DIGEST)}.yaml"
         data = self._read("entities", name) if _is_digest(revision) else None
+        if data is None or not hmac.compare_digest(sha256(data).hexdigest(), name[:-5]):
+            return None
         try:
-            return None if data is None else entities_table(name, data)
+            return entities_table(name, data)
         except ConfigError:
             return None
 

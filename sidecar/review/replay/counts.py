@@ -9,9 +9,10 @@ from typing import Final
 
 import msgspec
 
+from sidecar.decide.change import OBLIGATIONS
 from sidecar.policy.cel import ENGINE
 from sidecar.review.replay.recorded import Recorded
-from sidecar.review.replay.redecide import Differs, InputGone, Replayed, Same
+from sidecar.review.replay.redecide import CARRIED, Differs, InputGone, Replayed, Same
 from sidecar.terms.call import Json
 from sidecar.terms.decision import Decision, decided_by
 
@@ -136,9 +137,14 @@ class Counts(msgspec.Struct):
         return sorted(self.differs, key=lambda one: (one == TOLD, not one.endswith("-allow"), one))
 
     def has(self, what: str) -> bool:
-        """Return whether this was seen: a change, `input-gone`, or `any` of all."""
+        """Return whether this was or may have been seen: a change, `input-gone`, or `any` of all.
+
+        An obligation that is new changes what a caller gets, or nothing is let through.
+        """
         if what == "input-gone":
             return bool(self.gone)
+        if what in {OBLIGATIONS, "allow-to-deny"} and self.missing[CARRIED]:
+            return True
         return bool(self.differs) or bool(self.gone) if what == "any" else what in self.differs
 
     def json(self) -> dict[str, Json]:

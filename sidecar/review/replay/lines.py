@@ -2,7 +2,8 @@
 
 Nothing is proven here (`sidecar log verify` does), but nothing is silently left out either: a
 record that is damaged, or segments between which some are missing, end the reading with an error.
-Only the end of the segment that is still written may be cut: its record was promised to nobody.
+Only the end of the segment that is still written may be cut: its record was promised to nobody. It
+is such an end where no batch stands behind it and the checkpoint covers no more.
 """
 
 from collections.abc import Iterator
@@ -13,7 +14,15 @@ import msgspec
 
 from sidecar.record.disk import DISK
 from sidecar.record.segments.sealed import NotSealed, opened
-from sidecar.record.segments.segment import SEALED, BadFrame, chunks, first_seq_of, segment_names
+from sidecar.record.segments.segment import (
+    SEALED,
+    BadFrame,
+    chunks,
+    first_seq_of,
+    holds_later_batch,
+    segment_names,
+)
+from sidecar.record.verify import CHECKPOINT
 from sidecar.terms.errors import LedgerBroken
 
 EXPORTED: Final = "records.jsonl"
@@ -22,6 +31,8 @@ LEDGER: Final = "ledger"
 SHARE_BYTES: Final = 16 * 1024 * 1024
 # How much smaller a sealed segment is, about.
 _PACKED: Final = 8
+# Of a checkpoint: origin, size, root.
+_NOTE_LINES: Final = 3
 
 
 class Share(msgspec.Struct, frozen=True):
@@ -33,6 +44,8 @@ class Share(msgspec.Struct, frozen=True):
         end: Behind the last, None for all.
         first_seq: Of a segment: the number of its first record.
         next_seq: Of a segment: what the next one begins with, None where it is the last.
+        covered: Of the last segment: how many records the log has at the least, as its checkpoint
+            says.
     """
 
     path: Path
@@ -40,6 +53,7 @@ class Share(msgspec.Struct, frozen=True):
     end: int | None = None
     first_seq: int | None = None
     next_seq: int | None = None
+    covered: int = 0
 
     @property
     def size(self) -> int:
@@ -59,7 +73,7 @@ def shares(path: Path) -> list[Share]:
             return _of_lines(path / EXPORTED)
         return _of_folder(path if segment_names(DISK.names(path)) else path / LEDGER)
     if segment_names([path.name]):
-        return [Share(path, first_seq=first_seq_of(path.name))]
+        return [one for one in _of_folder(path.parent) if one.first_seq == first_seq_of(path.name)]
     return _of_lines(path)
 
 
@@ -68,10 +82,27 @@ def _of_folder(folder: Path) -> list[Share]:
     if not names:
         raise LedgerBroken(f"{folder.parent}: no ledger and no export is there")
     firsts: list[int | None] = [first_seq_of(name) for name in names]
+    covered = _covered(folder)
     return [
-        Share(folder / name, first_seq=first, next_seq=following)
+        Share(
+            folder / name,
+            first_seq=first,
+            next_seq=following,
+            covered=covered if following is None else 0,
+        )
         for name, first, following in zip(names, firsts, [*firsts[1:], None], strict=True)
     ]
+
+
+def _covered(folder: Path) -> int:
+    """Return how many records the checkpoint covers; read before the segments, which may grow."""
+    file = folder / CHECKPOINT
+    if not file.exists():
+        return 0
+    said = file.read_bytes().split(b"\n")
+    if len(said) < _NOTE_LINES or not said[1].isdigit():
+        raise LedgerBroken(f"{file}: the checkpoint cannot be read")
+    return int(said[1])
 
 
 def _of_lines(file: Path) -> list[Share]:
@@ -95,18 +126,27 @@ def lines(share: Share) -> Iterator[bytes]:
 def _from_segment(share: Share) -> Iterator[bytes]:
     assert share.first_seq is not None
     seq = share.first_seq
-    may_be_cut = share.next_seq is None and not share.path.name.endswith(SEALED)
     try:
         with opened(DISK, share.path) as (read, size):
             for chunk in chunks(read, size):
                 yield from chunk.records
                 seq += len(chunk.records)
     except (BadFrame, NotSealed) as error:
-        if not (may_be_cut and isinstance(error, BadFrame)):
+        if not (isinstance(error, BadFrame) and _is_torn(share, seq, error)):
             raise LedgerBroken(f"{share.path.name}: record {seq} cannot be read") from None
-    if share.next_seq is not None and share.next_seq != seq:
-        text = f"records {seq} to {share.next_seq - 1} are missing"
+    end = share.covered if share.next_seq is None else share.next_seq
+    if seq < end or share.next_seq not in (None, seq):
+        text = f"records {seq} to {end - 1} are missing"
         raise LedgerBroken(f"{share.path.name}: {text}")
+
+
+def _is_torn(share: Share, seq: int, error: BadFrame) -> bool:
+    """Return whether a frame that is not whole was never promised to anybody."""
+    if share.next_seq is not None or share.path.name.endswith(SEALED) or seq < share.covered:
+        return False
+    with share.path.open("rb") as file:
+        file.seek(error.offset)
+        return not holds_later_batch(file.read())
 
 
 def _from_lines(share: Share) -> Iterator[bytes]:

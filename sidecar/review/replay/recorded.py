@@ -119,24 +119,31 @@ def beside_of(path: Path, state: Path | None = None) -> Beside:
 
 def recorded(line: bytes, beside: Beside, share: Share) -> Recorded | None:
     """Return the decision that a line of a log is, None where it is no decision."""
-    if _DECISION not in line:
+    if _DECISION not in line and _kind(line, share) != "decision":
         return None
     try:
         record = _read_decision(line)
     except msgspec.MsgspecError:
-        kind = _kind(line)
-        if kind is not None and kind != "decision":
+        if _kind(line, share) != "decision":
             return None
-        raise LedgerBroken(f"{share.path.name}: a record is not of its shape") from None
+        raise _misshapen(share) from None
     return joined(record, beside)
 
 
-def _kind(line: bytes) -> Json:
+def _kind(line: bytes, share: Share) -> str:
+    """Return of which kind a record is; a line that says none is no record, and is not left out."""
     try:
         found = orjson.loads(line)
     except orjson.JSONDecodeError:
-        return None
-    return found.get("kind") if isinstance(found, dict) else None
+        found = None
+    kind = found.get("kind") if isinstance(found, dict) else None
+    if not isinstance(kind, str):
+        raise _misshapen(share)
+    return kind
+
+
+def _misshapen(share: Share) -> LedgerBroken:
+    return LedgerBroken(f"{share.path.name}: a record is not of its shape")
 
 
 def joined(record: LoggedDecision, beside: Beside) -> Recorded:

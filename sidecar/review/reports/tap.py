@@ -3,9 +3,10 @@
 Source: https://testanything.org/tap-version-14-specification.html
 """
 
-import json
 from collections.abc import Iterator
 
+from sidecar.policy.language.brief import printable
+from sidecar.review.quoting import in_ascii
 from sidecar.review.second import differing
 from sidecar.review.testing.cells import Cell
 from sidecar.review.testing.run import Outcome
@@ -43,9 +44,9 @@ def _point(number: int, cell: Cell) -> Iterator[str]:
 
 
 def _diagnosed(found: dict[str, Json]) -> Iterator[str]:
-    """Yield a YAML block; its values are JSON, which YAML 1.2 reads as it is."""
+    """Yield a YAML block; its values are JSON as YAML 1.2 reads it."""
     yield "  ---"
-    yield from (f"  {key}: {json.dumps(value)}" for key, value in found.items())
+    yield from (f"  {key}: {in_ascii(value)}" for key, value in found.items())
     yield "  ..."
 
 
@@ -55,6 +56,6 @@ def _at(where: str) -> dict[str, Json]:
 
 
 def _described(text: str) -> str:
-    """Return a description on one line in which nothing begins a directive."""
-    plain = " ".join(text.split())
+    """Return a description on one line in which nothing begins a directive or moves a cursor."""
+    plain = printable(" ".join(text.split()))
     return plain.replace("\\", "\\\\").replace("#", "\\#")

@@ -79,7 +79,8 @@ def _cell(cell: Cell) -> Iterator[str]:
     if cell.skipped is not None:
         yield f"  [yellow]SKIP[/yellow] {what}: {_safe(cell.skipped)}"
     elif cell.passed:
-        yield f"  [green]ok[/green]   {what}: {cell.outcome}"
+        erred = f", [yellow]{cell.erred} erred[/yellow]" if cell.erred else ""
+        yield f"  [green]ok[/green]   {what}: {cell.outcome}{erred}"
     else:
         yield f"  [red]FAIL[/red] {what} [dim]({_safe(cell.where)})[/dim]"
         yield from (f"         {_safe(line)}" for line in (*cell.differences, *cell.explained))

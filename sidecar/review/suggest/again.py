@@ -101,9 +101,9 @@ def _rag(_request: Request, native: Payload) -> Payload | None:
 
 
 def _authzen(request: Request, _native: Payload) -> Payload | None:
+    # Whose call it is stands in the test's principals, of whom there are several.
     target = request.targets[0]
     return {
-        "subject": {"type": request.subject.type, "id": request.subject.id},
         "action": {"name": target.action.name},
         "resource": {"type": target.resource.type, "id": target.resource.id},
     }

@@ -14,6 +14,7 @@ from typing import Final
 import msgspec
 
 from sidecar.record.inputs.names import MASK
+from sidecar.review.quoting import in_ascii
 from sidecar.review.suggest.observed import Evidence, Observed, Touched, What, Who
 from sidecar.terms.call import Json
 
@@ -214,7 +215,7 @@ def literal(text: str) -> str:
 
 def quoted(text: str) -> str:
     """Return `text` as a literal of CEL."""
-    return json.dumps(text, ensure_ascii=True).replace("\\/", "/")
+    return in_ascii(text)
 
 
 def condition(who: Who) -> str:

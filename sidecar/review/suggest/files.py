@@ -4,7 +4,6 @@ A test is written only where its call comes to what was observed when it is trie
 rule that no such call reaches is exempt from the check for tests, and says why.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
@@ -12,6 +11,7 @@ from sidecar.intercept.envelope import Seen, operator_call, read_envelope
 from sidecar.policy.bundle import Bundle, compile_bundle
 from sidecar.policy.sources import BUNDLE_FILE
 from sidecar.record.persons.names import MACHINES
+from sidecar.review.quoting import in_ascii
 from sidecar.review.suggest.again import call_of
 from sidecar.review.suggest.draft import Draft, DraftPolicy, slug
 from sidecar.review.suggest.observed import Observed, Who
@@ -102,19 +102,14 @@ def _policy(policy: DraftPolicy, reached: frozenset[str]) -> bytes:
     lines = [
         "apiVersion: sidecar/v1",
         "kind: Policy",
-        f"metadata: {_json(metadata)}",
+        f"metadata: {in_ascii(metadata)}",
         "spec:",
         *(f"  # {_plain(text)}" for text in policy.left),
         "  rules:",
     ]
     for rule in policy.rules:
-        lines += [f"    # {_plain(rule.evidence)}", f"    - {_json(rule.written)}"]
+        lines += [f"    # {_plain(rule.evidence)}", f"    - {in_ascii(rule.written)}"]
     return ("\n".join(lines) + "\n").encode()
-
-
-def _json(value: Json) -> str:
-    """Return `value` in the form of YAML that is JSON: what it holds can end no text."""
-    return json.dumps(value, ensure_ascii=True)
 
 
 def _plain(text: str) -> str:
@@ -198,8 +193,8 @@ def _suite(policy: DraftPolicy, seen: Observed, tried: dict[str, Tried]) -> byte
         ],
     }
     name = f"{policy.name}-test"
-    head = f"apiVersion: sidecar/v1\nkind: Test\nmetadata: {_json({'name': name})}\n"
-    return (head + f"spec: {json.dumps(spec, ensure_ascii=True, indent=2)}\n").encode()
+    head = f"apiVersion: sidecar/v1\nkind: Test\nmetadata: {in_ascii({'name': name})}\n"
+    return (head + f"spec: {in_ascii(spec, indent=2)}\n").encode()
 
 
 def _expected(tried: dict[str, Tried]) -> Iterator[dict[str, Json]]:

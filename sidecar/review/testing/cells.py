@@ -52,6 +52,7 @@ class Cell(msgspec.Struct, frozen=True):
         explained: Of a cell that failed: what each rule said of each target, and why.
         at: Of a cell that failed: where the rules stand that made it so, the likeliest first.
         source: The file of the suite.
+        erred: How many rules erred on it: what they would have said, the cell does not show.
     """
 
     suite: str
@@ -65,6 +66,7 @@ class Cell(msgspec.Struct, frozen=True):
     where: str = ""
     at: tuple[str, ...] = ()
     source: str = ""
+    erred: int = 0
 
     @property
     def passed(self) -> bool:
@@ -95,7 +97,8 @@ def suites_of(bundle: Bundle) -> list[Suite]:
         found[suite.name] = suite
         problems.extend(_unknown_rules(suite, known))
     if problems:
-        raise PolicyError(*problems)
+        # What is wrong with a shared fixture is wrong in each suite that it belongs to.
+        raise PolicyError(*dict.fromkeys(problems))
     return list(found.values())
 
 

@@ -116,11 +116,13 @@ class Runner:
         judged = tried.judged(self._bundle)
         self._hear(case, tried, judged)
         told = tried.differences(case.expected)
+        outcome = tried.decision.outcome
         if not told:
-            return _cell(case, tried.decision.outcome, ())
+            return msgspec.structs.replace(_cell(case, outcome, ()), erred=_erred(judged))
         explained = tuple(_explained(judged, tried, self._bundle))
         at = causes(case.expected, tried.decision, judged, self._bundle)
-        return _cell(case, tried.decision.outcome, told, explained=explained, at=at)
+        found = _cell(case, outcome, told, explained=explained, at=at)
+        return msgspec.structs.replace(found, erred=_erred(judged))
 
     def _hear(self, case: Case, tried: Tried, judged: list[Judged]) -> None:
         self.opinion.at = case.number
@@ -158,6 +160,12 @@ def _cell(
         at=at,
         source=case.suite.document.name,
     )
+
+
+def _erred(judged: Sequence[Judged]) -> int:
+    """Return how many rules erred."""
+    found = (finding for one in judged for finding in one.findings if finding.error is not None)
+    return len({finding.rule.key for finding in found})
 
 
 def try_call(call: Call, bundle: Bundle, known: FactsDoc) -> Tried:

@@ -226,6 +226,20 @@ class _Checker:
         return name if self._environment.function(name) or not is_value else None
 
     def _global(self, tree: Call, name: str) -> _Typed:
+        known = len(self.problems)
+        typed = self._called(tree, name)
+        if name == "@in" and isinstance(tree.args[0], Call) and tree.args[0].function == "!_":
+            self._explain_not(known)
+        return typed
+
+    def _explain_not(self, known: int) -> None:
+        """Add what was probably meant to the first problem of `!x in list` with its types."""
+        for at, one in enumerate(self.problems[known:], known):
+            if one.text.startswith(("no `!`", "no `in`")):
+                self.problems[at] = TypeProblem(f"{one.text}; {wording.NOT_IN}", one.start, one.end)
+                return
+
+    def _called(self, tree: Call, name: str) -> _Typed:
         args, types = self._visit_all(tree.args)
         full = self._environment.function(name)
         if full is None:

@@ -10,6 +10,7 @@ from sidecar.policy.language.types import DURATION, STRING, TIMESTAMP, AnyType, 
 
 _SHOWN_MAX: Final = 12
 _ORDER: Final = frozenset({"<", "<=", ">", ">="})
+NOT_IN: Final = "`!` is read before `in`: write `!(x in list)`"
 # Operators as they are written.
 _WRITTEN: Final = {"@in": "in", "_[_]": "[…]", "_[?_]": "[?…]"}
 

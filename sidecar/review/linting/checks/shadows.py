@@ -8,10 +8,13 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Final
 
+import msgspec
+
 from sidecar.policy.rules import Rule
 from sidecar.review.clauses import AllOf, clauses_of, conflicts, is_true, may_hold, ways
 from sidecar.review.finding import Finding
-from sidecar.review.linting.looked import Looked, found
+from sidecar.review.linting.checks.words import protocols_with
+from sidecar.review.linting.looked import Looked, Reach, found
 from sidecar.review.linting.reach import meets, within
 from sidecar.syntax.glob import literal_prefix
 
@@ -113,13 +116,31 @@ def without_allow(looked: Looked) -> Iterator[Finding]:
     for rule in looked.rules if 0 < len(allowing) <= _ALLOWS_MAX else ():
         if rule.effect not in {"modify", "step_up", "defer"}:
             continue
-        reach = looked.reach(rule)
+        reach = _narrowed(rule, looked)
         if not any(
-            meets(looked.reach(one), reach) and _may_join(one, rule, looked) for one in allowing
+            meets(_narrowed(one, looked), reach) and _may_join(one, rule, looked)
+            for one in allowing
         ):
             text = f" is never due: no rule allows what it takes, and {rule.effect} permits nothing"
             yield found("without-allow", rule, text)
 
 
+def _narrowed(rule: Rule, looked: Looked) -> Reach:
+    """Return what a rule may meet, of protocols those that have what its `resources` name."""
+    reach = looked.reach(rule)
+    return msgspec.structs.replace(reach, protocols=protocols_with(reach, looked))
+
+
 def _may_join(allow: Rule, rule: Rule, looked: Looked) -> bool:
-    return may_hold(AllOf((looked.asks(allow), looked.asks(rule))), looked.closed(rule))
+    closed: dict[str, frozenset[str]] = {}
+    for one in (allow, rule):
+        for field, words in (*looked.closed(one).items(), *_named_actions(one, looked)):
+            closed[field] = closed.get(field, words) & words
+    return all(closed.values()) and may_hold(AllOf((looked.asks(allow), looked.asks(rule))), closed)
+
+
+def _named_actions(rule: Rule, looked: Looked) -> Iterator[tuple[str, frozenset[str]]]:
+    """Yield the actions that `match` names, list by list, where none of a list is a pattern."""
+    for patterns in looked.reach(rule).actions:
+        if all(literal_prefix(pattern)[1] for pattern in patterns):
+            yield "action.name", frozenset(literal_prefix(pattern)[0] for pattern in patterns)

@@ -5,7 +5,7 @@ along (AuthZEN's own types, a store's labels) is not known here and is left alon
 not be there does not load in the first place.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from typing import Final
 
@@ -14,9 +14,9 @@ from sidecar.policy.language.tree import Call, Constant, Tree
 from sidecar.policy.language.walk import nodes
 from sidecar.policy.rules import Rule
 from sidecar.policy.vocabulary.untyped import is_untyped
-from sidecar.review.clauses import clauses_of
+from sidecar.review.clauses import clauses_of, overlap
 from sidecar.review.finding import Finding
-from sidecar.review.linting.looked import Looked, found, protocols_of
+from sidecar.review.linting.looked import Looked, Reach, found, protocols_of
 from sidecar.review.linting.places import Place, patterns_of
 from sidecar.review.trees import spelt
 from sidecar.syntax.yaml12 import Step
@@ -164,8 +164,28 @@ def _route_objects(spec: dict[str, Json]) -> Iterator[str]:
             yield route["resource"].partition(":")[0]
 
 
+def protocols_with(reach: Reach, looked: Looked) -> frozenset[str]:
+    """Return the protocols that `match` takes and that may have what its `resources` name."""
+    objects = _objects(looked)
+    return frozenset(
+        protocol
+        for protocol in reach.protocols
+        if protocol not in TYPES
+        or all(_names_some(patterns, protocol, objects) for patterns in reach.resources)
+    )
+
+
+def _names_some(patterns: Iterable[str], protocol: str, objects: frozenset[str]) -> bool:
+    known = {*TYPES[protocol], *(objects if protocol == "http" else ())}
+    return any(_may_be(pattern.partition(":")[0], known) for pattern in patterns)
+
+
+def _objects(looked: Looked) -> frozenset[str]:
+    return frozenset(kind for spec in looked.catalogues for kind in _route_objects(spec))
+
+
 def _unknown_types(looked: Looked) -> Iterator[Finding]:
-    objects = frozenset(kind for spec in looked.catalogues for kind in _route_objects(spec))
+    objects = _objects(looked)
     for place in patterns_of(looked, "resources"):
         yield from _type(place, objects)
 
@@ -177,8 +197,15 @@ def _type(place: Place, objects: frozenset[str]) -> Iterator[Finding]:
     if "http" in place.spoken:
         known |= objects
     kind = place.pattern.partition(":")[0]
-    if "*" in kind or kind in known or kind.partition("/")[0] + "/" in known:
+    if _may_be(kind, known):
         return
     offered = ", ".join(sorted(known)) or "none"
     text = f"`{place.pattern}`: no call that `match` takes has a `{kind}`; types are {offered}"
     yield place.finding("unknown-type", text)
+
+
+def _may_be(kind: str, known: Iterable[str]) -> bool:
+    """Return whether a type, or one that begins as it does up to its `*`, is among those known."""
+    begun, star, _ = kind.partition("*")
+    wanted = f"{begun}{star}"
+    return any(overlap(wanted, f"{one}*" if one.endswith("/") else one) for one in known)
