@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
+import xmlschema
 
 from sidecar.review.coverage.report import report_of
 from sidecar.review.mutation.mutants import mutants_of
@@ -23,7 +24,9 @@ from sidecar.review.second.opinion import SecondOpinion
 from sidecar.review.testing.cells import cases_of, suites_of
 from sidecar.review.testing.run import Outcome, run_suites
 from sidecar.syntax.yaml12 import load_documents
-from tests.review.shelf import PRINCIPALS, bundle_of, request
+from tests.review import fetched
+from tests.review.shelf import PRINCIPALS, bundle_of
+from tests.review.shelf import request as asked
 
 HOSTILE = "<a> & \"b\" ']]>' # SKIP \\ \x00\x1b[31m\ud800 `` ``` | \n not ok 1"
 RULES_OF = [
@@ -35,9 +38,9 @@ RULES_OF = [
 def bundle(name="one", outcome="allow"):
     """Return a bundle of four cells: one passes, one fails, one is skipped, one is no call."""
     requests = {
-        "good": request("read select table:t"),
-        "bad": request("read select table:u"),
-        "none": {**request(), "protocol": "no word"},
+        "good": asked("read select table:t"),
+        "bad": asked("read select table:u"),
+        "none": {**asked(), "protocol": "no word"},
     }
 
     def test(what, **more):
@@ -58,6 +61,20 @@ def outcome():
 @pytest.fixture(scope="module")
 def hostile():
     return run_suites(bundle(HOSTILE.replace("\x00", "").replace("\ud800", "").replace("\x1b", "")))
+
+
+@pytest.mark.conformance
+@pytest.mark.timeout(150)
+def test_junit_is_of_the_common_schema(outcome, hostile, request):
+    if request.config.getoption("--scale") != "full":
+        pytest.skip("the XSD is fetched at full length")
+    schema = xmlschema.XMLSchema(str(fetched.junit_schema()))
+
+    for each in (outcome, hostile):
+        assert list(schema.iter_errors(ET.fromstring(junit(each)))) == []
+    broken = ET.fromstring(junit(outcome))
+    ET.SubElement(broken[0], "nonsense")
+    assert list(schema.iter_errors(broken)) != []
 
 
 # What both common schemas of JUnit XML ask of these elements: the attributes that there may be and
@@ -127,7 +144,7 @@ def test_junit_tells_what_the_second_evaluator_says(monkeypatch):
     monkeypatch.setattr(opinion, "known", lambda _branch: None)
     rules = [{"id": "r", "effect": "allow", "when": "has(request.sql) && request.sql.truth == 1"}]
     test = {"name": "one", "input": {"principals": ["ann"], "requests": ["r"]}}
-    requests = {"r": request(truth=True)}
+    requests = {"r": asked(truth=True)}
     suite = {"principals": PRINCIPALS, "requests": requests, "tests": [test]}
 
     found = run_suites(bundle_of(rules, suite))
@@ -211,7 +228,7 @@ def test_a_rule_that_erred_is_marked_where_the_cell_passes():
     rules = [{"id": "yes", "effect": "allow", "when": "resource.properties.there == 1"}]
     sent = {"principals": ["ann"], "requests": ["good"]}
     tests = [{"name": "x", "input": sent, "expected": [{"outcome": "deny"}]}]
-    requests = {"good": request("read select table:t")}
+    requests = {"good": asked("read select table:t")}
     suite = {"principals": PRINCIPALS, "requests": requests, "tests": tests}
     found = run_suites(bundle_of(rules, suite))
 
@@ -254,7 +271,7 @@ def test_the_likeliest_cause_is_named_first():
     def cause(target, **expected):
         test: dict[str, Any] = {"name": "one", "input": {"principals": ["ann"], "requests": ["r"]}}
         test["expected"] = [expected]
-        suite = {"principals": PRINCIPALS, "requests": {"r": request(target)}, "tests": [test]}
+        suite = {"principals": PRINCIPALS, "requests": {"r": asked(target)}, "tests": [test]}
         known = bundle_of(rules, suite)
         (cell,) = run_suites(known).cells
         return [rule.id for place in cell.at for rule in known.rules if rule.where == place]
@@ -299,7 +316,7 @@ def test_a_page_says_failed_where_a_mutant_survived():
 
 def test_a_large_test_names_what_failed_alone(outcome):
     size = SHOWN_MAX + 1
-    requests = {f"r{n}": request(f"read select table:{'t' if n else 'u'}") for n in range(size)}
+    requests = {f"r{n}": asked(f"read select table:{'t' if n else 'u'}") for n in range(size)}
     sent = {"principals": ["ann"], "requests": list(requests)}
     tests = [{"name": "one", "input": sent, "expected": [{"outcome": "allow"}]}]
     suite = {"principals": PRINCIPALS, "requests": requests, "tests": tests}
@@ -315,7 +332,7 @@ def test_a_large_test_names_what_failed_alone(outcome):
 
 def test_of_many_failures_the_first_are_named_and_the_others_counted():
     size = FAILED_MAX + 7
-    requests = {f"r{number}": request() for number in range(size)}
+    requests = {f"r{number}": asked() for number in range(size)}
     sent = {"principals": ["ann"], "requests": list(requests)}
     tests = [
         {"name": name, "input": sent, "expected": [{"outcome": "step_up"}]} for name in ("a", "b")
