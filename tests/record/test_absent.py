@@ -29,7 +29,9 @@ async def test_what_is_gone_from_beside_the_ledger_is_told_once_at_the_next_star
     tmp_path, gone, told
 ):
     state = tmp_path / "state"
-    ledger = Ledger.open(*ledger_paths(state), sample.settings(machine="m1"))
+    ledger = await asyncio.to_thread(
+        Ledger.open, *ledger_paths(state), sample.settings(machine="m1")
+    )
     Secrets.open(secrets_path(state))
     handles = await ledger.handles(["user:alice"])
     asked = request({"targets": []})
@@ -49,9 +51,12 @@ async def test_who_was_revoked_under_a_handle_is_missed_however_much_was_written
     tmp_path, behind
 ):
     state = tmp_path / "state"
-    ledger = Ledger.open(*ledger_paths(state), sample.settings(machine="m1"))
+    ledger = await asyncio.to_thread(
+        Ledger.open, *ledger_paths(state), sample.settings(machine="m1")
+    )
     await ledger.write(revoke("user:mallory", "root", id=CallId("id-r"), time=sample.TIME))
-    await asyncio.gather(*(ledger.write(sample.admin(n)) for n in range(behind)))
+    for first in range(0, behind, 50):
+        await asyncio.gather(*(ledger.write(sample.admin(n)) for n in range(first, first + 50)))
     await ledger.close()
     for path in persons_paths(state):
         path.unlink()
@@ -63,7 +68,9 @@ async def test_who_was_revoked_under_a_handle_is_missed_however_much_was_written
 async def test_what_was_made_anew_and_is_gone_again_is_told_again(tmp_path):
     state = tmp_path / "state"
     for number in range(2):
-        ledger = Ledger.open(*ledger_paths(state), sample.settings(machine="m1"))
+        ledger = await asyncio.to_thread(
+            Ledger.open, *ledger_paths(state), sample.settings(machine="m1")
+        )
         await ledger.handles([f"user:{number}"])
         await ledger.close()
         for path in persons_paths(state):
@@ -72,7 +79,9 @@ async def test_what_was_made_anew_and_is_gone_again_is_told_again(tmp_path):
 
 
 async def events(state: Path) -> list[Any]:
-    ledger = Ledger.open(*ledger_paths(state), sample.settings(machine="m1"))
+    ledger = await asyncio.to_thread(
+        Ledger.open, *ledger_paths(state), sample.settings(machine="m1")
+    )
     await ledger.write(sample.admin(1))
     await ledger.close()
     return [one["detail"] for one in sample.records(state) if one.get("event") == ABSENT]
