@@ -35,7 +35,11 @@ class TracingDisk(Disk):
 
     def __init__(self, folder: Path, fails: Callable[[str], int] = lambda _name: 0) -> None:
         files = [path for path in folder.rglob("*") if path.is_file()]
-        self.before = {str(path): (path.stat().st_ino, path.read_bytes()) for path in files}
+        # A file's number is ours: the number that the system gave it is given again to another as
+        # soon as it is gone, and it may come back when the power is lost.
+        self._numbers = {path.stat().st_ino: nth for nth, path in enumerate(files)}
+        self.before = {str(path): (nth, path.read_bytes()) for nth, path in enumerate(files)}
+        self._next = len(files)
         self.trace: list[Call] = []
         self.fails = fails
         self._files: dict[int, int] = {}
@@ -45,12 +49,16 @@ class TracingDisk(Disk):
         self._maybe("open")
         is_new = bool(flags & os.O_CREAT) and not path.exists()
         fd = super().open(path, flags)
-        seen = os.fstat(fd)
-        self._files[fd], self._paths[fd] = seen.st_ino, str(path)
+        system = os.fstat(fd).st_ino
         if is_new:
-            self.trace.append(Call("create", seen.st_ino, str(path)))
+            self._numbers[system], self._next = self._next, self._next + 1
+        # A folder is known by its path.
+        number = self._numbers.get(system, -1)
+        self._files[fd], self._paths[fd] = number, str(path)
+        if is_new:
+            self.trace.append(Call("create", number, str(path)))
         elif flags & os.O_TRUNC:
-            self.trace.append(Call("cut", seen.st_ino))
+            self.trace.append(Call("cut", number))
         return fd
 
     def write(self, fd: int, data: bytes) -> int:

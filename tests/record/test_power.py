@@ -84,10 +84,15 @@ def check(state: Path, acked: list[str], seed: int) -> None:
         assert set(acked) <= set(found), (seed, set(acked) - set(found))
 
 
+def never(_name: str) -> int:
+    """Return that the disk does not fail."""
+    return 0
+
+
 async def lost(
     tmp_path: Path,
     seeds: int,
-    fails: Callable[[str], int] = lambda _name: 0,
+    fails: Callable[[str], int] = never,
     records: int = 120,
     **bounds: Any,
 ) -> int:
@@ -97,7 +102,7 @@ async def lost(
     disk = TracingDisk(state, fails)
     await session(state, disk, 1, records, **bounds)
     # How many get through a failing disk differs with the moments at which it fails.
-    assert len(acknowledged(disk.trace)) > records // 10
+    assert len(acknowledged(disk.trace)) > (records // 3 if fails is never else 0)
     return await survives(tmp_path, disk, state, seeds)
 
 
@@ -143,5 +148,4 @@ async def test_power_is_lost_while_the_disk_fails_now_and_then(tmp_path, scaled)
 
     refused = await lost(tmp_path, scaled(*SEEDS), fails, segment_bytes_max=30_000, seals=True)
 
-    # Beside errors of the disk a start may refuse (it never accepts a wrong history); that is rare.
-    assert refused <= scaled(*SEEDS) // 10
+    assert refused == 0
