@@ -186,7 +186,11 @@ WRITTEN: list[dict[str, Any]] = [
                         }
                     },
                     "old": {"columns": ["id"], "inherits": ["shop.orders"]},
-                    "seen": {"columns": {"id": {"shows": ["shop.orders.id"]}}, "kind": "view"},
+                    "seen": {
+                        "columns": {"id": {"shows": ["shop.orders.id"]}},
+                        "kind": "view",
+                        "query": "SELECT orders.id FROM shop.orders",
+                    },
                     "unseen": {
                         "columns": ["id"],
                         "reads": ["shop.orders"],

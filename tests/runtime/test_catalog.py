@@ -41,6 +41,12 @@ def targets(statement, text):
     return [line(target) for target in parse(statement, spec_of(text)).targets]
 
 
+def relations(text):
+    found = DOMAIN.catalogue([CatalogueFile("catalog.yaml", spec_of(text), {}, {})])
+    assert isinstance(found, DataCatalogue)
+    return found.relations("erp")
+
+
 def refusal(statement, text):
     with pytest.raises(ParseError) as refused:
         parse(statement, spec_of(text))
@@ -172,6 +178,28 @@ def test_a_view_shows_what_its_query_shows_and_reads_what_decides_its_rows():
         "select read column:hr.people.ssn []",
         "select read column:hr.people.salary []",
     ]
+
+
+def test_a_view_is_opened_with_the_query_that_was_pulled():
+    query = "SELECT people.id,\n    upper(people.ssn) AS loud\n   FROM hr.people;"
+    found = pulled(database(v=(query, {"id": "integer", "loud": "text"})), None)
+    stored = Relation("m", query, {"id": "integer", "loud": "text"}, [], [])
+    both = pulled(
+        database({("hr", "people"): Relation("r", None, PEOPLE), ("hr", "m"): stored}), None
+    )
+
+    tables = relations(found.text).tables
+    assert tables["hr", "v"].query == query.removesuffix(";")
+    # Rows that are stored are not those that the query has by now.
+    assert relations(both.text).tables["hr", "m"].query == ""
+
+
+def test_a_view_of_what_no_catalogue_lists_is_not_read():
+    found = pulled(
+        database(v=("SELECT id FROM hr.people WHERE ctid IS NOT NULL", {"id": "integer"})), None
+    )
+
+    assert found.unread == ["hr.v"]
 
 
 def test_a_whole_row_in_a_view_shows_every_column():

@@ -19,6 +19,7 @@ from tests.domains.data.test_sql import parse
 QUERY = "SELECT id FROM hr.people"
 TABLES = {
     "people": {"columns": ["id", "ssn"]},
+    "typed": {"columns": {"id": {"type": "int4"}, "said": {"type": "decimal(8, 2)"}}},
     "v": {"kind": "view", "definition": definition(QUERY), "columns": ["id"]},
 }
 PEOPLE = Relation("r", None, {"id": "integer", "ssn": "text"})
@@ -45,12 +46,27 @@ def table(*columns):
         ({}, {}),
         ({"people": table("id", "ssn", "salary")}, {"hr.people": ["salary"]}),
         ({"people": table("id", "salary", "bonus")}, {"hr.people": ["bonus", "salary"]}),
-        # A column that is gone fails in the database, whatever is read.
-        ({"people": table("id")}, {}),
         # By place another column would be meant.
         ({"people": table("ssn", "id")}, {"hr.people": []}),
+        ({"people": table("ssn")}, {"hr.people": []}),
+        ({"people": table("id")}, {"hr.people": []}),
+        ({"people": table("id", "bonus")}, {"hr.people": ["bonus"]}),
         ({"v": Relation("v", f"{QUERY} WHERE true", {"id": "integer"})}, {"hr.v": ["*"]}),
         ({"unlisted": table("x")}, {}),
+        # A mask and a check of new rows go by the type: `said` is what the catalogue has.
+        ({"typed": Relation("r", None, {"id": "integer", "said": "numeric(8,2)"})}, {}),
+        (
+            {"typed": Relation("r", None, {"id": "bigint", "said": "numeric(8,2)"})},
+            {"hr.typed": ["id"]},
+        ),
+        (
+            {
+                "typed": Relation(
+                    "r", None, {"id": "integer", "said": "numeric(8,3)", "more": "text"}
+                )
+            },
+            {"hr.typed": ["more", "said"]},
+        ),
     ],
 )
 def test_what_differs(relations, want):

@@ -34,3 +34,7 @@ REPEATS_MAX: Final = 32
 COLUMNS_MAX: Final = 1664
 # `catalog` of a dry run, not of the wire.
 PAYLOAD_TABLES_MAX: Final = 20_000
+# A view's query stands in the statement in its place, and the statement is bounded itself.
+VIEW_CHARS_MAX: Final = 16 * 1024
+# Views of views; each level is read again.
+VIEWS_DEPTH_MAX: Final = 8

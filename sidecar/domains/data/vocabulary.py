@@ -42,7 +42,11 @@ _STATEMENT: Final = (
         "prepared statements, cursors: `does` (prepare, execute, close, …), `name` or `*`, `text`",
         sensitive=True,
     ),
-    Word("request.sql.limit", "int", "LIMIT of the outermost query; absent when there is none"),
+    Word(
+        "request.sql.limit",
+        "int",
+        "LIMIT of the outermost query; absent when there is none, or more rows may come",
+    ),
     Word("request.sql.text_sha256", "string", "digest of the text"),
     Word("request.sql.complete", "bool", "true: what is not understood completely is refused"),
     Word("request.sql.params", "list(dyn)", "bound parameters, where given", sensitive=True),

@@ -14,6 +14,7 @@ from typing import Final
 import msgspec
 
 from sidecar.domains.data.catalogue import DataCatalogue, Relations
+from sidecar.domains.data.catalogue.types import is_type
 from sidecar.runtime.catalog.fresh import definition
 from sidecar.runtime.catalog.read import Database, Login, connected, read_database, read_state
 from sidecar.runtime.catalog.write import visible
@@ -43,7 +44,9 @@ def relations_for(catalogues: Mapping[str, Catalogue], upstream: str) -> Relatio
 def drift_of(database: Database, relations: Relations) -> Drift:
     """Return where a database differs: relation → columns that the catalogue has not; `*` is all.
 
-    What the catalogue does not list is refused anyway, and what the database has not fails there.
+    What the catalogue does not list is refused anyway. A column that is gone moves those behind it,
+    so what goes by place means others. One of another type is one that the catalogue has not: masks
+    and checks go by the type.
     """
     found: Drift = {}
     for key, table in relations.tables.items():
@@ -55,8 +58,9 @@ def drift_of(database: Database, relations: Relations) -> Drift:
             found[key.id] = [EVERYTHING]
             continue
         kept = [name for name in table.columns if name in now.columns]
-        if list(now.columns) != kept:
-            found[key.id] = sorted(now.columns.keys() - table.columns.keys())
+        other = [name for name in kept if not is_type(table.types.get(name), now.columns[name])]
+        if list(now.columns) != list(table.columns) or other:
+            found[key.id] = sorted({*(now.columns.keys() - table.columns.keys()), *other})
     return found
 
 

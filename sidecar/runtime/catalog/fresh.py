@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from sidecar.domains.data.catalogue import TableKey, compile_catalogue
+from sidecar.domains.data.limits import VIEW_CHARS_MAX
 from sidecar.domains.data.parse.other.lineage import Lineage, lineage
 from sidecar.runtime.catalog.read import Database, Form, Key, Relation
 from sidecar.terms.call import Json
@@ -101,17 +102,23 @@ def _add_lineage(spec: Spec, database: Database, declared: Mapping[str, Json]) -
         said = spec["schemas"][schema]["tables"][name]
         assert view.query is not None
         found = lineage(view.query, relations)
-        lines = _lines(view, found) if found is not None else None
         said["definition"] = definition(view.query)
-        if lines is None:
-            said["lineage"] = "unknown"
-            continue
-        shows, reads = lines
-        if reads:
-            said["reads"] = reads
-        for column, shown in zip(said["columns"].values(), shows, strict=True):
-            if shown:
-                column["shows"] = shown
+        _add_lines(said, view, _lines(view, found) if found is not None else None)
+
+
+def _add_lines(said: Spec, view: Relation, lines: tuple[list[list[str]], list[str]] | None) -> None:
+    """Say what a view shows, reads and is, or that it is not known."""
+    if lines is None:
+        said["lineage"] = "unknown"
+        return
+    shows, reads = lines
+    if view.kind == "v" and len(view.query or "") <= VIEW_CHARS_MAX:
+        said["query"] = view.query
+    if reads:
+        said["reads"] = reads
+    for column, shown in zip(said["columns"].values(), shows, strict=True):
+        if shown:
+            column["shows"] = shown
 
 
 def _lines(view: Relation, found: Lineage) -> tuple[list[list[str]], list[str]] | None:

@@ -13,7 +13,7 @@ from sidecar.terms.call import Json
 
 Spec = dict[str, Json]
 # What the database decides; whatever else stands in a file is its authors'.
-_OWN_TABLE: Final = ("kind", "inherits", "reads", "lineage", "definition")
+_OWN_TABLE: Final = ("kind", "inherits", "reads", "lineage", "definition", "query")
 _OWN_COLUMN: Final = ("type", "generated", "shows")
 _OWN_FUNCTION: Final = ("forms",)
 _SPEC: Final = (
@@ -22,7 +22,7 @@ _SPEC: Final = (
 )  # fmt: skip
 _SCHEMA: Final = ("labels", "tables", "sequences")
 _TABLE: Final = (
-    "kind", "labels", "inherits", "reads", "lineage", "definition", "columns",
+    "kind", "labels", "inherits", "reads", "lineage", "definition", "query", "columns",
 )  # fmt: skip
 _COLUMN: Final = ("type", "labels", "generated", "shows")
 _FUNCTION: Final = ("reads", "writes", "forms")

@@ -101,10 +101,11 @@ where n.nspname !~ '^pg_' and n.nspname <> 'information_schema' and t.typtype <>
 order by 1, 2
 """
 
-# Changes when a relation, a column or the query of a view does.
+# Changes when a relation, a column, its type or the query of a view does.
 _STATE: Final = """
 select pg_catalog.md5(pg_catalog.string_agg(
-    pg_catalog.format('%L %L %L %L', n.nspname, c.relname, a.attnum, a.attname)
+    pg_catalog.format('%L %L %L %L %L %L', n.nspname, c.relname, a.attnum, a.attname,
+                      a.atttypid, a.atttypmod)
     || case when a.attnum = 1 and c.relkind in ('v', 'm')
             then pg_catalog.pg_get_viewdef(c.oid) else '' end,
     ',' order by a.attrelid, a.attnum))

@@ -189,6 +189,7 @@ def rewritten(text, due, spec, domain):
     )
 
 
+@pytest.mark.timeout(60)
 def test_another_process_rewrites_as_this_one():
     done = 0
     for row in REWRITES:

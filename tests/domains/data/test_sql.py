@@ -1,5 +1,6 @@
 """What the SQL parser sees and refuses; the rows are in tests/cases/data."""
 
+import contextlib
 import time
 from hashlib import sha256
 
@@ -320,6 +321,58 @@ def test_a_text_of_a_known_shape_is_read_as_itself():
     assert second.native["text_sha256"] != first.native["text_sha256"]
     assert parse("SELECT a FROM t LIMIT 4", TABLE).native["limit"] == 4
     assert parse("SELECT a FROM t LIMIT 5", TABLE).native["limit"] == 5
+
+
+@pytest.mark.parametrize(
+    "tail",
+    [
+        "FETCH FIRST 1 ROW WITH TIES",
+        "FETCH FIRST ROW WITH TIES",
+        f"LIMIT {2**53}",
+        f"LIMIT {2**64}",
+        "LIMIT " + "9" * 5000,
+        "FETCH FIRST " + "9" * 5000 + " ROWS ONLY",
+    ],
+)
+def test_what_is_no_limit_of_rows_is_none(tail):
+    assert "limit" not in parse(f"SELECT a FROM t ORDER BY a {tail}", TABLE).native
+
+
+@pytest.mark.parametrize("clause", ["ORDER BY", "GROUP BY"])
+def test_a_place_of_more_digits_than_a_number_has_is_none(clause):
+    parsed = parse(f"SELECT a FROM t {clause} " + "9" * 5000, TABLE)
+
+    assert parsed.native["usage"] == {"public.t.a": ["project"]}
+
+
+WIDE = {
+    "protocol": "sql",
+    "schemas": {
+        "public": {
+            "tables": {"t": {"columns": ["a"]}, "ww": {"columns": [f"k{at}" for at in range(1600)]}}
+        }
+    },
+}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "SELECT 1 FROM json_to_record('{}') AS x(" + ",".join(["a int"] * 5300) + ")",
+        "SELECT " + ",".join(["*"] * 1600) + " FROM t ORDER BY " + ",".join(["a"] * 14000),
+        "SELECT k1 FROM " + ",".join(f"ww t{at}" for at in range(60)) + ", (SELECT 1 z) q"
+        " ORDER BY " + ",".join(["z"] * 12000),
+        "WITH q AS (" + "MERGE INTO ww USING " * 1500 + ") SELECT 1",
+    ],
+)
+def test_long_lists_take_no_time_by_their_square(text):
+    began_s = time.thread_time()
+
+    with contextlib.suppress(ParseError):
+        parse(text, WIDE)
+
+    # By the square it is three seconds and up to thirty; this takes half of one.
+    assert time.thread_time() - began_s < 2.5
     with pytest.raises(ParseError):
         # The same tokens as the first, and no SQL to PostgreSQL's grammar.
         parse("SELECT a FROM t WHERE b = 'x' 'y' AND a > 1", TABLE)

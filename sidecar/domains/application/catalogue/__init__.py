@@ -14,7 +14,7 @@ from sidecar.domains.application.catalogue.routes import Found, Route, Routes, f
 from sidecar.domains.application.limits import KNOWN_URLS_MAX, ROUTES_MAX
 from sidecar.domains.application.vocabulary import METHOD_CLASSES
 from sidecar.syntax.glob import compiled
-from sidecar.terms.call import Json
+from sidecar.terms.call import Json, remembers
 from sidecar.terms.domain import CatalogueFile
 from sidecar.terms.errors import PolicyError
 from sidecar.terms.words import ActionClass
@@ -37,7 +37,7 @@ class _Labelled:
     properties: dict[str, Json]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Catalogue:
     """What is known of the applications behind us. Made by `compile_catalogue`.
 
@@ -50,6 +50,14 @@ class Catalogue:
     labelled: tuple[_Labelled, ...] = ()
     # What parsers have found out from this catalogue and the exact text that is the key.
     known: dict[object, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Let go of what was found out when a person is forgotten."""
+        remembers(self.forget)
+
+    def forget(self) -> None:
+        """Forget what parsers have found out."""
+        self.known.clear()
 
     def keep(self, text: object, found: object) -> None:
         """Keep what `text` means here; what is kept was read by every check."""

@@ -9,6 +9,7 @@ from sidecar.domains.application.catalogue.reading import Reading, Step
 from sidecar.domains.application.catalogue.routes import Route
 from sidecar.domains.application.vocabulary import BODILESS, METHOD_CLASSES
 from sidecar.syntax.json import loads
+from sidecar.syntax.limits import JSON_FILE_VALUES_MAX
 from sidecar.syntax.yaml12 import Document, load_documents
 from sidecar.terms.call import Json
 from sidecar.terms.errors import ParseError, PolicyError
@@ -40,7 +41,7 @@ def _document(name: str, data: bytes) -> Document:
             raise PolicyError(f"{name}:1:1: expected one document, found {len(documents)}")
         return documents[0]
     try:
-        return Document(name, loads(data), {})
+        return Document(name, loads(data, values_max=JSON_FILE_VALUES_MAX), {})
     except ParseError as error:
         raise PolicyError(f"{name}:1:1: {error}") from None
 

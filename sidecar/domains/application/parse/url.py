@@ -20,7 +20,7 @@ from sidecar.domains.application.limits import (
     URL_BYTES_MAX,
 )
 from sidecar.domains.application.parse.override import is_override, overridden
-from sidecar.terms.call import Json
+from sidecar.terms.call import Json, remembers
 from sidecar.terms.errors import ParseError
 from sidecar.terms.reasons import reason
 
@@ -83,6 +83,9 @@ def read_host(authority: str, scheme: str) -> str:
     if rest and not (_PORT.match(port) and int(port) < 65536):
         raise _ambiguous("a port that is not a number from 1 to 65535")
     return host if not rest or port == _DEFAULT_PORTS[scheme] else f"{host}:{port}"
+
+
+remembers(read_host.cache_clear)
 
 
 def _name(host: str) -> str:

@@ -107,10 +107,10 @@ def _related(
         found[key] = msgspec.structs.replace(
             table,
             shows={
-                column: tuple(_columns(touched, tables, said))
+                column: tuple(_columns(touched, tables, said, children))
                 for column, touched in own.shows.items()
             },
-            reads=tuple(_columns(own.reads, tables, said)),
+            reads=tuple(_columns(own.reads, tables, said, children)),
             children=tuple(_below(key, children)),
         )
     return found
@@ -128,9 +128,15 @@ def _below(key: TableKey, children: Mapping[TableKey, list[TableKey]]) -> list[T
 
 
 def _columns(
-    touched: Touched, tables: Mapping[TableKey, Table], said: Mapping[TableKey, Relatives]
+    touched: Touched,
+    tables: Mapping[TableKey, Table],
+    said: Mapping[TableKey, Relatives],
+    children: Mapping[TableKey, list[TableKey]],
 ) -> dict[tuple[TableKey, str], None]:
-    """Return columns with those that they show in turn; of a table without a column, all."""
+    """Return columns with those that they show in turn; of a table without a column, all.
+
+    Who reads a parent reads its children.
+    """
     found: dict[tuple[TableKey, str], None] = {}
     waiting = list(touched)
     while waiting:
@@ -141,6 +147,8 @@ def _columns(
             found[key, column] = None
             view = said.get(key, Relatives())
             waiting += [*view.shows.get(column, ()), *view.reads]
+            below = (child for child in children.get(key, ()) if column in tables[child].columns)
+            waiting += [(child, column) for child in below]
     return found
 
 

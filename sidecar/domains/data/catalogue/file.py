@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from typing import Final
 
-import msgspec
-
 from sidecar.domains.data.catalogue.relations import (
     Function,
     Relatives,
@@ -13,6 +11,7 @@ from sidecar.domains.data.catalogue.relations import (
     Touched,
     union,
 )  # fmt: skip
+from sidecar.domains.data.limits import VIEW_CHARS_MAX
 from sidecar.terms.call import Json
 from sidecar.terms.domain import CatalogueFile
 
@@ -22,7 +21,7 @@ _FIELDS: Final = {
 }  # fmt: skip
 _SCHEMA_FIELDS: Final = {"labels", "tables", "sequences"}
 _TABLE_FIELDS: Final = {
-    "labels", "columns", "reads", "inherits", "kind", "lineage", "definition",
+    "labels", "columns", "reads", "inherits", "kind", "lineage", "definition", "query",
 }  # fmt: skip
 _COLUMN_FIELDS: Final = {"labels", "type", "shows", "generated"}
 _TYPE_FIELDS: Final = {"kind"}
@@ -130,16 +129,23 @@ class Reader:
             self._problem("`lineage` is `unknown`, or not there", *path, "lineage")
         self.tables[key] = Table(
             key, labels, columns, types=types, is_unread=is_unread,
-            generated=self._generated(listed, *path),
+            generated=self._generated(listed, *path), query=self._query(table, *path),
+            definition=str(table.get("definition", "")),
         )  # fmt: skip
-        if "definition" in table:
-            self.tables[key] = msgspec.structs.replace(
-                self.tables[key], definition=str(table["definition"])
-            )
         reads = self._accesses(table.get("reads", []), *path, "reads")
         parents = self._accesses(table.get("inherits", []), *path, "inherits")
         if shows or reads or parents:
             self.relatives[key] = Relatives(shows, reads, tuple(parent for parent, _ in parents))
+
+    def _query(self, table: Mapping[str, Json], *path: str) -> str:
+        """Return a view's query; that of stored rows would be answered with other ones."""
+        query = table.get("query", "")
+        if not isinstance(query, str) or len(query) > VIEW_CHARS_MAX:
+            self._problem("a query is a text of bounded length", *path, "query")
+            return ""
+        if query and (table.get("kind") != "view" or table.get("lineage") == "unknown"):
+            self._problem("`query` is of a `kind: view` with a known lineage", *path, "query")
+        return query.strip().removesuffix(";")
 
     def _generated(self, columns: Json, *path: str) -> tuple[str, ...]:
         found = []

@@ -41,6 +41,8 @@ class Table(msgspec.Struct, frozen=True):
     is_unread: bool = False
     # The digest of a view's query, where a file says it.
     definition: str = ""
+    # A view's query itself, with every name's schema: what stands for it under obligations.
+    query: str = ""
 
     @property
     def all_labels(self) -> tuple[str, ...]:

@@ -36,6 +36,7 @@ _TABLE: Final = fields(
         "kind": told("What the database says that it is.", TEXT),
         "lineage": told("Of a view that nobody has read: it is not read.", {"const": "unknown"}),
         "definition": told("The digest of a view's query.", {"type": "string"}),
+        "query": told("A view's query, every table with its schema.", {"type": "string"}),
     }
 )
 _SCHEMA: Final = fields({"labels": LABELS, "tables": by_name(_TABLE), "sequences": _NAMES})

@@ -1,8 +1,8 @@
 """Carries out decisions on SQL: rewrites what is permitted, refuses the rest in PostgreSQL's words.
 
 ```
-obligations ─due▶ by table ─┐
-text ─references▶ where ────┴─scan, change, groups, limits▶ edits ─text▶ what is sent ─proof▶ ok
+obligations ─due▶ by table ─────────┐
+text ─views▶ ─references▶ where ────┴─scan, change, groups, limits▶ edits ─text▶ sent ─proof▶ ok
 ```
 
 What cannot be carried out soundly denies. A rewritten statement is proven before it is sent: see
@@ -11,6 +11,7 @@ What cannot be carried out soundly denies. A rewritten statement is proven befor
 
 import hmac
 import threading
+from itertools import repeat
 from typing import Final
 
 import msgspec
@@ -21,16 +22,18 @@ from sidecar.domains.data.catalogue.payload import payload_relations
 from sidecar.domains.data.enforce.refusal import refuse
 from sidecar.domains.data.enforce.rewriting import rewritten
 from sidecar.domains.data.enforce.rewriting.due import duties
+from sidecar.domains.data.enforce.rewriting.fragment import fragment
 from sidecar.domains.data.enforce.rewriting.text import unsupported
 from sidecar.domains.data.limits import (
     CACHE_ENTRIES_MAX,
     CACHED_CHARS_MAX,
     REWRITTEN_AT_HAND_CHARS_MAX,
 )
-from sidecar.domains.data.parse.condition import condition_problem
+from sidecar.domains.data.parse.condition import condition_problem, table_of
 from sidecar.domains.data.parse.elsewhere import Refused, Rewriting, Sent, said_elsewhere
 from sidecar.domains.data.parse.second import look
-from sidecar.terms.call import Call, Json
+from sidecar.syntax.holes import filled
+from sidecar.terms.call import Call, Json, remembers
 from sidecar.terms.decision import Decision, Obligation
 from sidecar.terms.errors import EnforceError, ParseError
 from sidecar.terms.request import Request
@@ -41,6 +44,14 @@ _BY_NAME: Final = frozenset(("execute", "fetch", "move"))
 _Key = tuple[str, str, tuple[str, ...], bytes]
 _cache: LRUCache[_Key, str] = LRUCache(CACHE_ENTRIES_MAX)
 _cache_lock: Final = threading.Lock()
+
+
+def _forget() -> None:
+    with _cache_lock:
+        _cache.clear()
+
+
+remembers(_forget)
 
 
 def rewrite(
@@ -153,16 +164,30 @@ def check(obligation: dict[str, Json], catalogue: DataCatalogue) -> list[str]:
         has_expression = "expression" in obligation
         if has_expression != (obligation.get("with") == "expression"):
             return ["`expression` stands with `with: expression`, and only there"]
-        problem = (
-            condition_problem("expression", obligation["expression"], on, catalogue)
-            if (has_expression)
-            else None
-        )
+        problem = _problem("expression", obligation.get("expression"), on, catalogue)
         return [problem] if problem else []
-    if obligation.get("type") != "filter_rows" or not isinstance(obligation.get("where"), str):
+    if obligation.get("type") != "filter_rows":
         return []
-    problem = condition_problem("where", obligation["where"], on, catalogue)
+    problem = _problem("where", obligation.get("where"), on, catalogue)
     return [problem] if problem else []
+
+
+def _problem(field: str, said: Json, on: Json, catalogue: DataCatalogue) -> str | None:
+    """Return what is wrong with a rule's own SQL: it cannot be read, or not be carried out."""
+    if not isinstance(said, str):
+        return None
+    problem = condition_problem(field, said, on, catalogue)
+    key = table_of(on)
+    if problem is not None or key is None:
+        return problem
+    text = filled(said, repeat(" NULL "))
+    for relations in catalogue.all():
+        if key in relations.tables:
+            try:
+                fragment(text, key, relations, relations.search_path)
+            except (EnforceError, ParseError) as error:
+                return f"`{field}` cannot be carried out: {error}"
+    return None
 
 
 __all__ = ["check", "refuse", "rewrite", "rewritten_at_hand"]

@@ -41,7 +41,12 @@ from sidecar.domains.data.parse.other.names import (
     names_of,
     text_behind,
 )  # fmt: skip
-from sidecar.domains.data.parse.second import check_names, check_session, check_statement
+from sidecar.domains.data.parse.second import (
+    check_names,
+    check_path,
+    check_session,
+    check_statement,
+)
 from sidecar.domains.data.parse.statement import Statement, read_statement
 from sidecar.domains.data.parse.targets import sequence_targets, table_targets
 from sidecar.domains.data.parse.text.lexer import Token, statements, tokens
@@ -51,7 +56,7 @@ from sidecar.domains.data.parse.text.session import (
     resets_all,
     session_verb,
 )  # fmt: skip
-from sidecar.terms.call import Call, Json
+from sidecar.terms.call import Call, Json, remembers
 from sidecar.terms.errors import ParseError
 from sidecar.terms.reasons import reason
 from sidecar.terms.request import Action, Parsed, ParseStatus, Resource, Target
@@ -76,6 +81,15 @@ _shapes: LRUCache[_ShapeKey, tuple[Statement, Parsed]] = LRUCache(CACHE_ENTRIES_
 _COUNTING: Final = frozenset(("distinct", "fetch", "group", "limit", "offset", "order", "over"))
 _NUMBER: Final = Token("number", "0")
 _cache_lock: Final = threading.Lock()
+
+
+def _forget() -> None:
+    with _cache_lock:
+        _cache.clear()
+        _shapes.clear()
+
+
+remembers(_forget)
 
 
 def parse(call: Call, catalogue: DataCatalogue, bundle: str | None = None) -> Parsed:
@@ -244,6 +258,7 @@ def _analysed(
     }  # fmt: skip
     if verbs:
         seen = check_session(text, verbs)
+        check_path(seen, search_path)
         native["names"] = names_of(seen, text, found[0] if found else [])
         native["verbs"] = [*verbs, *(f"{one[0].text}_all" for one in found if resets_all(one))]
         return Parsed(_session_targets(found, verbs[0], upstream), native, _STATUS)

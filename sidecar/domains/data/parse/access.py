@@ -9,6 +9,8 @@ from sidecar.domains.data.catalogue import Function, Relations, Table, TableKey
 from sidecar.domains.data.limits import RELATIONS_MAX, USES_MAX
 from sidecar.domains.data.parse.text.functions import ALLOWED, OF_SCHEMAS
 from sidecar.domains.data.parse.text.lookups import FUNCTIONS as LOOKUPS
+from sidecar.domains.data.parse.text.lookups import READS
+from sidecar.domains.data.parse.tree.joins import Arranged
 from sidecar.terms.errors import ParseError
 from sidecar.terms.reasons import reason
 from sidecar.terms.words import ActionClass
@@ -42,6 +44,8 @@ class Accesses:
     def __init__(self, relations: Relations, search_path: tuple[str, ...]) -> None:
         self._relations = relations
         self.search_path = search_path
+        # What casts to somebody's own types call their columns.
+        self.own_types = frozenset(name for _, name in relations.types)
         self.tables: dict[tuple[TableKey, str], TableAccess] = {}
         self.touched: dict[TableKey, None] = {}
         # Those that stand in the text by name; a declared function touches others.
@@ -56,6 +60,8 @@ class Accesses:
         # A call stands in FROM: how many columns it has, and their names, depends on its types.
         self.has_calls = False
         self.relation_count = 0
+        # How the items of FROM stand together, by the nodes that say it: some are read repeatedly.
+        self.joins: dict[int, Arranged] = {}
 
     def count_relation(self) -> None:
         """Count a FROM item, of which a statement has a bounded number."""
@@ -161,7 +167,8 @@ class Accesses:
         """
         if key in self._relations.drifted:
             raise ParseError(
-                reason("catalogue.drift"), "all columns of a table that has others by now"
+                reason("catalogue.drift"),
+                "columns by their place in a table that has others by now",
             )
 
     def look_up(self, table: str) -> None:
@@ -197,10 +204,19 @@ class Accesses:
             self.functions.setdefault(name)
             if name in LOOKUPS:
                 self.look_up(LOOKUPS[name])
+            if name in READS:
+                self._read(*READS[name])
         # Which overload is meant depends on types: all that the search path reaches count.
         for function in declared:
             self.functions.setdefault(function.name)
             self._declared(function)
+
+    def _read(self, table: str, column: str) -> None:
+        key = TableKey("pg_catalog", table)
+        if key not in self._relations.tables:
+            said = "a function that reads what the catalogue does not list"
+            raise ParseError(reason("parse.unknown_function"), said)
+        self.column(key, column)
 
     def _declared(self, function: Function) -> None:
         for accesses, verb in ((function.reads, "select"), (function.writes, "update")):

@@ -12,14 +12,6 @@ import msgspec
 from sqlglot import exp
 
 from sidecar.domains.data.parse.access import Accesses, Origins
-from sidecar.domains.data.parse.nodes import (
-    alias_of,
-    bare_name,
-    check,
-    first_name,
-    name_of,
-    unread,
-)  # fmt: skip
 from sidecar.domains.data.parse.query import Queries
 from sidecar.domains.data.parse.scope import (
     Column,
@@ -32,6 +24,14 @@ from sidecar.domains.data.parse.scope import (
     read_star,
 )  # fmt: skip
 from sidecar.domains.data.parse.sources import Sources
+from sidecar.domains.data.parse.tree.nodes import (
+    alias_of,
+    bare_name,
+    check,
+    first_name,
+    name_of,
+    unread,
+)  # fmt: skip
 from sidecar.terms.errors import ParseError
 from sidecar.terms.reasons import reason
 
@@ -218,7 +218,7 @@ class Changes:
     def _merge(self, node: exp.Merge, scope: Scope) -> tuple[Column, ...]:
         check(node, _MERGE)
         relation = self._target(node.this, "merge")
-        others = self._sources.items([node.args["using"]], (), scope)
+        others = self._sources.items([node.args["using"]], scope)
         everything = _with(relation, others)
         level = scope.below(everything.relations)
         self._queries.reader.read_for("join", node.args["on"], level)

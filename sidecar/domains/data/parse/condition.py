@@ -42,7 +42,7 @@ def without_holes(where: str) -> tuple[str, int]:
 
 def _unreadable(condition: list[Token], on: Json, catalogue: DataCatalogue) -> str | None:
     where = (Token("word", "where"), Token("punct", "("), *condition, Token("punct", ")"))
-    key = _table(on)
+    key = table_of(on)
     if key is None:
         check_grammar([*_HEAD, *where])
         return None
@@ -55,7 +55,7 @@ def _unreadable(condition: list[Token], on: Json, catalogue: DataCatalogue) -> s
     return None
 
 
-def _table(on: Json) -> TableKey | None:
+def table_of(on: Json) -> TableKey | None:
     """Return the table that `on` names or names a column of, None for a pattern or nothing."""
     if not isinstance(on, str) or "*" in on:
         return None

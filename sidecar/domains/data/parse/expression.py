@@ -10,16 +10,6 @@ from typing import Final
 from sqlglot import exp
 
 from sidecar.domains.data.parse.access import Accesses
-from sidecar.domains.data.parse.nodes import (
-    DECIDING,
-    LEAVES,
-    PLAIN,
-    SHOWING,
-    check,
-    name_of,
-    parts,
-    unread,
-)  # fmt: skip
 from sidecar.domains.data.parse.scope import (
     Column,
     Relation,
@@ -32,6 +22,16 @@ from sidecar.domains.data.parse.scope import (
 )  # fmt: skip
 from sidecar.domains.data.parse.text.canonical import MARK
 from sidecar.domains.data.parse.text.functions import OF_SCHEMAS
+from sidecar.domains.data.parse.tree.nodes import (
+    DECIDING,
+    LEAVES,
+    PLAIN,
+    SHOWING,
+    check,
+    name_of,
+    parts,
+    unread,
+)  # fmt: skip
 from sidecar.terms.errors import ParseError
 from sidecar.terms.reasons import reason
 

@@ -12,9 +12,9 @@ from sqlglot import exp
 from sidecar.domains.data.limits import COLUMNS_MAX, REPEATS_MAX
 from sidecar.domains.data.parse.access import Accesses, Origins
 from sidecar.domains.data.parse.expression import Reader
-from sidecar.domains.data.parse.nodes import alias_of, bare_name, check, name_of, unread
 from sidecar.domains.data.parse.scope import (
     Column,
+    Columns,
     Item,
     Scope,
     both_of,
@@ -24,9 +24,9 @@ from sidecar.domains.data.parse.scope import (
     read_star,
     renamed,
 )  # fmt: skip
-from sidecar.domains.data.parse.text.canonical import MARK
-from sidecar.domains.data.parse.text.functions import OTHERWISE_NAMED
 from sidecar.domains.data.parse.text.shapes import EXTRA
+from sidecar.domains.data.parse.tree.nodes import alias_of, bare_name, check, name_of, unread
+from sidecar.domains.data.parse.tree.outputs import Called, called
 from sidecar.terms.errors import ParseError
 from sidecar.terms.reasons import reason
 
@@ -44,7 +44,8 @@ _CHANGES: Final = (exp.Insert, exp.Update, exp.Delete, exp.Merge)
 _EXPRESSIONS: Final = frozenset(("expressions",))
 _LOCK: Final = frozenset(("update", "expressions", "wait", "key"))
 
-_IMPLIED: Final = ((exp.Exists, "exists"), (exp.Array, "array"))
+# Of a 32-bit number.
+_PLACE_DIGITS_MAX: Final = 10
 
 Change = Callable[[exp.Expression, Scope], tuple[Column, ...]]
 From = Callable[[exp.Expression, Scope], Item]
@@ -222,6 +223,9 @@ class Queries:
     def _output(self, node: exp.Expression, item: Item, level: Scope) -> tuple[Column, ...]:
         """Note what one item of the select list reads; return the columns it gives."""
         mark = len(self.accesses.log)
+        # Brackets around `t.*` change nothing; around anything else they are looked into below.
+        bare = _unbracketed(node)
+        node = bare if isinstance(bare, exp.Column | exp.Dot) and bare.is_star else node
         if isinstance(node, exp.Star):
             check(node, frozenset())
             read_star(item.columns, self.accesses)
@@ -233,18 +237,19 @@ class Queries:
         if isinstance(node, exp.Dot) and isinstance(node.expression, exp.Star):
             # Neither order nor number of its columns is known: a name may stand there twice.
             self.accesses.has_calls = True
-            row = self.reader.read(node, level) or frozenset()
+            row = self.reader.read(node, level) or ("",)
+            origins = self.accesses.origins(mark)
             return tuple(
-                Column(name, (), None, False, self.accesses.origins(mark))  # noqa: FBT003
-                for name in sorted(row)
+                Column(name, is_sure=False, origins=origins, is_open=True) for name in sorted(row)
             )
         if isinstance(node, exp.Alias):
             check(node, frozenset(("this", "alias")))
-            name, node = name_of(node.args["alias"]), node.this
+            name, node = Called(name_of(node.args["alias"])), node.this
         else:
-            name = _implied(node)
+            name = called(node, self.accesses.own_types)
         value = self.reader.read(node, level)
-        return (Column(name, (), value, origins=self.accesses.origins(mark)),)
+        origins = self.accesses.origins(mark)
+        return (Column(name.name, row=value, origins=origins, otherwise=name.otherwise),)
 
     def _group(
         self, node: exp.Group | None, item: Item, columns: Sequence[Column], level: Scope
@@ -254,21 +259,20 @@ class Queries:
             return
         check(node, _EXPRESSIONS)
         pending: list[exp.Expression] = list(node.expressions)
-        outputs = {column.name for column in columns if column.is_sure}
+        outputs = Columns(columns)
         while pending:
             part = pending.pop()
-            name = bare_name(part)
             if isinstance(part, _GROUPS):
                 check(part, frozenset(("this", "expressions")))
                 pending.extend([part.this] if part.args.get("this") else part.expressions)
-            elif (
-                name is None
-                or name not in outputs
-                or any(relation.named(name) for relation in item.relations)
-            ):
-                self._key("group", part, columns, level)
+                continue
+            name = bare_name(part)
+            inputs = level.named(name) if name is not None else []
+            if name is None or any(column.is_sure for column in inputs):
+                self._key("group", part, outputs, level)
             else:
-                self._use("group", [c for c in columns if c.name == name])
+                self._use("group", [*inputs, *level.perhaps(name)])
+                self._name("group", part, name, outputs, level)
 
     def _distinct(self, node: exp.Distinct | None, columns: Sequence[Column], level: Scope) -> None:
         if node is None:
@@ -278,17 +282,19 @@ class Queries:
         if on is None:
             self._use("group", columns)
             return
+        outputs = Columns(columns)
         for part in on.expressions if isinstance(on, exp.Tuple) else [on]:
-            self._sort_key("group", part, columns, level)
+            self._sort_key("group", part, outputs, level)
 
     def _tail(self, node: exp.Expression, level: Scope, columns: Sequence[Column]) -> None:
         """Read ORDER BY, LIMIT and OFFSET."""
         order = node.args.get("order")
         if order is not None:
             check(order, _EXPRESSIONS)
+            outputs = Columns(columns)
             for part in order.expressions:
                 check(part, frozenset(("this", "desc", "nulls_first")))
-                self._sort_key("order", part.this, columns, level)
+                self._sort_key("order", part.this, outputs, level)
         for clause in ("limit", "offset"):
             limit = node.args.get(clause)
             if isinstance(limit, exp.Fetch):
@@ -299,9 +305,7 @@ class Queries:
             if count is not None:
                 self.reader.read_for("predicate", count, level)
 
-    def _sort_key(
-        self, use: str, node: exp.Expression, columns: Sequence[Column], level: Scope
-    ) -> None:
+    def _sort_key(self, use: str, node: exp.Expression, outputs: Columns, level: Scope) -> None:
         """Read a key of ORDER BY or DISTINCT ON: a bare name is an output column first.
 
         Inside an expression it never is: there PostgreSQL takes the input column.
@@ -310,16 +314,23 @@ class Queries:
             check(node, frozenset(("this",)))
             node = node.this
         name = bare_name(node)
-        outputs = [column for column in columns if column.name == name and column.is_sure]
-        if name is None or not outputs:
-            self._key(use, node, columns, level)
+        if name is None:
+            self._key(use, node, outputs, level)
         else:
-            self._use(use, outputs)
+            self._name(use, node, name, outputs, level)
 
-    def _key(self, use: str, node: exp.Expression, columns: Sequence[Column], level: Scope) -> None:
+    def _name(
+        self, use: str, node: exp.Expression, name: str, outputs: Columns, level: Scope
+    ) -> None:
+        """Read a name that is an output's, where one is surely called so, and else an input's."""
+        self._use(use, [outputs.meant(name)])
+        if not any(column.is_sure for column in outputs.named(name)):
+            self.reader.read_for(use, node, level)
+
+    def _key(self, use: str, node: exp.Expression, outputs: Columns, level: Scope) -> None:
         """Read a key that is no output's name; a number is the place of an output."""
         if isinstance(node, exp.Literal) and not node.is_string and str(node.this).isdigit():
-            self._use(use, columns[int(node.this) - 1 : int(node.this)])
+            self._use(use, _at_place(str(node.this), outputs))
         self.reader.read_for(use, node, level)
 
     def _use(self, use: str, columns: Sequence[Column]) -> None:
@@ -343,6 +354,21 @@ class Queries:
             table = self.accesses.table(key)
             self.accesses.touch(key, "update")
             self.accesses.beneath(table, [self.accesses.table(c) for c in table.children], "update")
+
+
+def _unbracketed(node: exp.Expression) -> exp.Expression:
+    while isinstance(node, exp.Paren):
+        check(node, frozenset(("this",)))
+        node = node.this
+    return node
+
+
+def _at_place(number: str, outputs: Columns) -> Sequence[Column]:
+    """Return the column at a place, and where that is not known all that it may be."""
+    # PostgreSQL has no place of more digits, and reads a number that is longer as no place.
+    place = int(number) if len(number) <= _PLACE_DIGITS_MAX else 0
+    listed, opened = outputs.listed, outputs.opened
+    return listed[place - 1 : place] if place <= opened + 1 else listed[opened:]
 
 
 def _bare_body(node: exp.Expression) -> exp.Expression:
@@ -369,19 +395,3 @@ def _refuse_unbound(ctes: Sequence[exp.Expression]) -> None:
                 reason("parse.ambiguous"), "a query of WITH used before it is complete"
             )
         bound.add(own)
-
-
-def _implied(node: object) -> str:
-    """Return the name that PostgreSQL gives an output column without an alias, empty if unsure."""
-    while isinstance(node, exp.Paren | exp.Window | exp.Filter | exp.WithinGroup):
-        node = node.this
-    if isinstance(node, exp.Dot):
-        node = node.expression
-    if isinstance(node, exp.Column):
-        node = node.this
-    if isinstance(node, exp.Identifier):
-        return name_of(node)
-    if isinstance(node, exp.Anonymous):
-        name = name_of(node.this).removeprefix(MARK)
-        return "" if name in OTHERWISE_NAMED else name
-    return next((name for kind, name in _IMPLIED if isinstance(node, kind)), "")

@@ -12,6 +12,7 @@ import msgspec
 
 from sidecar.domains.data.catalogue import Table, TableKey
 from sidecar.domains.data.parse.access import SYSTEM_COLUMNS, Accesses, Origins
+from sidecar.domains.data.parse.tree.joins import Names
 from sidecar.terms.errors import ParseError
 from sidecar.terms.reasons import reason
 
@@ -29,6 +30,46 @@ class Column(msgspec.Struct, frozen=True):
     is_sure: bool = True
     # What its value came from: read inside of its query, used where it is read.
     origins: Origins = ()
+    # It may stand for several, so what stands behind it may have another place.
+    is_open: bool = False
+    # What it may be called instead, where its name is not known; None for anything.
+    otherwise: frozenset[str] | None = frozenset()
+
+
+class Columns:
+    """Columns by name: a statement may name many of many."""
+
+    def __init__(self, columns: Sequence[Column]) -> None:
+        self.listed = columns
+        # The first that may be several.
+        self.opened = next((at for at, one in enumerate(columns) if one.is_open), len(columns))
+        self._meant: dict[str, Column] = {}
+        self._named: dict[str, list[Column]] = {}
+        vague: dict[frozenset[str] | None, list[Column]] = {}
+        for column in columns:
+            self._named.setdefault(column.name, []).append(column)
+            if column.is_open or column.otherwise != frozenset():
+                names = None if column.is_open else column.otherwise
+                vague.setdefault(names, []).append(column)
+        self._vague = [
+            (names, Column("", is_sure=False, origins=from_all(some), is_open=True))
+            for names, some in vague.items()
+        ]
+
+    def named(self, name: str) -> list[Column]:
+        """Return the columns of that name."""
+        return self._named.get(name, [])
+
+    def perhaps(self, name: str) -> list[Column]:
+        """Return what may have that name: in place of several columns one with all their values."""
+        return [column for names, column in self._vague if names is None or name in names]
+
+    def meant(self, name: str) -> Column:
+        """Return one column with the values of all that have that name, or may have it."""
+        if name not in self._meant:
+            origins = from_all([*self.named(name), *self.perhaps(name)])
+            self._meant[name] = Column(name, is_sure=False, origins=origins)
+        return self._meant[name]
 
 
 class Relation(msgspec.Struct, frozen=True):
@@ -39,19 +80,35 @@ class Relation(msgspec.Struct, frozen=True):
         columns: In order; names may repeat.
         table: Set where it is a table of the catalogue, for whole rows and system columns.
         is_aliased: `schema.table.column` does not reach it.
+        joined: The tables of a join that goes by one name, whose rows are in its rows.
     """
 
     name: str
     columns: tuple[Column, ...]
     table: TableKey | None = None
     is_aliased: bool = True
+    joined: tuple[TableKey, ...] = ()
+    # Made where it is asked for; a copy with other columns has another one.
+    by_name: list[Columns] = []
+
+    def __post_init__(self) -> None:
+        msgspec.structs.force_setattr(self, "by_name", [])
 
     def named(self, name: str) -> list[Column]:
         """Return the columns of that name, system columns of a table included."""
-        found = [column for column in self.columns if column.name == name]
+        found = self._by_name().named(name)
         if not found and self.table is not None and name in SYSTEM_COLUMNS:
             return [Column(name, ((self.table, name),))]
         return found
+
+    def perhaps(self, name: str) -> list[Column]:
+        """Return what may have that name besides."""
+        return self._by_name().perhaps(name)
+
+    def _by_name(self) -> Columns:
+        if not self.by_name:
+            self.by_name.append(Columns(self.columns))
+        return self.by_name[0]
 
     @property
     def row(self) -> frozenset[str]:
@@ -60,10 +117,17 @@ class Relation(msgspec.Struct, frozen=True):
 
 
 class Item(msgspec.Struct, frozen=True):
-    """A FROM item or a join of several: the relations that can be named, the columns of its `*`."""
+    """A FROM item or a join of several.
+
+    Args:
+        relations: Those that can be named.
+        columns: Those of its `*`.
+        names: What its parts are called in the text.
+    """
 
     relations: tuple[Relation, ...]
     columns: tuple[Column, ...]
+    names: Names = ()
 
 
 CTEs = Mapping[str, tuple[Column, ...]]
@@ -75,6 +139,8 @@ class Scope(msgspec.Struct, frozen=True):
     relations: tuple[Relation, ...] = ()
     parent: "Scope | None" = None
     ctes: CTEs = {}
+    # What names were found to be.
+    found: dict[str, tuple[list[Column], list[Column]]] = {}
 
     def below(self, relations: Sequence[Relation]) -> "Scope":
         """Return a level inside this one."""
@@ -87,6 +153,23 @@ class Scope(msgspec.Struct, frozen=True):
     def with_ctes(self, more: CTEs) -> "Scope":
         """Return this level with more CTEs in sight; later ones hide earlier ones."""
         return Scope(self.relations, self.parent, {**self.ctes, **more})
+
+    def named(self, name: str) -> list[Column]:
+        """Return the columns of that name on this level."""
+        return self._found(name)[0]
+
+    def perhaps(self, name: str) -> list[Column]:
+        """Return what may have that name on this level besides."""
+        return self._found(name)[1]
+
+    def _found(self, name: str) -> tuple[list[Column], list[Column]]:
+        found = self.found.get(name)
+        if found is None:
+            found = self.found[name] = (
+                [column for relation in self.relations for column in relation.named(name)],
+                [column for relation in self.relations for column in relation.perhaps(name)],
+            )
+        return found
 
     def levels(self) -> Iterator["Scope"]:
         """Yield this level and those around it, nearest first."""
@@ -118,10 +201,14 @@ def _bases(table: Table, name: str, children: Sequence[Table]) -> tuple[tuple[Ta
 
 def renamed(columns: Sequence[Column], names: Sequence[str]) -> tuple[Column, ...]:
     """Return `columns` with the first ones called as `AS t(a, b)` says."""
+    if any(column.is_open for column in columns[: max(len(names) - 1, 0)]):
+        raise ParseError(reason("parse.ambiguous"), "aliases of columns behind a call of several")
     if len(names) > len(columns):
         raise ParseError(reason("parse.unknown_column"), "more column aliases than columns")
     return tuple(
-        msgspec.structs.replace(column, name=names[i], is_sure=True) if i < len(names) else column
+        msgspec.structs.replace(column, name=names[i], is_sure=True, otherwise=frozenset())
+        if i < len(names)
+        else column
         for i, column in enumerate(columns)
     )
 
@@ -129,7 +216,7 @@ def renamed(columns: Sequence[Column], names: Sequence[str]) -> tuple[Column, ..
 def plain(columns: Sequence[Column]) -> tuple[Column, ...]:
     """Return columns as they are outside of their query: what they read has been noted inside."""
     return tuple(
-        Column(c.name, (), c.row, c.is_sure, from_all((c,)) if c.bases else c.origins)
+        msgspec.structs.replace(c, bases=(), origins=from_all((c,)) if c.bases else c.origins)
         for c in columns
     )
 
@@ -149,11 +236,14 @@ def from_more(columns: Sequence[Column], origins: Origins) -> tuple[Column, ...]
 
 def both_of(columns: tuple[Column, ...], others: Sequence[Column]) -> tuple[Column, ...]:
     """Return the columns of a set operation: those of its first side, with values of both."""
-    if len(others) != len(columns) or not all(c.is_sure for c in (*columns, *others)):
+    both = (*columns, *others)
+    if len(others) != len(columns) or any(c.is_open or not c.is_sure for c in both):
         # Which of them stands beside which is not known; PostgreSQL may refuse it.
-        return from_more(columns, from_all((*columns, *others)))
+        return from_more(columns, from_all(both))
     return tuple(
-        Column(own.name, (), _joined(own.row, other.row), own.is_sure, from_all((own, other)))
+        msgspec.structs.replace(
+            own, bases=(), row=_joined(own.row, other.row), origins=from_all((own, other))
+        )
         for own, other in zip(columns, others, strict=True)
     )
 
@@ -187,6 +277,8 @@ def read_row(relation: Relation, accesses: Accesses) -> Row:
     read_star(relation.columns, accesses)
     if relation.table is not None:
         accesses.whole_row(relation.table)
+    for key in relation.joined:
+        accesses.whole_row(key)
     return relation.row
 
 
@@ -194,8 +286,10 @@ def read_name(name: str, scope: Scope, accesses: Accesses) -> Row:
     """Note what a bare name reads; return its columns if it is a composite value."""
     unsure: list[Column] = []
     for level in scope.levels():
-        found = [column for relation in level.relations for column in relation.named(name)]
+        found = level.named(name)
         read_columns(found, accesses)
+        # It makes no name known that nobody has: that may be a column that is not listed.
+        read_columns(level.perhaps(name), accesses)
         if any(column.is_sure for column in found):
             return _row_of(found)
         unsure += found
@@ -214,11 +308,14 @@ def read_name(name: str, scope: Scope, accesses: Accesses) -> Row:
 def read_qualified(parts: Sequence[str], scope: Scope, accesses: Accesses) -> Row:
     """Note what `relation.column` or `schema.relation.column` reads."""
     *qualifier, name = parts
-    found = [column for relation in qualified(qualifier, scope) for column in relation.named(name)]
+    relations = qualified(qualifier, scope)
+    found = [column for relation in relations for column in relation.named(name)]
     # What may be no column would be a call of the function of that name.
     if not any(column.is_sure for column in found):
         raise _unknown()
     read_columns(found, accesses)
+    for relation in relations:
+        read_columns(relation.perhaps(name), accesses)
     return _row_of(found)
 
 

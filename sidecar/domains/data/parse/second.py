@@ -1,9 +1,9 @@
 """The second opinion: PostgreSQL's own grammar must find what our reading found.
 
 Two readers that share no code rarely make the same mistake, so a statement passes only where they
-agree on how many statements there are, of which kind, on the relations and on the functions. The
-grammar is libpg_query's, PostgreSQL 18's own code; it sees the text as it came, where ours sees the
-tokens that our scanner made of it.
+agree on how many statements there are, of which kind, on the relations, on how they are joined and
+on the functions. The grammar is libpg_query's, PostgreSQL 18's own code; it sees the text as it
+came, where ours sees the tokens that our scanner made of it.
 
 Its JSON call is used: the protobuf one ends the process at deep trees and refuses ordinary nesting.
 Texts come here after our scanner, so they are bounded in bytes, in brackets and in comments.
@@ -21,6 +21,7 @@ import orjson
 from sidecar.domains.data.parse.statement import Statement
 from sidecar.domains.data.parse.text.lookups import SEQUENCES
 from sidecar.domains.data.parse.text.session import may_be_set
+from sidecar.domains.data.parse.tree.joins import Arranged, arranged_in, is_same
 from sidecar.terms.call import Json
 from sidecar.terms.errors import ParseError
 from sidecar.terms.reasons import reason
@@ -53,6 +54,11 @@ nullif overlay position row session_user substring timezone trim user xmlattribu
 xmlelement xmlexists xmlforest normalize merge_action
 """
 _NOT_CALLS: Final = frozenset(_NODES.split())
+
+
+# Relations of a locking clause are aliases. What `SET (a, b) = (SELECT …)` assigns from stands in
+# the tree once for each column that it sets.
+_PASSED_OVER: Final = frozenset(("lockingClause", "source"))
 
 
 class _Error(ctypes.Structure):
@@ -88,6 +94,8 @@ class Seen(NamedTuple):
     types: set[str]
     # Of calls of set_config whose name is a column: the only value that it has there.
     settings: dict[int, str]
+    # How the items of FROM stand together.
+    joins: list[Arranged]
     # The kinds of the nodes in it, and the tree itself.
     nodes: set[str]
     tree: dict[str, Json]
@@ -120,6 +128,21 @@ def check_session(text: str, verbs: Sequence[str]) -> Seen:
     return seen
 
 
+def check_path(seen: Seen, search_path: Sequence[str]) -> None:
+    """Check that a SET of the search path sets it to what it is.
+
+    Raises:
+        ParseError: `parse.session`.
+    """
+    for one in seen.tree.get("stmts", ()):
+        said = one["stmt"].get("VariableSetStmt", {})
+        if said.get("name", "").lower() != "search_path":
+            continue
+        steps = [_literal([step]) for step in said.get("args", ())]
+        if said["kind"] != "VAR_SET_VALUE" or steps != [*search_path]:
+            raise ParseError(reason("parse.session"), "the search path may not be changed")
+
+
 def check_statement(text: str, statement: Statement) -> Seen:
     """Check that PostgreSQL's grammar finds the same statement, relations and functions.
 
@@ -141,6 +164,8 @@ def agree(seen: Seen, statement: Statement) -> None:
         raise _disagreement("statements")
     if not _same_relations(seen, statement):
         raise _disagreement("relations")
+    if not is_same(statement.joins, seen.joins):
+        raise _disagreement("joins")
     if not _same_functions(seen, statement):
         raise _disagreement("functions")
 
@@ -206,7 +231,7 @@ def look(text: str) -> Seen:
 def _collected(tree: dict[str, Json]) -> Seen:
     statements = tree.get("stmts", ())
     kinds = [next(iter(one["stmt"])) for one in statements]
-    seen = Seen(kinds, set(), set(), set(), set(), [], set(), set(), set(), {}, set(), tree)
+    seen = Seen(kinds, set(), set(), set(), set(), [], set(), set(), set(), {}, [], set(), tree)
     waiting: list[Json] = list(statements)
     while waiting:
         node = waiting.pop()
@@ -214,8 +239,9 @@ def _collected(tree: dict[str, Json]) -> Seen:
             waiting.extend(node)
         elif isinstance(node, dict):
             _note(node, seen)
-            # Relations of a locking clause are aliases.
-            waiting.extend(child for name, child in node.items() if name != "lockingClause")
+            waiting.extend(child for name, child in node.items() if name not in _PASSED_OVER)
+            if node.get("colno", 1) == 1 and "source" in node:
+                waiting.append(node["source"])
     return seen
 
 
@@ -231,6 +257,9 @@ def _note(node: dict[str, Json], seen: Seen) -> None:
         seen.relations.add((node.get("schemaname"), node["relname"]))
     if "fromClause" in node:
         _note_setting(node, seen)
+    arranged = arranged_in(node)
+    if arranged is not None:
+        seen.joins.append(arranged)
     if "ctename" in node:
         seen.ctes.add(node["ctename"])
     if "funcname" in node:

@@ -9,10 +9,11 @@ Source: PostgreSQL manual, §7.2.1 The FROM Clause.
 from collections.abc import Sequence
 from typing import Final
 
+import msgspec
 from sqlglot import exp
 
+from sidecar.domains.data.catalogue import TableKey
 from sidecar.domains.data.parse.access import Accesses
-from sidecar.domains.data.parse.nodes import alias_of, check, name_of, unread
 from sidecar.domains.data.parse.query import Queries
 from sidecar.domains.data.parse.scope import (
     Column,
@@ -27,6 +28,8 @@ from sidecar.domains.data.parse.scope import (
 )  # fmt: skip
 from sidecar.domains.data.parse.text.functions import COLUMNS, OTHERWISE_NAMED, VARIED
 from sidecar.domains.data.parse.text.shapes import EXTRA
+from sidecar.domains.data.parse.tree.joins import Items, Join, beside
+from sidecar.domains.data.parse.tree.nodes import alias_of, check, name_of, unread
 from sidecar.terms.errors import ParseError
 from sidecar.terms.reasons import reason
 
@@ -56,11 +59,28 @@ class Sources:
                 raise unread()
             return Item((), ())
         check(clause, frozenset(("this",)))
-        return self.items([clause.this], joins, outer)
+        return self._listed(clause, [clause.this], joins, outer)
 
-    def items(
-        self, first: Sequence[exp.Expression], joins: Sequence[exp.Join], outer: Scope
+    def _listed(
+        self,
+        clause: exp.Expression,
+        first: Sequence[exp.Expression],
+        joins: Sequence[exp.Join],
+        outer: Scope,
     ) -> Item:
+        """Read items with commas between them, and note that they are a list of that `clause`."""
+        items = self._items(first, joins, outer)
+        if len(items) > 1:
+            self._accesses.joins[id(clause)] = Items(tuple(item.names for item in items))
+        return _beside(items)
+
+    def items(self, first: Sequence[exp.Expression], outer: Scope) -> Item:
+        """Read items with commas between them."""
+        return _beside(self._items(first, (), outer))
+
+    def _items(
+        self, first: Sequence[exp.Expression], joins: Sequence[exp.Join], outer: Scope
+    ) -> list[Item]:
         """Read items with commas between them, and the joins that follow the last of them."""
         done: list[Item] = []
         for node in first:
@@ -71,15 +91,16 @@ class Sources:
                 done.append(self._item(join.this, done, outer))
             else:
                 done[-1] = self._join(done[-1], join, done[:-1], outer)
-        return _beside(done)
+        return done
 
     def using(self, nodes: Sequence[exp.Expression], outer: Scope) -> Item:
         """Read the USING of a DELETE: its first item holds those behind commas as joins."""
-        if len(nodes) != 1:
-            return self.items(nodes, (), outer)
-        joins = nodes[0].args.get("joins") or []
-        nodes[0].set("joins", None)
-        return self.items(nodes, joins, outer)
+        if not nodes:
+            return Item((), ())
+        joins = (nodes[0].args.get("joins") or []) if len(nodes) == 1 else []
+        if joins:
+            nodes[0].set("joins", None)
+        return self._listed(nodes[0], nodes, joins, outer)
 
     def _join(self, left: Item, join: exp.Join, done: Sequence[Item], outer: Scope) -> Item:
         words = [str(join.args.get(word) or "").upper() for word in ("side", "kind", "method")]
@@ -102,7 +123,16 @@ class Sources:
         aliases = [name[len(EXTRA) :] for name in listed if name.startswith(EXTRA)]
         # The alias of USING has the merged columns alone, and hides nothing.
         merged = tuple(Relation(alias, columns[: len(set(names))]) for alias in aliases)
-        return Item((*both, *merged), columns)
+        self._accesses.joins[id(join)] = Join(
+            left.names,
+            right.names,
+            words[0],
+            words[2] == "NATURAL",
+            join.args.get("on") is not None,
+            tuple(name for name in listed if not name.startswith(EXTRA)),
+            "".join(aliases),
+        )
+        return Item((*both, *merged), columns, (*left.names, *right.names))
 
     def _check_natural(self, columns: Sequence[Column]) -> None:
         """Refuse NATURAL where a column's name is not known for sure: it may be one that joins."""
@@ -166,8 +196,8 @@ class Sources:
         schema = node.args.get("db")
         if schema is None and table in outer.ctes:
             columns = renamed(outer.ctes[table], names)
-            return _one(Relation(name or table, columns))
-        return _one(self.base(node, name, names))
+            return _one(Relation(name or table, columns), name or table)
+        return _one(self.base(node, name, names), name or table)
 
     def base(
         self, node: exp.Table, name: str, names: Sequence[str], verb: str = "select"
@@ -178,6 +208,7 @@ class Sources:
         if node.args.get("catalog") is not None:
             name_of(node.args["catalog"])
         self._accesses.touch(table.key, verb)
+        self._check_places(names, [table.key])
         children = []
         if not node.args.get("only") and verb != "insert":
             children = [self._accesses.table(key) for key in table.children]
@@ -186,6 +217,11 @@ class Sources:
         return Relation(
             relation.name, renamed(relation.columns, names), table.key, relation.is_aliased
         )
+
+    def _check_places(self, names: Sequence[str], tables: Sequence[TableKey]) -> None:
+        """Check that the columns of `tables` are where they are listed, if `names` go by place."""
+        for key in tables if names else ():
+            self._accesses.check_known(key)
 
     def _sample(self, node: exp.TableSample, scope: Scope) -> None:
         check(node, _SAMPLE)
@@ -212,7 +248,7 @@ class Sources:
             columns = self._queries.query(query, scope)
         else:
             raise unread()
-        return _one(Relation(name, renamed(plain(columns), names)))
+        return _one(Relation(name, renamed(plain(columns), names)), name)
 
     def _bracketed_join(self, node: exp.Subquery, left: Sequence[Item], outer: Scope) -> Item:
         """Read `(a JOIN b …)`; with an alias only that one name is left."""
@@ -221,14 +257,17 @@ class Sources:
         name, names = alias_of(node)
         if not name:
             return item
-        return _one(Relation(name, renamed(item.columns, names)))
+        tables = (key for one in item.relations for key in (*one.joined, one.table) if key)
+        rows = tuple(dict.fromkeys(tables))
+        self._check_places(names, rows)
+        return _one(Relation(name, renamed(item.columns, names), joined=rows), name)
 
     def _calls(self, node: exp.Expression, name: str, names: Sequence[str], lateral: Scope) -> Item:
         """Read `f(…)` or `ROWS FROM (f(…), …)`: the columns are one a call unless known better."""
         name = "" if name == EXTRA else name
         nodes = node.args.get("rows_from") or [node if isinstance(node, exp.Table) else node.this]
         columns: list[Column] = []
-        called = ""
+        called, is_open = "", False
         mark = len(self._accesses.log)
         # Arguments say how many rows there are.
         before = self._accesses.turn_to("predicate")
@@ -236,6 +275,7 @@ class Sources:
             if call is not node and isinstance(call, exp.Table):
                 check(call, frozenset(("this", "db")))
             called = self._queries.reader.function(call, lateral)
+            is_open |= self._is_open(called)
             given = COLUMNS.get(called) or (name if name and len(nodes) == 1 else called,)
             columns.extend(Column(column, is_sure=self._is_sure(called)) for column in given)
         self._accesses.has_calls = True
@@ -244,23 +284,30 @@ class Sources:
             columns.append(Column("ordinality"))
         # More aliases than columns: a call of several columns; the aliases are its columns.
         columns.extend(Column("", is_sure=False) for _ in range(len(names) - len(columns)))
+        if is_open:
+            columns[-1] = msgspec.structs.replace(columns[-1], is_open=True)
         found = from_more(columns, self._accesses.origins(mark))
-        return _one(Relation(name or called, renamed(found, names)))
+        return _one(Relation(name or called, renamed(found, names)), name)
 
     def _is_sure(self, called: str) -> bool:
         """Return whether a call's columns have known names, whatever its arguments."""
+        return not self._is_open(called) and called not in OTHERWISE_NAMED
+
+    def _is_open(self, called: str) -> bool:
+        """Return whether a call may have another number of columns, by its types."""
         declared = any(name.endswith(f".{called}") for name in self._accesses.functions)
-        return not declared and called not in VARIED and called not in OTHERWISE_NAMED
+        return declared or called in VARIED
 
 
-def _one(relation: Relation) -> Item:
-    return Item((relation,), relation.columns)
+def _one(relation: Relation, name: str) -> Item:
+    return Item((relation,), relation.columns, (name,))
 
 
 def _beside(items: Sequence[Item]) -> Item:
     return Item(
         tuple(relation for item in items for relation in item.relations),
         tuple(column for item in items for column in item.columns),
+        beside([item.names for item in items]),
     )
 
 

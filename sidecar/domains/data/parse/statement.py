@@ -16,6 +16,7 @@ from sidecar.domains.data.parse.scope import Scope
 from sidecar.domains.data.parse.sources import Sources
 from sidecar.domains.data.parse.text.canonical import canonical
 from sidecar.domains.data.parse.text.lexer import Token
+from sidecar.domains.data.parse.tree.joins import Arranged
 from sidecar.terms.errors import ParseError
 from sidecar.terms.reasons import reason
 
@@ -39,6 +40,8 @@ explain fetch grant import listen load lock move notify prepare reassign refresh
 revoke security truncate vacuum wait
 """
 _REFUSED: Final = frozenset(_REFUSED_WORDS.split())
+# A larger number is no limit, and JSON has no room for all of them.
+_LIMIT_DIGITS_MAX: Final = 15
 
 
 class Statement(msgspec.Struct, frozen=True):
@@ -48,8 +51,9 @@ class Statement(msgspec.Struct, frozen=True):
         kind: select, insert, update, delete or merge: the outermost verb.
         tables: Accesses in order, the primary first.
         named: The tables that stand in the text, not those that a declared function touches.
-        limit: The outermost LIMIT, where it is a plain number.
+        limit: The outermost LIMIT, where it is a plain number and no more rows can come.
         shown: Of a query: its columns in order, each with what its value came from.
+        joins: How the items of FROM stand together.
     """
 
     kind: str
@@ -61,6 +65,7 @@ class Statement(msgspec.Struct, frozen=True):
     limit: int | None
     usage: dict[tuple[TableKey, str], tuple[str, ...]] = {}
     shown: tuple[tuple[tuple[TableKey, str], ...], ...] = ()
+    joins: tuple[Arranged, ...] = ()
 
 
 def read_statement(
@@ -131,6 +136,7 @@ def _read(
         limit=_limit(node),
         usage={column: tuple(sorted(uses)) for column, uses in accesses.usage.items()},
         shown=shown,
+        joins=tuple(accesses.joins.values()),
     )
 
 
@@ -169,10 +175,16 @@ def _cte_names(node: exp.Expression) -> set[str]:
 
 def _limit(node: exp.Expression) -> int | None:
     limit = node.args.get("limit")
-    if limit is None:
+    if limit is None or _has_ties(limit):
         return None
     count = limit.args.get("expression") or limit.args.get("count")
     if isinstance(count, exp.Literal) and not count.is_string and count.this.isdigit():
-        return int(count.this)
+        return int(count.this) if len(count.this) <= _LIMIT_DIGITS_MAX else None
     # FETCH FIRST ROW ONLY is one row.
     return 1 if isinstance(limit, exp.Fetch) and count is None else None
+
+
+def _has_ties(limit: exp.Expression) -> bool:
+    """Return whether every row that is like the last one comes too: that may be all there are."""
+    options = limit.args.get("limit_options")
+    return options is not None and bool(options.args.get("with_ties"))

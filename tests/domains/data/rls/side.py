@@ -7,10 +7,12 @@ transaction that is rolled back, and what it answered and what it left in the ta
 """
 
 import hashlib
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
 import psycopg
 
 from examples.postgres_local import LocalPostgres
@@ -20,6 +22,7 @@ from sidecar.domains.data.enforce.rewriting import rewritten
 from sidecar.domains.data.enforce.rewriting.due import duties
 from sidecar.domains.data.enforce.rewriting.proof import read
 from sidecar.domains.data.enforce.rewriting.text import quoted
+from sidecar.domains.data.parse.other.lineage import lineage
 from sidecar.domains.data.parse.second import look
 from sidecar.terms.decision import Obligation
 from sidecar.terms.domain import CatalogueFile
@@ -50,8 +53,9 @@ FILTERS = {
     "public.events": ("region = ${0}", "region = 'north'"),
     "public.events_old": ("region = ${0}", "region = 'north'"),
     "public.events_new": ("region = ${0}", "region = 'north'"),
+    "public.own_filter": ("id < 15", ""),
 }
-VALUES = ["north", 3, "bob", "finance"]
+VALUES = ("north", 3, "bob", "finance")
 
 # Masks, and what the other side has in their place.
 MASKS = {
@@ -76,6 +80,30 @@ MASKS = {
     ),
 }  # fmt: skip
 
+
+class Rules(msgspec.Struct, frozen=True):
+    """What holds on both sides of one schema.
+
+    Args:
+        schema: The file that makes it.
+        filters: By table: the condition of a row filter, and the same as a policy.
+        masks: By table and column: the mask, and what the other side has in its place.
+        views: Those that the catalogue tells of: what their columns show.
+        views_read: What they read beyond that.
+        opened: Views whose queries the catalogue has, in the order in which they are made, and
+            stored rows of one.
+        values: What holes are filled with.
+    """
+
+    schema: Path
+    filters: dict[str, tuple[str, str]]
+    masks: dict[tuple[str, str], tuple[dict[str, str], str]]
+    views: dict[str, dict[str, list[str]]] = {}
+    views_read: dict[str, list[str]] = {}
+    opened: tuple[str, ...] = ()
+    values: tuple[Any, ...] = VALUES
+
+
 _CHANGING = {
     "InsertStmt",
     "UpdateStmt",
@@ -90,7 +118,7 @@ select n.nspname, c.relname, a.attname, format_type(a.atttypid, a.atttypmod), a.
        (select array_agg(i.inhparent::regclass::text) from pg_inherits i where i.inhrelid = c.oid)
 from pg_class c join pg_namespace n on n.oid = relnamespace
 join pg_attribute a on attrelid = c.oid and attnum > 0 and not attisdropped
-where c.relkind in ('r', 'v', 'p') and n.nspname in ('public', 'hr', 'odd') order by a.attnum
+where c.relkind in ('r', 'v', 'p', 'm') and n.nspname in ('public', 'hr', 'odd') order by a.attnum
 """
 _VIEWS: dict[str, dict[str, list[str]]] = {
     "names": {"id": ["public.customers.id"], "name": ["public.customers.name"]},
@@ -105,6 +133,23 @@ _VIEWS: dict[str, dict[str, list[str]]] = {
 _VIEWS_READ = {"badge_list": ["public.badges.id"], "badge_pins": ["public.badges.pin"]}
 
 
+_STORED = ("stored",)
+# A filter on a view, as the query of one.
+_ANEW = {
+    "own_filter": "create or replace view own_filter with (security_invoker) as"
+    " select id, region, ssn from customers where id < 15;"
+}
+_OPENED = (
+    "people_view", "renamed", "of_view", "by_region", "both_tables", "either", "distinct_ssn",
+    "guarded", "parents", "ranked", "own_filter", "stored",
+)  # fmt: skip
+
+_QUERY = "select pg_get_viewdef(c.oid) from pg_class c where relname = %s"
+
+
+RULES = Rules(SCHEMA, FILTERS, MASKS, _VIEWS, _VIEWS_READ, _OPENED)
+
+
 class Answer(NamedTuple):
     """What a statement came to: its rows in no order, what it left in the tables, or an error."""
 
@@ -116,20 +161,22 @@ class Answer(NamedTuple):
 class Sides:
     """Both databases."""
 
-    def __init__(self, server: LocalPostgres) -> None:
+    def __init__(self, server: LocalPostgres, rules: Rules = RULES) -> None:
+        self._rules = rules
         server.psql("create database ours")
-        server.psql(SCHEMA.read_text("utf-8"), "ours")
+        server.psql(rules.schema.read_text("utf-8"), "ours")
         server.psql("create database theirs template ours")
         server.psql("create database masked template ours")
         server.psql("create role held")
-        server.psql(_policies(), "theirs")
-        server.psql(_masked() + _policies(), "masked")
+        server.psql(_policies(rules), "theirs")
+        server.psql(_masked(rules) + _policies(rules), "masked")
         self._ours = _connected(server, "ours")
         self._others = {
             name: _connected(server, name, role="held") for name in ("theirs", "masked")
         }
-        self.relations = _relations(self._ours)
-        tables = [key for key in self.relations.tables if key.table not in _VIEWS]
+        self.relations = _relations(self._ours, rules)
+        views = {*rules.views, *rules.opened}
+        tables = [key for key in self.relations.tables if key.table not in views]
         self._tables = [f'{key.schema}."{key.table}"' for key in tables]
 
     def close(self) -> None:
@@ -148,6 +195,25 @@ class Sides:
     def rewritten(self, text: str) -> str:
         """Return what is sent on our side, without masks."""
         return rewritten(text, duties(self.due(text, masks=False)), self.relations, ("public",))
+
+    def told(self, text: str, *, masks: bool) -> list[str]:
+        """Return the lines of a plan on our side."""
+        due = duties(self.due(text, masks=masks))
+        return self.planned(rewritten(text, due, self.relations, ("public",)))
+
+    def planned(self, sent: str) -> list[str]:
+        """Return the lines of a plan, where indexes are taken whatever they cost."""
+        with self._ours.transaction(force_rollback=True):
+            self._ours.execute("set local enable_seqscan = off")
+            rows = self._ours.execute(sent.encode()).fetchall()
+        return [line for (text,) in rows for line in str(text).splitlines()]
+
+    def answered(self, text: str, due: Obligation, zone: str = "UTC") -> list[Any]:
+        """Return what a statement answers on our side, to who may be in another time zone."""
+        sent = rewritten(text, duties([due]), self.relations, ("public",))
+        with self._ours.transaction(force_rollback=True):
+            self._ours.execute(f"set local timezone = '{zone}'".encode())
+            return self._ours.execute(sent.encode()).fetchall()
 
     def prepared(self, text: str, kind: str) -> list[Any]:
         """Return what a statement with one parameter of a type answers on our side to 5."""
@@ -176,15 +242,18 @@ class Sides:
         """Return the obligations of the rules on all that a statement touches."""
         touched = set(read(text, self.relations, ("public",)).touched)
         found = []
-        for name, (where, _) in FILTERS.items():
+        for name, (where, _) in self._rules.filters.items():
             if _key(name) in touched:
-                values = {"where": [{"text": _numbered(where), "values": _values(where)}]}
+                values = {"where": [{"text": _numbered(where), "values": self._values(where)}]}
                 found.append(Obligation("filter_rows", f"table:{_key(name).id}", values, ("p/f",)))
-        for (name, column), (mask, _) in MASKS.items() if masks else ():
+        for (name, column), (mask, _) in self._rules.masks.items() if masks else ():
             if _key(name) in touched:
                 target = f"column:{_key(name).id}.{column}"
                 found.append(Obligation("mask", target, mask, ("p/m",)))
         return found
+
+    def _values(self, where: str) -> list[Any]:
+        return [self._rules.values[int(hole[2:-1])] for hole in _holes(where)]
 
     def _run(self, connection: psycopg.Connection[Any], text: str, left: list[str]) -> Answer:
         try:
@@ -250,30 +319,30 @@ def _connected(
     return connection
 
 
-def _policies() -> str:
-    made = ["grant usage on schema public, hr, odd, sidecar to held;"]
-    made += [
-        f"grant all on all tables in schema {schema} to held;" for schema in ("public", "hr", "odd")
-    ]
+def _policies(rules: Rules) -> str:
+    schemas = sorted({_key(name).schema for name in rules.filters} | {"public"})
+    made = [f"grant usage on schema {schema} to held;" for schema in schemas]
+    made += [f"grant all on all tables in schema {schema} to held;" for schema in schemas]
     made.append("grant create on schema public to held;")
-    for name, (_, policy) in FILTERS.items():
+    for name, (_, policy) in rules.filters.items():
+        if not policy:
+            # Of a view: its own query has it.
+            continue
         made.append(f"alter table {name} enable row level security;")
         made.append(f"create policy p on {name} using ({policy});")
-    made += [f"alter view {view} set (security_invoker = true);" for view in _VIEWS]
+    views = (view for view in (*rules.views, *rules.opened) if view not in _STORED)
+    made += [f"alter view {view} set (security_invoker = true);" for view in views]
+    made += [made_anew for view, made_anew in _ANEW.items() if view in rules.opened]
     return "\n".join(made)
 
 
-def _masked() -> str:
+def _masked(rules: Rules) -> str:
+    masks = rules.masks.items()
     return "\n".join(
         [
-            "alter table customers alter email type text, alter ssn type text;",
-            "alter table orders alter note type text;",
-            *(
-                f"update {name} set {column} = {shown};"
-                for (name, column), (_, shown) in MASKS.items()
-            ),
+            *(f"update {name} set {column} = {shown};" for (name, column), (_, shown) in masks),
             # Rows in the order in which they stand on our side.
-            *(f"cluster {name} using {name.partition('.')[2]}_pkey;" for name, _ in MASKS),
+            *(f"cluster {name} using {name.partition('.')[2]}_pkey;" for name, _ in rules.masks),
         ]
     )
 
@@ -291,25 +360,40 @@ def _numbered(where: str) -> str:
 
 
 def _holes(where: str) -> list[str]:
-    return [f"${{{number}}}" for number in range(len(VALUES)) if f"${{{number}}}" in where]
+    return re.findall(r"\$\{\d\}", where)
 
 
-def _values(where: str) -> list[Any]:
-    return [VALUES[int(hole[2:-1])] for hole in _holes(where)]
-
-
-def _relations(connection: psycopg.Connection[Any]) -> Relations:
+def _relations(connection: psycopg.Connection[Any], rules: Rules) -> Relations:
     schemas: dict[str, Any] = {}
     for schema, table, column, kind, made, parents in connection.execute(_TYPES).fetchall():
         tables = schemas.setdefault(schema, {"tables": {}})["tables"]
         said = tables.setdefault(table, {"columns": {}})
         said["columns"][column] = {"type": kind, **({"generated": True} if made else {})}
-        if table in _VIEWS:
-            said["columns"][column]["shows"] = _VIEWS[table][column]
-        if table in _VIEWS_READ:
-            said["reads"] = _VIEWS_READ[table]
+        if table in rules.views:
+            said["columns"][column]["shows"] = rules.views[table][column]
+        if table in rules.views_read:
+            said["reads"] = rules.views_read[table]
         if parents:
             said["inherits"] = [f"public.{parent}" for parent in parents]
+    connection.execute("set search_path = ''")
+    for view in rules.opened:
+        said = schemas["public"]["tables"][view]
+        (query,) = connection.execute(_QUERY, [view]).fetchone() or ("",)
+        found = lineage(query, _compiled(schemas))
+        assert found is not None, view
+        said["reads"] = [_dotted(*one) for one in found.reads]
+        said |= {"kind": "view", "query": query} if view not in _STORED else {}
+        for column, shown in zip(said["columns"].values(), found.shows, strict=True):
+            column["shows"] = [_dotted(*one) for one in shown]
+    connection.execute("set search_path = public")
+    return _compiled(schemas)
+
+
+def _dotted(key: TableKey, column: str | None) -> str:
+    return ".".join((*key, column) if column is not None else key)
+
+
+def _compiled(schemas: dict[str, Any]) -> Relations:
     spec = {"protocol": "sql", "schemas": schemas}
     catalogue: Any = DOMAIN.catalogue([CatalogueFile("catalog.yaml", spec, {}, {})])
     relations: Relations = catalogue.relations("default")

@@ -1,12 +1,12 @@
 """Rewrites one statement: finds its references, makes the edits, and proves what comes of them."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Final
 
 from sidecar.domains.data.catalogue import Relations, Table, TableKey
 from sidecar.domains.data.enforce.rewriting.change import filtered_change
 from sidecar.domains.data.enforce.rewriting.due import Due, Duties, seen_through
+from sidecar.domains.data.enforce.rewriting.explained import without_numbers
 from sidecar.domains.data.enforce.rewriting.fragment import Reads, reads_of
 from sidecar.domains.data.enforce.rewriting.groups import grouped
 from sidecar.domains.data.enforce.rewriting.limits import limited
@@ -19,7 +19,16 @@ from sidecar.domains.data.enforce.rewriting.proof import (
 )  # fmt: skip
 from sidecar.domains.data.enforce.rewriting.quiet import pinned
 from sidecar.domains.data.enforce.rewriting.references import Node, Reference, each, references
-from sidecar.domains.data.enforce.rewriting.scan import Shaped, around, shaped, span_of, subquery
+from sidecar.domains.data.enforce.rewriting.scan import (
+    Shaped,
+    around,
+    in_place,
+    shaped,
+    shortened,
+    source_of,
+    span_of,
+    subquery,
+)
 from sidecar.domains.data.enforce.rewriting.text import (
     Edit,
     Text,
@@ -28,15 +37,15 @@ from sidecar.domains.data.enforce.rewriting.text import (
     select,
     unsupported,
 )
+from sidecar.domains.data.enforce.rewriting.views import opened
 from sidecar.domains.data.parse.access import Accesses
 from sidecar.domains.data.parse.statement import Statement
 from sidecar.terms.errors import ParseError
 
 _KINDS: Final = frozenset((
     "select", "insert", "update", "delete", "merge", "select_into", "create_table_as", "declare",
-    "prepare", "copy", "copy_query",
+    "prepare", "copy", "copy_query", "explain",
 ))  # fmt: skip
-_LIMITED: Final = _KINDS | {"explain"}
 _TELLING: Final = frozenset(("predicate", "join", "group", "order"))
 _TARGETS: Final = frozenset(("insert", "update", "delete", "merge", "copy_from"))
 
@@ -51,10 +60,11 @@ def rewritten(text: str, due: Duties, relations: Relations, search_path: tuple[s
     before = read(text, relations, search_path)
     _check_closed(before, due.tables)
     _check_written(before, due.tables)
+    if before.kind not in _KINDS:
+        raise unsupported(f"an obligation on `{before.kind}`")
+    text, before = opened(text, before, due.tables, relations, search_path)
     due = _with_views(due, before, relations)
     is_shaped = any(one.shapes for one in due.tables.values())
-    if before.kind not in (_KINDS if is_shaped else _LIMITED):
-        raise unsupported(f"an obligation on `{before.kind}`")
     job = _Job(Text(text), due, relations, search_path, before)
     job.rewrite()
     sent, proven = applied(text, job.edits)
@@ -144,7 +154,11 @@ class _Job:
         if any(one.filters for one in self._shaped.values()):
             self._pins += self._around.pins
         self._pin()
-        self._shorten([key for key, one in self._due.tables.items() if one.shapes])
+        keys = [key for key, one in self._due.tables.items() if one.shapes]
+        self.edits += shortened(self._text, keys, found)
+        if self._text.root[0] == "ExplainStmt" and self._shaped:
+            hides_rows = any(one.due.filters or one.due.group for one in self._shaped.values())
+            self.edits.append(without_numbers(self._text, hides_rows=hides_rows))
         if self._due.limit is not None and not is_copy:
             self.edits += limited(self._text, self._due.limit)
 
@@ -185,24 +199,13 @@ class _Job:
             first, last = text.start_of(span.sample[0]), text.end_of(span.sample[1] - 1)
             sample = text.text[first:last]
             self.edits.append(Edit(first, last, "", sample))
-        sent = subquery(reference, one, sample, self._around)
-        start = span.start
-        head = ""
-        if text.is_word(start - 1, "table"):
-            start, head = start - 1, "SELECT * FROM "
-        tail = "" if reference.alias is not None else f" AS {one.own}"
+        sent = subquery(reference, one, source_of(reference, one, sample), self._around)
         only = "" if reference.node.get("inh") else "ONLY "
-        self.edits.append(
-            Edit(
-                text.start_of(start),
-                text.end_of(span.end - 1),
-                f"{head}{sent}{tail}",
-                f"{head}{only}{proven}{tail}",
-            )
-        )
+        self.edits.append(in_place(text, reference, one, sent, f"{only}{proven}"))
         if one.due.group:
-            edit, pins = grouped(text, reference, one.table, one.due.group)
-            self.edits.append(edit)
+            fence = self._around.fence
+            edits, pins = grouped(text, reference, one.table, one.due.group, fence=fence)
+            self.edits += edits
             self._pins += pins
 
     def _target(self, reference: Reference, one: Shaped, proven: str) -> None:
@@ -234,7 +237,8 @@ class _Job:
         limit = "" if self._due.limit is None else f" LIMIT {self._due.limit}"
         # COPY of a parent takes its own rows alone.
         alone = reference._replace(node={**reference.node, "inh": False})
-        query = subquery(alone if one.table.children else reference, one, "", self._around)
+        source = source_of(alone if one.table.children else reference, one, "")
+        query = subquery(reference, one, source, self._around)
         sent = select(columns, f"{query} AS {one.own}{limit}")
         self.edits.append(
             Edit(
@@ -252,30 +256,5 @@ class _Job:
             said = self._text.text[start:end]
             self.edits.append(Edit(start, end, pinned(said), said))
 
-    def _shorten(self, keys: Sequence[TableKey]) -> None:
-        """Take the schema from `schema.table.column`: what a subquery is called has none."""
-        called: Counter[str] = Counter()
-        for node in each(self._text.tree["stmts"], "ColumnRef"):
-            names = [part.get("String", {}).get("sval", "*") for part in node["fields"]]
-            if len(names) < 3 or TableKey(*names[-3:-1]) not in keys:
-                continue
-            if len(names) > 3:
-                raise unsupported("a column with its database before it")
-            called = called or self._names()
-            if called[names[-2]] > 1:
-                raise unsupported("a name with its schema that is another's without")
-            at = self._text.at(node)
-            last = at + 2 * (len(names) - 2)
-            start, end = self._text.start_of(at), self._text.start_of(last)
-            self.edits.append(Edit(start, end, "", ""))
 
-    def _names(self) -> Counter[str]:
-        """Return how many items of the statement go by each name."""
-        tree = self._text.tree["stmts"]
-        names = Counter(one.name for one in references(tree) if one.alias is None)
-        names.update(one["aliasname"] for one in each(tree, "alias"))
-        names.update(one["ctename"] for one in each(tree, "CommonTableExpr"))
-        return names
-
-
-__all__ = ["rewritten"]
+__all__ = ["each", "rewritten"]

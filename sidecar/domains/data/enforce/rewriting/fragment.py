@@ -16,7 +16,8 @@ from typing import Final
 import msgspec
 
 from sidecar.domains.data.catalogue import Relations, TableKey
-from sidecar.domains.data.enforce.rewriting.quiet import is_steady
+from sidecar.domains.data.enforce.rewriting.quiet import is_settled, is_steady
+from sidecar.domains.data.enforce.rewriting.quiet.converted import is_fixed
 from sidecar.domains.data.enforce.rewriting.references import Node, each, references
 from sidecar.domains.data.enforce.rewriting.text import Edit, Text, applied, quoted, unsupported
 from sidecar.domains.data.parse.access import Accesses
@@ -95,6 +96,15 @@ def _placed(
 ) -> Fragment:
     statement = _read(whole.tokens, key, relations, search_path)
     accesses = Accesses(relations, search_path)
+    types = [
+        relations.tables[access.key].types.get(column)
+        for access in statement.tables
+        for column in access.columns
+    ]
+    if not is_settled(whole.tree, types):
+        raise unsupported("a time of a rule that is no ISO 8601, or has no zone where it needs one")
+    if not is_fixed(whole.tree, _types_by_name(statement, relations)):
+        raise unsupported("a time or text in a rule that is made by the session's settings")
     edits: list[Edit] = []
     for one in references(whole.tree):
         found = accesses.find(one.schema, one.name).key
@@ -120,6 +130,15 @@ def _placed(
         is_plain,
         is_steady(whole.tree["stmts"]),
     )
+
+
+def _types_by_name(statement: Statement, relations: Relations) -> dict[str, set[str | None]]:
+    found: dict[str, set[str | None]] = {}
+    for access in statement.tables:
+        for column in access.columns:
+            said = relations.tables[access.key].types.get(column)
+            found.setdefault(column, set()).add(said)
+    return found
 
 
 def _spot(whole: Text, node: Node, key: TableKey) -> tuple[int, int, str]:

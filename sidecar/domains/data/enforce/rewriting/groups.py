@@ -8,18 +8,19 @@ in it by itself (a join could count a row many times), only `count`, `sum` and `
 are taken (an expression could single one row out, `min` and `max` are one row's), each over so many
 values that are there, and beside them stand the columns that are grouped by. Conditions may not be
 able to fail (`quiet`), and neither may a sum: of `double precision` it does where two rows are
-large. Anything else is refused.
+large. Conditions outside of a subquery wait behind a fence. Anything else is refused.
 
 Two answers may still be subtracted from each other: everyone, and everyone but one. No single
 statement can be seen to do that; a limit on how many are asked is what helps.
 """
 
+from collections.abc import Iterator
 from typing import Final
 
 from sidecar.domains.data.catalogue import Table
 from sidecar.domains.data.enforce.rewriting.quiet import Level, Source, can_not_fail
 from sidecar.domains.data.enforce.rewriting.references import Node, Reference, each
-from sidecar.domains.data.enforce.rewriting.text import Edit, Text, quoted, unsupported
+from sidecar.domains.data.enforce.rewriting.text import Edit, Text, put, quoted, unsupported
 from sidecar.terms.call import Json
 
 _AGGREGATES: Final = frozenset(("count", "sum", "avg"))
@@ -34,13 +35,24 @@ _BEHIND: Final = (
     "order", "limit", "offset", "fetch", "for", "union", "intersect", "except", "having", "window",
     "into", "returning",
 )  # fmt: skip
+_APART: Final = ("union", "intersect", "except", "for", "into", "returning")
+_AFTER_ORDER: Final = ("limit", "offset", "fetch", *_APART)
 _CALL: Final = frozenset(("funcname", "args", "agg_star", "funcformat", "location"))
 
 
-def grouped(text: Text, reference: Reference, table: Table, least: int) -> tuple[Edit, list[Node]]:
-    """Return the edit that leaves out groups of fewer than `least` rows, or values that are summed.
+def grouped(
+    text: Text, reference: Reference, table: Table, least: int, *, fence: bool
+) -> tuple[list[Edit], list[Node]]:
+    """Return the edits that leave out groups of fewer than `least` rows, or values that are summed.
 
     The parameters beside it have to be pinned.
+
+    Args:
+        text: The statement.
+        reference: Where the table stands.
+        table: It.
+        least: So many.
+        fence: A condition of the statement could tell of a group by failing.
 
     Raises:
         EnforceError: The query tells more than of groups.
@@ -70,7 +82,22 @@ def grouped(text: Text, reference: Reference, table: Table, least: int) -> tuple
     at = text.end_of(end - 1)
     counted = ["*", *_summed([*shown, *order], level)]
     enough = " AND ".join(f"count({one}) >= {least}" for one in counted)
-    return Edit(at, at, f" HAVING {enough}", ""), level.pins
+    edits = [put(at, f" HAVING {enough}")]
+    if fence and any(start < end - 1 < close for start, close in text.closing.items()):
+        edits += _fenced(text, end)
+    return edits, level.pins
+
+
+def _fenced(text: Text, start: int) -> Iterator[Edit]:
+    """Yield the edit that keeps conditions outside of a query from its single groups.
+
+    PostgreSQL asks those of what is grouped by of each row, before there are groups.
+    """
+    end = text.find(start, text.end, _AFTER_ORDER)
+    if text.is_word(end, *_APART):
+        raise unsupported("`min_group_size` in a set operation beside a condition that may fail")
+    if not text.is_word(end, *_AFTER_ORDER):
+        yield put(text.end_of(end - 1), " OFFSET 0")
 
 
 def _level(reference: Reference, table: Table) -> Level:

@@ -23,6 +23,7 @@ _TEXTS: Final = frozenset(("text", "varchar", "character varying", "bpchar", "ch
 _TIMES: Final = frozenset((
     "date", "timestamp", "timestamptz", "timestamp without time zone", "timestamp with time zone",
 ))  # fmt: skip
+_ZONED: Final = frozenset(("timestamptz", "timestamp with time zone"))
 _WHOLES: Final = frozenset(
     ("int2", "int4", "int8", "smallint", "integer", "int", "bigint", "numeric", "decimal")
 )
@@ -98,8 +99,12 @@ _TEXT_MASKS: Final = {
 def _truncated(column: str, kind: str | None) -> str:
     if kind in _TEXTS:
         return f"left(CAST({column} AS text), least(3, length(CAST({column} AS text)) / 2))"
+    if kind in _ZONED:
+        # That of the session would tell what is near the turn of a year.
+        return f"date_trunc('year', {column}, 'UTC')"
     if kind in _TIMES:
-        return f"date_trunc('year', {column})"
+        # A date alone would become a time of the session's zone, which may lack that day.
+        return f"date_trunc('year', CAST({column} AS timestamp))"
     if kind in _WHOLES:
         return f"div(CAST({column} AS numeric), 1000) * 1000"
     raise unsupported("the mask `truncate` of a column whose type the catalogue does not say")

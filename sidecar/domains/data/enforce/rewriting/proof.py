@@ -7,9 +7,12 @@
    table that is changed, which cannot be masked there, may be none of its masked columns.
 2. *Nothing was added.* The text that is sent is read as any other: it writes what was allowed, and
    reads what was allowed and what the rules' own SQL reads.
+
+Where views were opened before (see `views`), that is proven first: what stands in their place reads
+what the catalogue says of them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -126,6 +129,24 @@ def _marked(
         if one[0] in due and (not due[one[0]].masks_alone or due[one[0]].mask(one[1]) is not None)
     )
     return msgspec.structs.replace(table, key=name, children=children, shows=shows, reads=reads)
+
+
+def prove_opened(after: Statement, before: Statement, views: Sequence[Table]) -> None:
+    """Check that a statement with queries in the place of views does what it did with the views.
+
+    It reads what they read, and writes what it wrote.
+
+    Raises:
+        EnforceError: It is not so.
+    """
+    allowed, found = dict(reads_of(before)), reads_of(after)
+    for view in views:
+        for key, column in (*view.reads, *(one for shown in view.shows.values() for one in shown)):
+            allowed[key.id] = allowed.get(key.id, frozenset()) | {column}
+    if after.kind != before.kind or _writes(after) != _writes(before):
+        raise unsupported("a statement that is another one with its views' queries")
+    if not all(name in allowed and read <= allowed[name] for name, read in found.items()):
+        raise unsupported("a view that reads more than the catalogue says")
 
 
 def prove_faithful(

@@ -67,17 +67,23 @@ def references(tree: Json) -> list[Reference]:
     return list({one.node.get("location", 0): one for one in found}.values())
 
 
-def each(node: Json, kind: str) -> Iterator[Node]:
-    """Yield every node of a kind, at any depth."""
+def nodes(node: Json) -> Iterator[Node]:
+    """Yield every node, at any depth."""
     waiting = [node]
     while waiting:
         one = waiting.pop()
         if isinstance(one, list):
             waiting.extend(one)
         elif isinstance(one, dict):
-            if kind in one:
-                yield one[kind]
+            yield one
             waiting.extend(one.values())
+
+
+def each(node: Json, kind: str) -> Iterator[Node]:
+    """Yield every node of a kind, at any depth."""
+    for one in nodes(node):
+        if kind in one:
+            yield one[kind]
 
 
 def _walk(node: Json, ctes: frozenset[str], level: Node) -> Iterator[Reference]:

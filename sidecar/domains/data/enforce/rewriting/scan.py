@@ -13,17 +13,19 @@ keeps indexes from the statement's own conditions, so it stands only where these
 row by failing (`quiet`), or where the rules' own SQL could tell which rows they are true of.
 """
 
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
 from typing import Final
 
 import msgspec
 
-from sidecar.domains.data.catalogue import Relations, Table
+from sidecar.domains.data.catalogue import Relations, Table, TableKey
 from sidecar.domains.data.enforce.rewriting.due import Due
 from sidecar.domains.data.enforce.rewriting.fragment import Fragment, fragment
 from sidecar.domains.data.enforce.rewriting.masks import masked
 from sidecar.domains.data.enforce.rewriting.quiet import Find, pins_of
 from sidecar.domains.data.enforce.rewriting.references import Node, Reference, each
-from sidecar.domains.data.enforce.rewriting.text import Text, quoted, select, unsupported
+from sidecar.domains.data.enforce.rewriting.text import Edit, Text, quoted, select, unsupported
 from sidecar.terms.call import Json
 
 _OPEN: Final = ("punct", "(")
@@ -61,6 +63,16 @@ class Shaped(msgspec.Struct, frozen=True):
         )
 
     @property
+    def filtered_by(self) -> frozenset[str]:
+        """Return the columns of the table that its filters read."""
+        return frozenset().union(*(one.columns for one in self.filters))
+
+    @property
+    def is_plain(self) -> bool:
+        """Return whether no filter holds a query."""
+        return all(one.is_plain for one in self.filters)
+
+    @property
     def own(self) -> str:
         """Return the table's bare name, quoted."""
         return quoted(self.table.key.table)
@@ -68,6 +80,15 @@ class Shaped(msgspec.Struct, frozen=True):
     def condition(self, relation: str) -> str:
         """Return all filters over `relation`."""
         return " AND ".join(f"({one.over(relation)})" for one in self.filters)
+
+    def over(self, relation: str) -> str:
+        """Return all filters over a relation that others may stand beside."""
+        if self.is_plain:
+            return self.condition(relation)
+        columns = sorted(self.filtered_by)
+        row = ", ".join(f"{quoted(relation, column)} AS {quoted(column)}" for column in columns)
+        source = f"{select(row or 'NULL', '')} AS {self.own}"
+        return f"EXISTS {select('1', source, 'WHERE', self.condition(self.table.key.table))}"
 
 
 class Around(msgspec.Struct, frozen=True):
@@ -146,24 +167,45 @@ def _sample(text: Text, at: int) -> tuple[int, int]:
     return start, end
 
 
-def subquery(reference: Reference, one: Shaped, sample: str, around: Around) -> str:
+def source_of(reference: Reference, one: Shaped, sample: str) -> str:
+    """Return what the subquery for a reference is over: the table, with its TABLESAMPLE.
+
+    A sample is of the table's rows, before any filter.
+    """
+    only = "" if reference.node.get("inh") else "ONLY "
+    database = reference.node.get("catalogname")
+    name = quoted(*((database,) if database else ()), *one.table.key)
+    return f"{only}{name}{' ' if sample else ''}{sample}"
+
+
+def subquery(
+    reference: Reference, one: Shaped, source: str, around: Around, *, fence: bool = False
+) -> str:
     """Return the subquery that stands for a reference, without an alias.
 
     Args:
         reference: What it stands for.
         one: The table, and what is due on it.
-        sample: The TABLESAMPLE, which is of the table's rows, before any filter.
+        source: What it is over, under the table's own name.
         around: What of the statement around it counts.
+        fence: It is fenced in any case.
     """
-    only = "" if reference.node.get("inh") else "ONLY "
     width = len(one.table.columns) if around.counts_columns else reference.width
     shown = _columns(width, one)
     where = f" WHERE {one.condition(one.table.key.table)}" if one.filters else ""
-    offset = " OFFSET 0" if one.filters and (around.fence or one.may_fail) else ""
-    database = reference.node.get("catalogname")
-    name = quoted(*((database,) if database else ()), *one.table.key)
-    source = f"{only}{name}{' ' if sample else ''}{sample}"
-    return select(shown, f"{source}{where}{offset}")
+    is_fenced = fence or (one.filters and (around.fence or one.may_fail))
+    return select(shown, f"{source}{where}{' OFFSET 0' if is_fenced else ''}")
+
+
+def in_place(text: Text, reference: Reference, one: Shaped, sent: str, proven: str) -> Edit:
+    """Return the edit that puts something in the place of a table in FROM, or of TABLE."""
+    span = span_of(text, reference)
+    start, head = span.start, ""
+    if text.is_word(start - 1, "table"):
+        start, head = start - 1, "SELECT * FROM "
+    tail = "" if reference.alias is not None else f" AS {one.own}"
+    first, last = text.start_of(start), text.end_of(span.end - 1)
+    return Edit(first, last, f"{head}{sent}{tail}", f"{head}{proven}{tail}")
 
 
 def _columns(width: int, one: Shaped) -> str:
@@ -185,3 +227,35 @@ def _column(column: str, one: Shaped) -> str:
     expression = written.over(one.table.key.table) if written is not None else ""
     said = one.table.types.get(column)
     return f"{masked(mask, name, said, expression)} AS {quoted(column)}"
+
+
+def shortened(text: Text, keys: Collection[TableKey], found: Sequence[Reference]) -> Iterator[Edit]:
+    """Yield the edits that take the schema from `schema.table.column` of `keys`.
+
+    What a subquery is called has none.
+
+    Raises:
+        EnforceError: The name without it would be another's.
+    """
+    called: Counter[str] = Counter()
+    for node in each(text.tree["stmts"], "ColumnRef"):
+        names = [part.get("String", {}).get("sval", "*") for part in node["fields"]]
+        if len(names) < 3 or TableKey(*names[-3:-1]) not in keys:
+            continue
+        if len(names) > 3:
+            raise unsupported("a column with its database before it")
+        called = called or _names(text, found)
+        if called[names[-2]] > 1:
+            raise unsupported("a name with its schema that is another's without")
+        at = text.at(node)
+        start, end = text.start_of(at), text.start_of(at + 2 * (len(names) - 2))
+        yield Edit(start, end, "", "")
+
+
+def _names(text: Text, found: Sequence[Reference]) -> Counter[str]:
+    """Return how many items of the statement go by each name."""
+    tree = text.tree["stmts"]
+    names = Counter(one.name for one in found if one.alias is None)
+    names.update(one["aliasname"] for one in each(tree, "alias"))
+    names.update(one["ctename"] for one in each(tree, "CommonTableExpr"))
+    return names

@@ -8,6 +8,7 @@ that our scanner cut; a place that is not such a boundary refuses the call.
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
+from sidecar.domains.data.enforce.rewriting.references import nodes
 from sidecar.domains.data.parse.second import look
 from sidecar.domains.data.parse.text.casts import closers
 from sidecar.domains.data.parse.text.lexer import Token, spans, tokens
@@ -91,6 +92,26 @@ class Text:
             at = self.closing.get(at, at) + 1
         return end
 
+    def first(self, node: Json) -> int:
+        """Return the index of the first token that an expression's tree names.
+
+        Raises:
+            EnforceError: It names none.
+        """
+        places = [node["location"] for node in nodes(node) if node.get("location", -1) >= 0]
+        if not places:
+            raise unsupported("a value that is not found again")
+        return self.at({"location": min(places)})
+
+    def behind(self, index: int) -> int:
+        """Return the index behind a token, and behind all of a bracket or CASE that it opens."""
+        if not self.is_word(index, "case"):
+            return self.closing.get(index, index) + 1
+        at = index + 1
+        while at < self.end and not self.is_word(at, "end"):
+            at = self.behind(at)
+        return at + 1
+
     def start_of(self, index: int) -> int:
         """Return where a token begins; behind the last one for the index after it."""
         return self.spans[index][0] if index < len(self.spans) else len(self.text)
@@ -126,6 +147,11 @@ def applied(text: str, edits: Iterable[Edit]) -> tuple[str, str]:
         proven += (between, edit.proven)
         at = edit.end
     return "".join((*sent, text[at:])), "".join((*proven, text[at:]))
+
+
+def put(at: int, piece: str) -> Edit:
+    """Return the edit that puts a piece into what is sent."""
+    return Edit(at, at, piece, "")
 
 
 def quoted(*names: str) -> str:

@@ -15,7 +15,7 @@ import msgspec
 from cachetools import LRUCache
 
 from sidecar.domains.data.limits import KEPT_BYTES_MAX
-from sidecar.terms.call import Json
+from sidecar.terms.call import Json, remembers
 from sidecar.terms.decision import Obligation
 from sidecar.terms.domain import Elsewhere
 from sidecar.terms.reasons import Reason
@@ -78,6 +78,14 @@ class _Kept(msgspec.Struct, frozen=True):
 
 _kept: LRUCache[Key, _Kept] = LRUCache(KEPT_BYTES_MAX, lambda one: one.size)
 _lock: Final = threading.Lock()
+
+
+def _forget() -> None:
+    with _lock:
+        _kept.clear()
+
+
+remembers(_forget)
 
 
 def said_elsewhere(bundle: str, key: Key, make: Callable[[], Work]) -> Said | None:

@@ -15,6 +15,7 @@ import msgspec
 
 from sidecar.domains.data.catalogue import Relations
 from sidecar.domains.data.parse.access import Accesses
+from sidecar.domains.data.parse.other.checked import note_checked
 from sidecar.domains.data.parse.other.definition import Defined, define
 from sidecar.domains.data.parse.other.wrapped import inner_query
 from sidecar.domains.data.parse.second import Seen, agree, check_names, look
@@ -99,6 +100,7 @@ def _own(kind: str, accesses: Accesses, seen: Seen) -> Statement:
         raise ParseError(
             reason("parse.unsupported"), "an operator or a cast that is not built in is not read"
         )
+    note_checked(seen.tree, accesses)
     for cast_to in sorted(seen.types & lookups.TYPES.keys()):
         accesses.look_up(lookups.TYPES[cast_to])
     return Statement(

@@ -7,6 +7,7 @@ columns that only decide which rows there are. What is not read completely has n
 from typing import NamedTuple
 
 from sidecar.domains.data.catalogue import Relations, TableKey
+from sidecar.domains.data.parse.access import SYSTEM_COLUMNS
 from sidecar.domains.data.parse.second import check_statement
 from sidecar.domains.data.parse.statement import Statement, read_statement
 from sidecar.domains.data.parse.text.lexer import statements, tokens
@@ -45,6 +46,9 @@ def lineage(text: str, relations: Relations) -> Lineage | None:
 
 def _told(statement: Statement) -> Lineage | None:
     if any(access.verb not in ("select", "lookup") for access in statement.tables):
+        return None
+    if any(SYSTEM_COLUMNS & set(access.columns) for access in statement.tables):
+        # A catalogue lists no such column, so it could not say this.
         return None
     shown = {column for columns in statement.shown for column in columns}
     read = [

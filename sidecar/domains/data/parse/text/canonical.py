@@ -251,7 +251,7 @@ class _Writer:
     # Brackets that are not calls.
 
     def _subscript(self) -> None:
-        """Write `a[i]` as an operation on `a` and `i`, `ARRAY[…]` and its rows as brackets.
+        """Write `a[i]` as `a ^ (i)`, as nothing else is, and `ARRAY[…]` and its rows as brackets.
 
         A subscript of literals is left out: it reads nothing, and may be assigned to.
         """
@@ -266,7 +266,7 @@ class _Writer:
             raise _unread("a slice with computed bounds")
         else:
             self._closing[closer] = ")"
-            self._put("|| (", operand=False)
+            self._put("^ (", operand=False)
 
     # Constructs that begin with a word; each returns whether it wrote something.
 

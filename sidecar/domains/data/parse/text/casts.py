@@ -29,6 +29,10 @@ _UNITS: Final = frozenset(("year", "month", "day", "hour", "minute", "second"))
 # A word behind one of these is a label, a column or a relation, not a type.
 _NOT_BEFORE_TYPE: Final = (Token("punct", "."), Token("word", "as"))
 _DOT: Final = Token("punct", ".")
+_STAR: Final = Token("op", "*")
+_OPENING: Final = Token("punct", "(")
+_CLOSING: Final = Token("punct", ")")
+_AS_ONE: Final = (Token("word", "is"), Token("word", "null"), _CLOSING)
 # How a token was left out: as a type whose name counts, or otherwise.
 _TYPE, _SEEN = 1, 2
 _KNOWN: Final = TYPES | lookups.TYPES.keys()
@@ -72,9 +76,43 @@ def without_casts(
             _drop(dropped, at, end or _type_end(statement, at + 1, closing))
         elif piece.kind == "word" and (at == 0 or statement[at - 1] not in _NOT_BEFORE_TYPE):
             _drop_word(statement, at, closing, dropped, types)
-    kept = [token for at, token in enumerate(statement) if not dropped[at]]
+    kept = _kept(statement, dropped)
     names = (token.text for at, token in enumerate(statement) if dropped[at] == _TYPE)
     return kept, frozenset(lookups.TYPES[name] for name in names if name in lookups.TYPES)
+
+
+def _kept(statement: list[Token], dropped: bytearray) -> list[Token]:
+    """Return the tokens that are left, where `t.*` with a cast is one value and no longer columns.
+
+    Without its cast it would be all columns of a select list. What is read for `t.* IS NULL` is the
+    same.
+    """
+    kept: list[Token] = []
+    for at, piece in enumerate(statement):
+        if dropped[at]:
+            continue
+        kept.append(piece)
+        if piece != _STAR or statement[at - 1] != _DOT:
+            continue
+        start = len(kept) - 2
+        while start >= 1 and kept[start] == _DOT and kept[start - 1].kind in ("word", "quoted"):
+            start -= 2
+        if _is_cast(statement, dropped, at + 1, kept[: start + 1]):
+            if kept[start + 1] == _DOT:
+                raise _unread()
+            kept[start + 1 :] = [_OPENING, *kept[start + 1 :], *_AS_ONE]
+    return kept
+
+
+def _is_cast(statement: list[Token], dropped: bytearray, at: int, before: list[Token]) -> bool:
+    """Return whether a cast stands at `at`, or behind the brackets that stand around what is cast.
+
+    Those of a call are around its argument, which is one value in any case.
+    """
+    while statement[at : at + 1] == [_CLOSING] and before[-1:] == [_OPENING]:
+        at += 1
+        before = before[:-1]
+    return at < len(statement) and bool(dropped[at])
 
 
 def _may_cast(statement: list[Token]) -> bool:
@@ -177,12 +215,15 @@ def _type_end(statement: list[Token], at: int, closing: dict[int, int]) -> int:
     return _brackets_end(statement, at, closing)
 
 
-def plain_type_end(statement: list[Token], at: int) -> int:
-    """Return where a built-in type ends that no name is looked up for, -1 where none begins."""
+def plain_type_end(statement: list[Token], at: int, closing: dict[int, int]) -> int:
+    """Return where a built-in type ends that no name is looked up for, -1 where none begins.
+
+    `closing` is what `closers` says of the statement.
+    """
     if at >= len(statement) or statement[at].text in lookups.TYPES:
         return -1
     try:
-        return _type_end(statement, at, closers(statement))
+        return _type_end(statement, at, closing)
     except ParseError:
         return -1
 

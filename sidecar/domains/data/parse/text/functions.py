@@ -11,7 +11,7 @@ from typing import Final
 
 from sidecar.domains.data.parse.text.builtins import IMMUTABLE
 from sidecar.domains.data.parse.text.lookups import COLUMNS as LOOKUP_COLUMNS
-from sidecar.domains.data.parse.text.lookups import FUNCTIONS, SEQUENCES
+from sidecar.domains.data.parse.text.lookups import FUNCTIONS, READS, SEQUENCES
 
 # Of names with forms of several kinds, those whose stable forms depend on the time zone alone.
 _ALSO_STABLE: Final = """
@@ -48,7 +48,7 @@ localtimestamp user
 """
 
 _LOOKED_AT: Final = frozenset((_ALSO_STABLE + _REVIEWED + _CONSTRUCTS).split())
-ALLOWED: Final = IMMUTABLE | SEQUENCES | FUNCTIONS.keys() | _LOOKED_AT
+ALLOWED: Final = IMMUTABLE | SEQUENCES | FUNCTIONS.keys() | READS.keys() | _LOOKED_AT
 
 # Functions of PostgreSQL's outside of `pg_catalog` that read their arguments alone, and the fields
 # of what they return.

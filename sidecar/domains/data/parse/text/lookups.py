@@ -74,5 +74,7 @@ COLUMNS: Final[dict[str, tuple[str, ...]]] = {
     "pg_partition_tree": ("relid", "parentrelid", "isleaf", "level"),
     "pg_partition_ancestors": ("relid",),
 }
+# Calls that read a column of a catalogue's view, which has to be listed: here, of any sequence.
+READS: Final = {"pg_sequence_last_value": ("pg_sequences", "last_value")}
 # Calls that move or read a sequence; its name has to be a literal.
 SEQUENCES: Final = frozenset(("currval", "nextval", "setval"))

@@ -7,7 +7,7 @@ these and does not fit is refused.
 Of RESET and DISCARD: both return settings to what they were when the session began. Nothing that
 may not be SET can have changed since, so `RESET ALL` and `DISCARD ALL` pass; a single setting may
 be reset if it may be set. A listener that pins a setting does so in the startup message, not by
-SET.
+SET. `search_path` may be set to what it is: to what, PostgreSQL's own grammar says (`second`).
 """
 
 import re
@@ -20,7 +20,8 @@ from sidecar.terms.reasons import reason
 # They change how answers look or how long they may take, never what a name or a string means.
 HARMLESS: Final = frozenset({
     "application_name", "bytea_output", "client_min_messages", "datestyle",
-    "default_transaction_isolation", "extra_float_digits", "idle_in_transaction_session_timeout",
+    "default_transaction_deferrable", "default_transaction_isolation",
+    "default_transaction_read_only", "extra_float_digits", "idle_in_transaction_session_timeout",
     "idle_session_timeout", "intervalstyle", "jit", "lock_timeout", "quote_all_identifiers",
     "restrict_nonsystem_relation_kind",
     "statement_timeout", "synchronize_seqscans", "timezone", "transaction_timeout",
@@ -63,11 +64,9 @@ _GRAMMAR: Final[dict[str, re.Pattern[str]]] = {
 _WORDS: Final = frozenset(
     word for rule in _GRAMMAR.values() for word in re.findall(r"(?<!\\)[a-z]+", rule.pattern)
 ) | {"set", "local", "session", "characteristics", "as"}
-_SESSION_MODE = _MODE.replace("|read write", "")
+# READ WRITE as well, as BEGIN may say it: that a role's sessions only read by default is no wall.
 _TRANSACTION: Final = re.compile(
-    rf"set (?:(?:local )?transaction {_MODES}"
-    # Not READ WRITE: that a role's sessions only read may be its database's own last wall.
-    rf"|session characteristics as transaction {_SESSION_MODE}(?: ?,? {_SESSION_MODE})*)\Z"
+    rf"set (?:(?:local )?transaction|session characteristics as transaction) {_MODES}\Z"
 )
 _LETTING_GO: Final = frozenset(("close", "deallocate", "discard", "reset", "unlisten"))
 _RESET_ALL: Final = [Token("word", "reset"), Token("word", "all")]
@@ -150,7 +149,8 @@ def _check_set(statement: list[Token]) -> None:
         rest = rest[1:]
     if rest[:2] == [Token("word", "time"), Token("word", "zone")]:
         rest = [Token("word", "timezone"), Token("word", "to"), *rest[2:]]
-    if not _is_harmless(rest[:1]) or rest[1:2] not in ([Token("word", "to")], [Token("op", "=")]):
+    is_known = _is_harmless(rest[:1]) or _is_path(rest[:1])
+    if not is_known or rest[1:2] not in ([Token("word", "to")], [Token("op", "=")]):
         raise ParseError(reason("parse.session"), "this setting may not be changed")
     _check_values(rest[2:])
 
@@ -170,6 +170,12 @@ def _check_reset(statement: list[Token]) -> None:
         return
     if len(rest) != 1 or not (rest == [Token("word", "all")] or _is_harmless(rest)):
         raise ParseError(reason("parse.session"), "this setting may not be reset")
+
+
+def _is_path(name: list[Token]) -> bool:
+    # INVARIANT: whoever lets this pass checks what it is set to.
+    is_name = bool(name) and name[0].kind in ("word", "quoted")
+    return is_name and name[0].text.lower() == "search_path"
 
 
 def _is_harmless(name: list[Token]) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from sidecar.domains.data.parse.text.casts import closers, plain_type_end
+from sidecar.domains.data.parse.text.grammar import BARE
 from sidecar.domains.data.parse.text.lexer import Token
 from sidecar.terms.errors import ParseError
 from sidecar.terms.reasons import reason
@@ -31,6 +32,7 @@ class Edit:
     def __init__(self, statement: list[Token]) -> None:
         self.tokens = statement
         self.closing = closers(statement)
+        self.opening = {end: start for start, end in self.closing.items()}
         self._dropped: set[int] = set()
         self._added: dict[int, list[Token]] = {}
 
@@ -105,11 +107,18 @@ def _join_alias(edit: Edit, at: int) -> None:
         edit.drop(end + 1, end + 3)
 
 
+def _ordinality(edit: Edit, at: int) -> None:
+    """Put AS before the alias of `WITH ORDINALITY`, whose columns are its own only behind one."""
+    is_clause = edit.text(at - 1) == "with"
+    if is_clause and edit.is_name(at + 1) and edit.text(at + 1) not in BARE:
+        edit.add(at + 1, _AS)
+
+
 def _search(edit: Edit, at: int) -> None:
     """Move the columns that `SEARCH … SET a` and `CYCLE … SET a USING b` add to their CTE."""
     if not edit.is_at(at - 1, _CLOSE):
         return
-    body = next(start for start, end in edit.closing.items() if end == at - 1)
+    body = edit.opening[at - 1]
     names: list[Token] = []
     while edit.text(at) in ("search", "cycle"):
         end = _clause_end(edit, at)
@@ -201,6 +210,9 @@ def _source(edit: Edit, at: int) -> None:
             on = i
         elif word == "when" and edit.text(i + 1) in ("matched", "not"):
             break
+        elif word == "merge" and edit.text(i + 1) == "into":
+            # Another one, behind the bracket that holds this one.
+            break
         is_joined |= bool(using) and word == "join"
     if is_joined and on:
         edit.add(using + 1, _OPEN)
@@ -217,7 +229,9 @@ def _definitions(edit: Edit, at: int) -> None:
     commas = [i for i in edit.level(start + 1, end) if edit.is_at(i, _COMMA)]
     found: list[tuple[int, int]] = []
     for first, last in zip([start, *commas], [*commas, end], strict=True):
-        if not edit.is_name(first + 1) or plain_type_end(edit.tokens, first + 2) != last:
+        if not edit.is_name(first + 1):
+            return
+        if plain_type_end(edit.tokens, first + 2, edit.closing) != last:
             return
         found.append((first + 2, last))
     for first, last in found:
@@ -229,7 +243,7 @@ def _definitions(edit: Edit, at: int) -> None:
 # In this order: CYCLE's own USING is gone before those of joins are looked at.
 _SHAPES: Final = {
     "search": _search, "cycle": _cycle, "using": _join_alias, "insert": _parts, "merge": _source,
-    "as": _definitions,
+    "as": _definitions, "ordinality": _ordinality,
 }  # fmt: skip
 
 

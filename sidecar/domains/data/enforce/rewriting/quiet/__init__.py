@@ -21,6 +21,7 @@ from sidecar.domains.data.enforce.rewriting.quiet.condition import (
     can_not_fail,
     pinned,
 )
+from sidecar.domains.data.enforce.rewriting.quiet.settled import is_settled
 from sidecar.domains.data.enforce.rewriting.quiet.steady import is_steady
 from sidecar.domains.data.enforce.rewriting.references import Node, each
 from sidecar.terms.call import Json
@@ -30,7 +31,9 @@ Find = Callable[[str | None, str], Table | None]
 _AGGREGATES: Final = frozenset(("count", "sum", "avg", "min", "max"))
 _CALL: Final = frozenset(("funcname", "args", "agg_star", "agg_distinct", "funcformat", "location"))
 _PLAIN: Final = frozenset(("ColumnRef", "A_Const", "ParamRef", "SetToDefault"))
-_AROUND: Final = ("PrepareStmt", "DeclareCursorStmt", "CopyStmt", "CreateTableAsStmt")
+_AROUND: Final = (
+    "PrepareStmt", "DeclareCursorStmt", "CopyStmt", "CreateTableAsStmt", "ExplainStmt",
+)  # fmt: skip
 _SELECT: Final = frozenset((
     "targetList", "fromClause", "whereClause", "groupClause", "sortClause", "distinctClause",
     "limitCount", "limitOffset", "limitOption", "op", "all", "larg", "rarg", "valuesLists",
@@ -39,6 +42,9 @@ _SELECT: Final = frozenset((
 _INSERT: Final = frozenset((
     "relation", "cols", "selectStmt", "returningClause", "returningList", "override", "withClause",
     "onConflictClause",
+))  # fmt: skip
+_MERGE: Final = frozenset((
+    "relation", "sourceRelation", "joinCondition", "mergeWhenClauses", "withClause",
 ))  # fmt: skip
 _CHANGE: Final = frozenset((
     "relation", "targetList", "whereClause", "fromClause", "usingClause", "returningClause",
@@ -78,6 +84,8 @@ class _Walk:
             return self._select(part, is_outermost=is_outermost)
         if kind == "InsertStmt":
             return self._insert(part)
+        if kind == "MergeStmt":
+            return self._merge(part)
         return kind in ("UpdateStmt", "DeleteStmt") and self._change(part)
 
     def _select(self, part: Node, *, is_outermost: bool = False) -> bool:
@@ -117,6 +125,17 @@ class _Walk:
             and level is not None
             and can_not_fail(part.get("whereClause"), level)
             and all(_is_shown(one) for one in _shown(part))
+        )
+
+    def _merge(self, part: Node) -> bool:
+        """Return whether a MERGE is quiet: what its WHEN ask and make comes behind the join."""
+        level = self._level([{"RangeVar": part["relation"]}, part["sourceRelation"]])
+        return (
+            part.keys() <= _MERGE
+            and self._with(part)
+            and level is not None
+            and can_not_fail(part["joinCondition"], level)
+            and not any(True for _ in each(part["mergeWhenClauses"], "SubLink"))
         )
 
     def _with(self, part: Node) -> bool:
@@ -206,4 +225,13 @@ def _is_bound(node: Node, *, is_outermost: bool) -> bool:
     return bool(constant.get("isnull")) or constant.get("ival", {"ival": -1}).get("ival", 0) >= 0
 
 
-__all__ = ["Find", "Level", "Source", "can_not_fail", "is_steady", "pinned", "pins_of"]
+__all__ = [
+    "Find",
+    "Level",
+    "Source",
+    "can_not_fail",
+    "is_settled",
+    "is_steady",
+    "pinned",
+    "pins_of",
+]

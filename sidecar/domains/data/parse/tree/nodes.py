@@ -21,7 +21,7 @@ PLAIN: Final[dict[type[exp.Expression], frozenset[str]]] = {
         (
             exp.Add, exp.And, exp.DPipe, exp.Div, exp.EQ, exp.Escape, exp.GT, exp.GTE, exp.ILike,
             exp.Is, exp.LT, exp.LTE, exp.Like, exp.Mod, exp.Mul, exp.NEQ, exp.NullSafeEQ,
-            exp.NullSafeNEQ, exp.Or, exp.Overlaps, exp.Sub,
+            exp.NullSafeNEQ, exp.Or, exp.Overlaps, exp.Pow, exp.Sub,
         ),
         _BINARY,
     ),

@@ -1,0 +1,1 @@
+"""What the trees of the two readers are made of."""
