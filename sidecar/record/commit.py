@@ -31,19 +31,20 @@ from sidecar.record import disk, recovery
 from sidecar.record.canonical import place_of
 from sidecar.record.fold import Fold
 from sidecar.record.keeping.feed import Feeder
-from sidecar.record.keeping.grounds import ClockWatch, Reserve, check_access, is_full
+from sidecar.record.keeping.grounds import Reserve, is_full
 from sidecar.record.keeping.history import CLOSED, PRUNED, History
 from sidecar.record.keeping.obeyed import Unsigned, is_obeyed
 from sidecar.record.keeping.outside import Outside
+from sidecar.record.keeping.stops import watch
 from sidecar.record.keeping.told import News, Outage, Teller, lives
 from sidecar.record.keeping.upkeep import Upkeep
 from sidecar.record.limits import GROUNDS_EVERY_S, GROUP_S_MAX
 from sidecar.record.proof.identity import Identity
 from sidecar.record.proof.marks import Placeable
-from sidecar.record.recovery import Known, Log
+from sidecar.record.recovery import Log
 from sidecar.record.segments.aside import Aside
-from sidecar.record.segments.current import Begun, Segment, Unsynced
-from sidecar.record.writing import standing
+from sidecar.record.segments.current import Begun, Unsynced
+from sidecar.record.writing import behind, standing
 from sidecar.record.writing.in_hand import InHand
 from sidecar.record.writing.signing import Signing
 from sidecar.record.writing.window import Window
@@ -66,18 +67,18 @@ class Committer:
         self._folder_fd = folder_fd
         self._log = Log(io, folder, who, Feeder([history, *folds]), history, outside.now_us)
         self._place = b",%b" % place_of(who.name, who.epoch, 0).removesuffix(b"0}")
-        self._clock = ClockWatch(outside.now_us, outside.monotonic_s)
         self._reserve = Reserve(io, folder, outside.reserve_bytes)
-        self._upkeep = Upkeep(io, folder, who.origin, outside.retention, outside.now_us)
         self._unsynced = Window()
         self._aside = Aside(outside.aside)
         self._say = Teller(outside.now_us, outside.random_bytes)
+        newest_us = watch.newest_us(io, folder, who.origin, outside.now_us())
         whole = recovery.recover(self._log)
-        self._known: Known = whole.known
-        self._segment: Segment = whole.segment
+        self._watch = watch.Watch(who, history, outside, newest_us)
+        self._upkeep = Upkeep(io, folder, who.origin, self._watch.keeps, outside.now_us)
+        self._known, self._segment = whole.known, whole.segment
         self._in_hand = InHand(io, who.key_file)
         told = lives(history, outside, was_in_hand=self._in_hand.stands)
-        self._news: list[News] = [*whole.news, *told]
+        self._news: list[News] = [*whole.news, *told, *self._watch.news()]
         self.signing = Signing(self._log, self._known, self._aside, outside)
         self._outage: Outage | None = None
         self._is_full_told = False
@@ -213,7 +214,7 @@ class Committer:
             raise RecordError(f"the record cannot be made durable: {disk.why(error)}") from error
         self._outage, self._is_full_told = None, False
         self._wrote_s = self._outside.monotonic_s()
-        if any(is_obeyed(halves.head) for halves in batch):
+        if any(is_obeyed(one.head) for one in batch if not one.is_plain):
             self._sign_obeyed()
 
     def _sign_obeyed(self) -> None:
@@ -241,7 +242,7 @@ class Committer:
         """Write records, each with its place: its number is the index of its leaf."""
         records, leaves = self._marks.placed(batch, self._place, self.accepted)
         self._segment.write(records)
-        heads = [len(halves.head) for halves in batch]
+        heads = [one.head_size for one in batch]
         self._unsynced.add(records, heads, leaves, self._outside.monotonic_s())
 
     def _sync(self) -> None:
@@ -268,10 +269,12 @@ class Committer:
     def _drop(self, before: int) -> None:
         """Forget what was written after there were `before` records, and was refused."""
         self._aside.forget()
-        accepted = max(before - self.size, 0)
+        accepted, was_written = max(before - self.size, 0), self.accepted > before
         self._unsynced.keep(accepted)
         # Why not all: what was accepted stands there if this process ends before it is elsewhere.
         self._segment.cut(accepted)
+        if was_written:  # It may not be cut, and somebody may put it back.
+            self._marks = self.signing.marks_from(before, self._marks)
 
     def _fail(self, count: int, error: OSError) -> None:
         """Take note of a failure; a full disk is told in the log while it is full."""
@@ -293,7 +296,7 @@ class Committer:
             self._rotate()
 
     def _is_aged(self) -> bool:
-        age_us = self._outside.now_us() - self._segment.said.created_us
+        age_us = abs(self._outside.now_us() - self._segment.said.created_us)
         return bool(self._segment.offsets) and age_us > self._outside.segment_age_s_max * 1e6
 
     def _rotate(self) -> None:
@@ -333,10 +336,9 @@ class Committer:
         if now_s - self._looked_s < GROUNDS_EVERY_S:
             return
         self._looked_s = now_s
-        if (step_ms := self._clock.step_ms()) is not None:
-            self._news.append(("ledger.clock_step", {"step_ms": step_ms}))
+        self._news += self._watch.news()
         if self._outage is None:
-            check_access(self._io, self._folder, self._segment.path)
+            behind.look(self._log, self._known, self._segment, self._folder_fd, now_s)
 
     def _sync_or_sign(self) -> None:
         now_s = self._outside.monotonic_s()
@@ -361,7 +363,7 @@ class Committer:
         io, folder, first_seq = self._io, self._folder, self._segment.first_seq
         self._folder_fd, news = standing.folder_at(io, folder, self._folder_fd, first_seq)
         self._news += news
-        check_access(self._io, self._folder, self._segment.path)
+        behind.check(self._log, self._known, self._segment, self._folder_fd)
         self._reserve.keep()
         if self._segment.is_in_place():
             self._cut_old()

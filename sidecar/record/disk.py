@@ -1,7 +1,9 @@
 """The few calls by which the ledger touches the disk, behind one seam that tests can fail."""
 
+import errno
 import fcntl
 import os
+import stat
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -98,8 +100,14 @@ class Disk:
     """The real disk. Descriptors are not inherited by child processes (PEP 446)."""
 
     def open(self, path: Path, flags: int) -> int:
-        """Return a descriptor of `path`, never of a symbolic link."""
-        return os.open(path, flags | os.O_NOFOLLOW, FILE_MODE)
+        """Return a descriptor of `path`, never of a symbolic link, nor of what may never answer."""
+        # A pipe or a device in the place of a file would be waited for.
+        fd = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, FILE_MODE)
+        mode = os.fstat(fd).st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            os.close(fd)
+            raise OSError(errno.EINVAL, "not a file", str(path))
+        return fd
 
     def close(self, fd: int) -> None:
         """Close `fd`."""
@@ -189,7 +197,7 @@ def let_go(io: Io, fd: int) -> None:
 
 def why(error: OSError) -> str:
     """Return why a call failed, without paths: the text may reach a caller."""
-    return os.strerror(error.errno) if error.errno else str(error)
+    return error.strerror or str(error)
 
 
 def write_all(io: Io, fd: int, data: bytes) -> None:
@@ -207,11 +215,13 @@ def read_all(io: Io, path: Path, bytes_max: int) -> bytes:
     fd = io.open(path, READ)
     try:
         data = io.read(fd, bytes_max + 1, 0)
+    except OSError as error:
+        error.filename = str(path)
+        raise
     finally:
         let_go(io, fd)
     if len(data) > bytes_max:
-        msg = f"{path} holds more than {bytes_max} bytes"
-        raise OSError(msg)
+        raise OSError(errno.EFBIG, f"it holds more than {bytes_max} bytes", str(path))
     return data
 
 
@@ -226,6 +236,16 @@ def replace(io: Io, path: Path, data: bytes) -> None:
         let_go(io, fd)
     io.rename(temporary, path)
     sync_folder(io, path.parent)
+
+
+def remove_left(io: Io, path: Path) -> None:
+    """Remove for good what was left behind where `path` was made: it may be another name of it."""
+    left = [name for name in io.names(path.parent) if name.startswith(f"{path.name}.")]
+    left = [name for name in left if name.endswith(".tmp")]
+    for name in left:
+        io.unlink(path.with_name(name))
+    if left:
+        sync_folder(io, path.parent)
 
 
 def sync_folder(io: Io, folder: Path) -> None:

@@ -27,7 +27,7 @@ import msgspec
 
 from sidecar.record.canonical import split
 from sidecar.record.commit import Committer
-from sidecar.record.disk import DISK, let_go
+from sidecar.record.disk import DISK, let_go, why
 from sidecar.record.fold import Fold, Revocations
 from sidecar.record.inputs.beside import Beside, anonymous, persons_named
 from sidecar.record.keeping.batch import Batch, Nudge, One, Source
@@ -35,6 +35,7 @@ from sidecar.record.keeping.found import looked_around
 from sidecar.record.keeping.grounds import lock
 from sidecar.record.keeping.obeyed import Unsigned, is_obeyed
 from sidecar.record.keeping.outside import Outside
+from sidecar.record.keeping.stops.holds import check_none
 from sidecar.record.limits import (
     BATCH_BYTES_MAX,
     BATCH_RECORDS_MAX,
@@ -134,15 +135,13 @@ class Ledger:
             who = identify(outside.io, folder, key_file, settings.name, outside.random_bytes)
             folds = (revocations, *settings.folds)
             beside = Beside(folder.parent, revocations, outside.io, outside.random_bytes)
-            beside.open()
-            news = looked_around(folder, who, outside)
+            news = [*beside.open(), *looked_around(folder, who, outside)]
             committer = Committer(folder, fd, who, folds, outside)
             for event, detail in news:
                 committer.note(event, detail)
         except OSError as error:
             _let_go(outside, fd)
-            why = os.strerror(error.errno or 0)
-            raise LedgerBroken(f"{error.filename or folder}: {why}") from error
+            raise LedgerBroken(f"{error.filename or folder}: {why(error)}") from error
         except RecordError as error:
             _let_go(outside, fd)
             raise LedgerBroken(str(error)) from error
@@ -241,6 +240,7 @@ class Ledger:
 
     async def forget(self, person: str) -> bool:
         """Erase a person and record that; return whether there was one. Raises RecordError."""
+        await asyncio.to_thread(check_none, self._outside.io, self._who.key_file)
         return await self._beside.forget(person, self._note)
 
     async def _note(self, event: str, detail: dict[str, Json]) -> None:
@@ -388,7 +388,7 @@ class Ledger:
 
 
 def _is_obeyed(batch: Batch) -> bool:
-    return any(is_obeyed(halves.head) for halves in batch.halves)
+    return any(is_obeyed(one.head) for one in batch.halves if not one.is_plain)
 
 
 def _let_go(outside: Outside, fd: int) -> None:

@@ -102,7 +102,8 @@ def identify(
         ConfigError: The key would stand inside of what it signs.
         LedgerBroken: There is a ledger and no key.
     """
-    if key_file.resolve().is_relative_to(folder.resolve()):
+    # Of the file itself no link is followed.
+    if key_file.parent.resolve().is_relative_to(folder.resolve()):
         raise ConfigError(f"{key_file}: the ledger's key must stand outside of the ledger's folder")
     if identity.is_there(key_file):
         return identity.load(io, key_file)
@@ -139,13 +140,13 @@ def _without_begun(log: Log, names: list[str]) -> list[str]:
     if len(names) < 2 or log.io.stat(log.folder / names[-1]).st_size > HEADER_BYTES:
         return names
     before = names[-2]
-    if before.endswith(SEALED) or _end_of(log, before) is not None:
+    if before.endswith(SEALED) or end_of(log, before) is not None:
         return names
     remove_begun(log, first_seq_of(before))
     return names[:-1]
 
 
-def _end_of(log: Log, name: str) -> Footer | None:
+def end_of(log: Log, name: str) -> Footer | None:
     """Return the end of a segment that is not sealed, None when it has none."""
     fd = log.io.open(log.folder / name, READ)
     try:
@@ -289,7 +290,7 @@ def _resume(log: Log, names: Sequence[str]) -> Recovered:
         raise LedgerBroken(f"{log.who.signed_file}: the last signed checkpoint is absent")
     signed = [read_checkpoint(log.io, log.folder, log.who.verifier), beside_key]
     scan = _begun(log, names, signed)
-    if log.who.is_marked:
+    if log.who.marks is not None:
         last = batches(log.io, log.folder, log.who.origin, first_seq_of(names[-1]))
         scan.ours = log.who.marks.reach(last, scan.signed)
     try:
@@ -304,7 +305,7 @@ def _resume(log: Log, names: Sequence[str]) -> Recovered:
     _check_key(log)
     recovered = _reopened(log, scan)
     recovered.news.extend(unread_news(scan.unread))
-    if not log.who.is_marked and scan.known.tree.size > scan.signed:
+    if log.who.marks is None and scan.known.tree.size > scan.signed:
         detail = {"first_seq": scan.signed, "next_seq": scan.known.tree.size}
         recovered.news.append(("ledger.end_without_marks", detail))
     return recovered
@@ -342,7 +343,7 @@ def _check_before(log: Log, names: Sequence[str], tree: Tree) -> None:
     if not names or names[-1].endswith(SEALED):
         # A sealed one had its end when it was sealed.
         return
-    end = _end_of(log, names[-1])
+    end = end_of(log, names[-1])
     if end is None or (end.size, end.root) != (tree.size, tree.root()):
         raise Damage(names[-1], None, tree.size, "the segment has no end of its own")
 

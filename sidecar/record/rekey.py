@@ -9,7 +9,6 @@ once more, and what was begun is finished with the key that the record names. Un
 whose log names another key than the one that stands there does not open.
 """
 
-import os
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -50,10 +49,12 @@ def rotate(
     try:
         fd = lock(io, folder)
         try:
+            # Else the old key would stand there under another name.
+            disk.remove_left(io, key_file)
             begun = identity.next_key(io, key_file)
             old = identity.load(io, key_file)._replace(following=begun)
             if outside.machine is not None:
-                place.check(io, folder, key_file, outside.machine, is_marked=old.is_marked)
+                place.check(io, folder, key_file, outside.machine, is_marked=old.marks is not None)
                 place.keep(io, folder, key_file, outside.machine, outside.random_bytes)
             committer = Committer(folder, fd, old, folds, outside)
         except (OSError, LedgerBroken):
@@ -64,8 +65,7 @@ def rotate(
         identity.take_next(io, key_file)
         return identity.load(io, key_file).verifier
     except OSError as error:
-        why = os.strerror(error.errno or 0)
-        raise LedgerBroken(f"{error.filename or folder}: {why}") from error
+        raise LedgerBroken(f"{error.filename or folder}: {disk.why(error)}") from error
 
 
 def _followed(

@@ -162,10 +162,11 @@ class _Verification:
         signed = [(file, self._opened(file, note)) for file, note in given.items()]
         self.signed = signed[0][1]
         signed += [(CHECKPOINT, held)] if held else []
+        before = (self.pruned, self.tree.root())
+        self._walk(Proven(self.tree, [one for one in signed if one[1].size >= self.pruned]))
         for file, checkpoint in signed:
             if 0 < checkpoint.size < self.pruned:
-                self._check_pruned(file, checkpoint)
-        self._walk(Proven(self.tree, [one for one in signed if one[1].size >= self.pruned]))
+                self._check_pruned(file, checkpoint, before)
         for file, checkpoint in signed:
             # What was signed by us alone may not have reached the folder when the power went.
             if file != CHECKPOINT and checkpoint.size > self.signed.size:
@@ -207,16 +208,15 @@ class _Verification:
         for watch in self._watches:
             watch.end(self.tree.size, keys)
 
-    def _check_pruned(self, file: str, checkpoint: Checkpoint) -> None:
+    def _check_pruned(self, file: str, checkpoint: Checkpoint, pruned: tuple[int, bytes]) -> None:
         """Prove by the tiles that what was pruned begins with what was signed."""
         nodes = LogNodes(self._io, self._folder, self._trusted.name)
         try:
-            proof = consistency_proof(nodes, checkpoint.size, self.pruned)
+            proof = consistency_proof(nodes, checkpoint.size, pruned[0])
         except LookupError:
             text = "it is older than what was pruned, and the tiles of that are absent"
             raise Damage(file, None, checkpoint.size, text) from None
-        before, after = (checkpoint.size, checkpoint.root), (self.pruned, self.tree.root())
-        if not is_consistent(*before, *after, proof):
+        if not is_consistent(checkpoint.size, checkpoint.root, *pruned, proof):
             text = f"the first {checkpoint.size} records are not those that were signed"
             raise Damage(file, None, None, text)
 
@@ -302,7 +302,7 @@ def verify(
         problem = Problem(damage.file, damage.text, damage.offset, damage.seq)
     except OSError as error:
         file = Path(error.filename or folder).name
-        problem = Problem(file, f"cannot be read: {os.strerror(error.errno or 0)}")
+        problem = Problem(file, f"cannot be read: {error.strerror or error}")
     return Report(
         intact=problem is None,
         origin=trusted.name,

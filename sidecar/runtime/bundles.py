@@ -21,6 +21,7 @@ from sidecar.domains import by_protocol
 from sidecar.policy.archive import MANIFEST, Manifest, pack, unpack
 from sidecar.policy.bundle import Bundle, compile_bundle
 from sidecar.policy.limits import BUNDLE_BYTES_MAX, BUNDLE_FILES_MAX
+from sidecar.record.disk import DISK, read_all
 from sidecar.runtime.limits import STABLE_READS_MAX
 from sidecar.syntax import json
 from sidecar.terms.domain import Domain
@@ -139,6 +140,9 @@ def _regular(path: Path, root: Path) -> os.stat_result:
 
 
 def _bytes(path: Path) -> bytes:
+    if path.exists() and not path.is_file():
+        # A pipe would be waited for.
+        raise PolicyError(f"{path}: not a regular file")
     try:
         with path.resolve(strict=True).open("rb") as stream:
             return stream.read(BUNDLE_BYTES_MAX + 1)
@@ -202,7 +206,7 @@ class Store:
 
     def _labels(self) -> dict[str, str]:
         try:
-            data = (self._folder / _LABELS).read_bytes()
+            data = read_all(DISK, self._folder / _LABELS, BUNDLE_BYTES_MAX)
         except FileNotFoundError:
             return {}
         except OSError as error:

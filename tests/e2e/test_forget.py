@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.harness import READ, Site
+from tests.e2e.harness import READ, Site, until
 
 ASKED = {**READ, "subject": {"type": "user", "id": "alice@example.test"}}
 
@@ -122,4 +122,30 @@ async def test_who_is_named_everywhere_is_forgotten_everywhere(site):
     told = [one["input"]["text"] for one in site.records() if one["kind"] == "decision"]
     # Paths that may mean several things are refused, and are in no record.
     assert len([one for one in told if "/x/p_" in one]) >= len(calls) // 2
+    await site.verified()
+
+
+@pytest.mark.e2e
+@pytest.mark.timeout(60)
+async def test_nobody_is_forgotten_by_a_sidecar_that_serves_while_a_hold_stands(site):
+    text = site.config.read_text()
+    site.config.write_text(
+        text.replace("id: client", "id: client\n  may_assert: {subjects: [user]}", 1)
+    )
+    state = ("--state", str(site.state))
+    forget = ("log", "forget", "user:alice@example.test", *state)
+    async with site.running() as sidecar:
+        client = await sidecar.client()
+        assert (await client.decide(ASKED)).status == 200
+        held = await site.sidecar("log", "hold", "case-17", "--reason", "a request", *state)
+        refused = await site.sidecar(*forget)
+        await until(lambda: "hold_placed" in [one.get("event") for one in site.records()], 5)
+        released = await site.sidecar("log", "release", "case-17", *state)
+        done = await site.sidecar(*forget)
+        await until(lambda: "hold_released" in [one.get("event") for one in site.records()], 5)
+        assert await sidecar.stop() == 0
+
+    assert (held.code, released.code, done.code) == (0, 0, 0)
+    assert refused.code == 1
+    assert "the ledger is held (case-17)" in refused.err
     await site.verified()

@@ -79,7 +79,7 @@ async def test_an_index_that_lies_about_a_place_is_not_believed(tmp_path):
         table.commit()
 
     assert found(folder, "id-3") is None
-    record, _ = about(folder, "id-3")
+    record, *_ = about(folder, "id-3")
     assert record is not None
     assert record["log"]["seq"] == 3
 
@@ -92,7 +92,7 @@ async def test_an_index_that_denies_a_record_is_not_believed(tmp_path):
         table.execute("delete from records where seq = 3")
         table.commit()
 
-    record, _ = about(folder, "id-3")
+    record, *_ = about(folder, "id-3")
 
     assert record is not None
 

@@ -256,6 +256,71 @@ def test_a_batch_that_was_refused_before_an_outage_was_over_is_not_believed(tmp_
     assert "ledger.torn_tail" in [*events(tmp_path), *(one[0] for one in committer._news)]
 
 
+@pytest.mark.parametrize("durability", ["strict", "group"])
+@pytest.mark.parametrize("how", ["not cut", "put back"])
+def test_a_batch_that_was_refused_is_not_believed_though_nothing_came_after_it(
+    tmp_path, how, durability
+):
+    disk = FaultyDisk()
+    committer = opened(tmp_path, disk, durability=durability, boot="b1")
+    committer.commit(batch(0))
+    committer.accept(batch(1, 2))
+    if durability == "strict":
+        committer.commit([])
+    segment = sample.segments(tmp_path)[-1]
+    kept: list[bytes] = []
+
+    def fails(_number: int, name: str) -> int:
+        if name == "fdatasync":
+            kept.append(segment.read_bytes())
+        return errno.EIO if name in ("fdatasync", "ftruncate", "chmod") else 0
+
+    disk.fails = fails
+    with pytest.raises(RecordError):
+        committer.commit(batch(66))
+    kill(committer)
+    if how == "put back":
+        segment.write_bytes(kept[0])
+    assert b'"id-66"' in segment.read_bytes()
+
+    committer = opened(tmp_path, durability=durability, boot="b1")
+    committer.commit(batch(3))
+    committer.close()
+
+    assert sample.ids(tmp_path) == ["id-0", "id-1", "id-2", "id-3"]
+    assert "ledger.torn_tail" in events(tmp_path)
+    assert is_intact(tmp_path)
+
+
+def test_each_batch_that_was_refused_has_marks_of_its_own(tmp_path):
+    disk = FaultyDisk()
+    committer = opened(tmp_path, disk)
+    committer.commit(batch(0))
+    marks = ledger_paths(tmp_path)[1].with_suffix(".marks")
+    sizes, left = [], [2]
+
+    def fails(_number: int, name: str) -> int:
+        if name == "fdatasync" and left[0]:
+            left[0] -= 1
+            return errno.EIO
+        return 0
+
+    disk.fails = fails
+    # Refused, and again in the segment that is begun for it.
+    with pytest.raises(RecordError):
+        committer.commit(batch(1))
+    sizes.append(len(marks.read_bytes()))
+    committer.commit(batch(2))
+    sizes.append(len(marks.read_bytes()))
+    kill(committer)
+
+    # One key before another while something that it has marked may be unsigned; then one alone.
+    assert sizes == [72, 32]
+    committer = opened(tmp_path)
+    committer.close()
+    assert sample.ids(tmp_path) == ["id-0", "id-2"]
+
+
 def test_a_batch_of_a_copy_that_goes_on_is_not_believed_by_the_other(tmp_path):
     a, b = tmp_path / "a", tmp_path / "b"
     committer = opened(a)

@@ -153,7 +153,7 @@ async def test_a_start_reads_no_segment_before_the_last(tmp_path):
 
     assert size == 700
     assert [name for name in opened if ".seg" in name and not name.endswith(".tmp")] == [
-        *[names(tmp_path)[-1]] * 3
+        *[names(tmp_path)[-1]] * 4
     ]
 
 

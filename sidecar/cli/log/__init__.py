@@ -5,7 +5,7 @@
 | `reading.py` | `tail`, `show`; in words by `told.py`, the text of rules by `rules.py` |
 | `proving.py` | `verify`, `prove`, `key` |
 | `exporting.py` | `export` |
-| `forgetting.py` | `forget` |
+| `forgetting.py` | `forget`, `hold`, `release` |
 
 Persons are shown by name where the table of persons is at hand (`people.py`); what proves something
 is the bytes of the ledger, with handles.
@@ -14,7 +14,7 @@ is the bytes of the ledger, with handles.
 import click
 
 from sidecar.cli.log.exporting import export
-from sidecar.cli.log.forgetting import forget
+from sidecar.cli.log.forgetting import forget, hold, release
 from sidecar.cli.log.proving import key, prove, verify
 from sidecar.cli.log.reading import show, tail
 
@@ -24,5 +24,5 @@ def command() -> None:
     """Read the ledger, prove it, hand it over."""
 
 
-for _verb in (tail, show, verify, prove, export, forget, key):
+for _verb in (tail, show, verify, prove, export, forget, hold, release, key):
     command.add_command(_verb)

@@ -16,6 +16,7 @@ from sidecar.cli.log.places import (
     of_ledger,
     people_of,
     trusted,
+    unreadable,
     wanted,
 )
 from sidecar.cli.log.progress import counted
@@ -92,6 +93,8 @@ def _exported(ledger: Path, key: Verifier, out: Path, what: Asked) -> Manifest:
     except Damage as error:
         raise LedgerBroken(f"{ledger}/{error}") from None
     except (LookupError, OSError) as error:
+        if (broken := unreadable(ledger, error)) is not None:
+            raise broken from None
         raise click.ClickException(f"nothing was exported: {error}") from None
     except ImportError:
         text = "--format parquet: needs pyarrow, the extra `doorward[parquet]`"

@@ -11,13 +11,14 @@ from typing import Any, Final, NamedTuple
 import click
 
 from sidecar.cli.log.people import People, Strangers
-from sidecar.record.disk import DISK
+from sidecar.record.disk import DISK, why
 from sidecar.record.ledger import ledger_paths
 from sidecar.record.limits import NOTE_BYTES_MAX
 from sidecar.record.proof import identity
 from sidecar.record.proof.checkpoint import Checkpoint, Verifier, verifier
 from sidecar.record.read import Wanted
 from sidecar.record.segments.segment import segment_names
+from sidecar.record.segments.walk import Damage
 from sidecar.record.verify import CHECKPOINT
 from sidecar.syntax.yaml12 import load_documents
 from sidecar.terms.errors import ConfigError, LedgerBroken
@@ -145,6 +146,28 @@ def state_folder(state: Path | None, config: Path | None) -> Path:
     return file.parent / found
 
 
+def check_whole(ledger: Path, damage: Damage | None) -> None:
+    """Refuse to pass over damage in silence: what is left out would look as if it never was.
+
+    Raises:
+        LedgerBroken: There is some.
+    """
+    if damage is not None:
+        raise LedgerBroken(f"{ledger}/{damage}; see `sidecar log verify`")
+
+
+def unreadable(ledger: Path, error: OSError | LookupError) -> LedgerBroken | None:
+    """Return what says that something of the ledger cannot be read, or is not there.
+
+    None where it is not the ledger of which an error speaks.
+    """
+    if isinstance(error, LookupError):
+        return LedgerBroken(f"{ledger}: {error}")
+    if error.filename is None or not Path(error.filename).is_relative_to(ledger):
+        return None
+    return LedgerBroken(f"{error.filename}: {why(error)}")
+
+
 def people_of(ledger: Path) -> People:
     """Return who joins names with handles, or keeps them."""
     keeps_handles = click.get_current_context().meta[_KEEPS_HANDLES]
@@ -178,10 +201,7 @@ def trusted(key_text: str | None, key_file: Path) -> tuple[Verifier, Checkpoint 
     if not identity.is_there(key_file):
         raise click.UsageError("the ledger's key is not here: give --key")
     who = identity.load(DISK, key_file)
-    try:
-        return who.verifier, who.last_signed(DISK)
-    except OSError as error:
-        raise LedgerBroken(f"{who.signed_file}: {os.strerror(error.errno or 0)}") from None
+    return who.verifier, who.last_signed(DISK)
 
 
 def given_key(text: str) -> Verifier:

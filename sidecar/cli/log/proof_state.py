@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from sidecar.record.audit.prove import Prover
-from sidecar.record.disk import DISK
+from sidecar.record.disk import DISK, why
 from sidecar.record.ledger import ledger_paths
 from sidecar.record.proof import identity
 from sidecar.record.segments.walk import Damage
@@ -24,4 +24,6 @@ def proof_state(ledger: Path, seq: int) -> str:
         return f"NOT PROVEN: {error}"
     except LookupError as error:
         return f"not proven: {error}"
+    except OSError as error:
+        return f"NOT PROVEN: it cannot be read: {why(error)}"
     return f"proven by the signed checkpoint of {prover.checkpoint.size} records"

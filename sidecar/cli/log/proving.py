@@ -13,6 +13,7 @@ import orjson
 from sidecar.cli.log import told
 from sidecar.cli.log.places import (
     Where,
+    check_whole,
     config_option,
     given_key,
     has_segments,
@@ -23,6 +24,7 @@ from sidecar.cli.log.places import (
     state_folder,
     state_option,
     trusted,
+    unreadable,
 )
 from sidecar.cli.log.progress import counted
 from sidecar.cli.log.rotating import moved, rotate_key
@@ -33,8 +35,8 @@ from sidecar.record.audit.prove import Prover
 from sidecar.record.disk import DISK
 from sidecar.record.keeping.derived import Derived
 from sidecar.record.ledger import ledger_paths
-from sidecar.record.outside.forms import is_export
-from sidecar.record.outside.notes import Tampered, Unusable, read_key
+from sidecar.record.outside.forms import FRAME_BYTES_MAX, is_export
+from sidecar.record.outside.notes import Tampered, Unusable, given_file, read_key
 from sidecar.record.outside.verifier import verify_log, verify_receipt
 from sidecar.record.proof import identity
 from sidecar.record.proof.checkpoint import Verifier
@@ -234,7 +236,8 @@ def _check(receipt: Path, record: Path, key_text: str) -> None:
     keys = [read_key(given_key(key_text).text())]
     try:
         # By the verifier that is handed out, so that both always say the same.
-        found = verify_receipt(receipt, record.read_bytes().removesuffix(b"\n"), keys)
+        data = given_file(record, FRAME_BYTES_MAX + 1).removesuffix(b"\n")
+        found = verify_receipt(receipt, data, keys)
     except Tampered as error:
         click.echo(f"NOT PROVEN  {told.plain(str(error))}", err=True)
         sys.exit(LEDGER_NOT_INTACT)
@@ -246,8 +249,8 @@ def _receipt(ledger: Path, key: Verifier, seq: int) -> bytes:
         return Prover(ledger, key).receipt(seq)
     except ValueError:
         raise click.ClickException("not signed yet: it is within a second, try again") from None
-    except LookupError as error:
-        raise click.ClickException(str(error)) from None
+    except (LookupError, OSError) as error:
+        raise (unreadable(ledger, error) or error) from None
     except Damage as error:
         raise LedgerBroken(f"{ledger}/{error}") from None
 
@@ -262,7 +265,10 @@ def _found(ledger: Path, id: str) -> tuple[int, bytes]:
         index.close()
     if record is None:
         # The index is not believed, least of all in what it does not say.
-        record = next((line for line in Reader(ledger).new() if _id_of(line) == id), None)
+        reader = Reader(ledger)
+        record = next((line for line in reader.new() if _id_of(line) == id), None)
+        if record is None:
+            check_whole(ledger, reader.damage)
     if record is None:
         raise click.UsageError(f"no record `{told.plain(id)}` in the ledger")
     return int(orjson.loads(record)["log"]["seq"]), record

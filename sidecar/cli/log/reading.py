@@ -11,6 +11,7 @@ from rich.console import Console
 from sidecar.cli.log import told
 from sidecar.cli.log.places import (
     Where,
+    check_whole,
     filters,
     handles_option,
     json_option,
@@ -66,10 +67,12 @@ def tail(
 
     for record in reader.last(count, fits):
         _show_line(console, people.line(record), as_json=as_json)
+    check_whole(ledger, reader.damage)
     pause = threading.Event()
     while follow:
         for record in filter(fits, reader.new()):
             _show_line(console, people.line(record), as_json=as_json)
+        check_whole(ledger, reader.damage)
         pause.wait(POLL_S)
 
 
@@ -99,8 +102,9 @@ def show(
       sidecar log show 0192f0c1-7a3e-7c4b-9d2e-0f6a5b4c3d2e --full
     """
     ledger = where.ledger()
-    found, linked = about(ledger, id)
+    found, linked, damage = about(ledger, id)
     if found is None:
+        check_whole(ledger, damage)
         raise click.UsageError(f"no record `{told.plain(id)}` in the ledger")
     people = people_of(ledger)
     found, linked = people.record(found), list(map(people.record, linked))
@@ -109,7 +113,15 @@ def show(
     if as_json:
         said = {"record": found, "linked": linked, "rules": texts, "proof": proof}
         click.echo(orjson.dumps(said, option=orjson.OPT_INDENT_2))
-        return
+    else:
+        _show_story(found, linked, texts, proof, full=full)
+    # Only now: what can be told is worth more than nothing, and is not taken for the whole.
+    check_whole(ledger, damage)
+
+
+def _show_story(
+    found: told.Record, linked: list[told.Record], texts: dict[str, str], proof: str, *, full: bool
+) -> None:
     console = _console()
     console.print(told.title(found))
     if found["kind"] != "decision":

@@ -6,7 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from sidecar.policy.archive import unpack
+from sidecar.policy.limits import BUNDLE_BYTES_MAX
+from sidecar.record import disk
 from sidecar.record.audit.beside import BUNDLES
+from sidecar.record.disk import DISK
 from sidecar.syntax.yaml12 import Document, load_documents
 from sidecar.terms.errors import PolicyError, SidecarError
 
@@ -17,9 +20,13 @@ def rule_texts(state: Path, record: dict[str, Any]) -> Iterator[tuple[str, str]]
         return
     digest = str(record["policy"]["digest"])
     name = f"{digest.removeprefix('sha256:')}.tar"
+    path = state / BUNDLES / Path(name).name
     try:
-        files, manifest = unpack(name, (state / BUNDLES / Path(name).name).read_bytes())
-    except OSError:
+        files, manifest = unpack(name, disk.read_all(DISK, path, BUNDLE_BYTES_MAX))
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        yield "bundle", f"NOT AS RECORDED: {disk.why(error)}"
         return
     except PolicyError as error:
         yield "bundle", f"NOT AS RECORDED: {error}"

@@ -20,6 +20,8 @@ import msgspec
 import orjson
 
 from sidecar.policy.archive import unpack
+from sidecar.policy.limits import BUNDLE_BYTES_MAX
+from sidecar.record import disk
 from sidecar.record.disk import Io
 from sidecar.record.inputs.store import Inputs, inputs_path
 from sidecar.record.persons import Persons, persons_paths
@@ -130,9 +132,13 @@ class Beside:
             name = f"{digest.removeprefix('sha256:')}.tar"
             file = f"{BUNDLES}/{name}"
             try:
-                _, manifest = unpack(name, (folder / Path(name).name).read_bytes())
-            except OSError:
+                data = disk.read_all(self._io, folder / Path(name).name, BUNDLE_BYTES_MAX)
+                _, manifest = unpack(name, data)
+            except FileNotFoundError:
                 text = "the bundle by which it was decided is missing"
+                raise Damage(file, None, seq, text) from None
+            except OSError as error:
+                text = f"the bundle by which it was decided cannot be read: {disk.why(error)}"
                 raise Damage(file, None, seq, text) from None
             except PolicyError as error:
                 text = f"the bundle by which it was decided was changed: {error}"

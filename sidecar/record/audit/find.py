@@ -3,17 +3,30 @@
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
 from sidecar.record.audit.index import Index
 from sidecar.record.read import Reader
+from sidecar.record.segments.walk import Damage
 
 
-def about(
-    folder: Path, id: str, progress: Callable[[int], None] = lambda _count: None
-) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
+class Found(NamedTuple):
+    """A record, and what belongs to it.
+
+    Args:
+        record: None where none is found.
+        linked: The records that name it as their parent.
+        damage: Where the log is not whole, so that more may have been there.
+    """
+
+    record: dict[str, Any] | None
+    linked: list[dict[str, Any]]
+    damage: Damage | None
+
+
+def about(folder: Path, id: str, progress: Callable[[int], None] = lambda _count: None) -> Found:
     """Return the record `id` and the records that name it as their parent.
 
     Args:
@@ -24,17 +37,17 @@ def about(
     with closing(Index.open(folder)) as index:
         index.catch_up(progress)
         found, linked = index.find(id), index.linked(id)
-    if found is None:
+    if found is None or linked is None or index.damage is not None:
         # An index is not believed, least of all in what it does not say.
         return _searched(folder, id)
-    return orjson.loads(found), [orjson.loads(record) for record in linked]
+    return Found(orjson.loads(found), [orjson.loads(record) for record in linked], None)
 
 
-def _searched(folder: Path, id: str) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
+def _searched(folder: Path, id: str) -> Found:
     found: dict[str, Any] | None = None
     linked: list[dict[str, Any]] = []
-    needle = id.encode()
-    for line in Reader(folder).new():
+    needle, reader = id.encode(), Reader(folder)
+    for line in reader.new():
         if needle not in line:
             continue
         record = orjson.loads(line)
@@ -42,4 +55,4 @@ def _searched(folder: Path, id: str) -> tuple[dict[str, Any] | None, list[dict[s
             found = record
         elif record.get("parent") == id:
             linked.append(record)
-    return found, linked
+    return Found(found, linked, reader.damage)

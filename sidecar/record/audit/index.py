@@ -17,8 +17,10 @@ import orjson
 from sidecar.record import disk
 from sidecar.record.disk import DISK, FILE_MODE, Io
 from sidecar.record.limits import NOTE_BYTES_MAX
+from sidecar.record.read import followed, parts
 from sidecar.record.segments.sealed import NotSealed, opened
 from sidecar.record.segments.segment import (
+    HEADER_BYTES,
     BadFrame,
     Chunk,
     chunks,
@@ -26,6 +28,7 @@ from sidecar.record.segments.segment import (
     name_of,
     segment_names,
 )
+from sidecar.record.segments.walk import Damage
 
 INDEX: Final = "index.db"
 CHECKPOINT: Final = "checkpoint"
@@ -60,6 +63,8 @@ class Index:
 
     def __init__(self, table: sqlite3.Connection, folder: Path, io: Io) -> None:
         self._table, self._folder, self._io = table, folder, io
+        # Where the log was seen not to be whole; what stands behind is not taken in.
+        self.damage: Damage | None = None
 
     @classmethod
     def open(cls, folder: Path, io: Io = DISK) -> "Index":
@@ -99,9 +104,14 @@ class Index:
         """Return the record `id`."""
         return next(self._read(_BY_ID, id, lambda record: record["id"] == id), None)
 
-    def linked(self, id: str) -> list[bytes]:
-        """Return the records that name `id` as their parent, in order."""
-        return list(self._read(_BY_PARENT, id, lambda record: record.get("parent") == id))
+    def linked(self, id: str) -> list[bytes] | None:
+        """Return the records that name `id` as their parent, in order.
+
+        None where the index names some that are not there.
+        """
+        found = list(self._read(_BY_PARENT, id, lambda record: record.get("parent") == id))
+        rows = self._table.execute(_BY_PARENT, (id,)).fetchall()
+        return found if len(found) == len(rows) else None
 
     def place(self, id: str) -> Place | None:
         """Return where the record `id` stands, as the index says."""
@@ -143,14 +153,17 @@ class Index:
     def _new(self) -> Iterator[tuple[list[tuple[Any, ...]], int, int]]:
         """Yield rows of the table by the chunk, and up to where the log is then known."""
         segment, offset = self._table.execute("select segment, offset from about").fetchone()
-        for name in segment_names(self._io.names(self._folder)):
-            first = first_seq_of(name)
-            if first < segment:
-                continue
-            begin = offset if first == segment and offset else None
-            with suppress(BadFrame, NotSealed), opened(self._io, self._folder / name) as seen:
-                for chunk in chunks(*seen) if begin is None else chunks(*seen, begin):
+        try:
+            for name, following in followed(segment_names(self._io.names(self._folder))):
+                first = first_seq_of(name)
+                if first < segment:
+                    continue
+                begin = offset if first == segment and offset else HEADER_BYTES
+                for chunk in parts(self._io, self._folder / name, following, begin):
                     yield _rows(first, chunk), first, chunk.end
+        except Damage as damage:
+            # INVARIANT: the place in `about` stays before it, so whoever asks next sees it as well.
+            self.damage = damage
 
 
 def _origin(folder: Path, io: Io) -> str:
@@ -164,6 +177,10 @@ def _origin(folder: Path, io: Io) -> str:
 
 def _table(path: Path | str, origin: str) -> sqlite3.Connection:
     """Return the table at `path`, empty when it is not there; sqlite3.Error when it is not ours."""
+    if isinstance(path, Path) and path.exists() and not path.is_file():
+        # A pipe would be waited for.
+        msg = "the index is not a file"
+        raise sqlite3.DatabaseError(msg)
     if isinstance(path, Path) and not path.exists():
         with suppress(OSError):
             path.touch(FILE_MODE, exist_ok=False)

@@ -57,7 +57,13 @@ class Prover:
         """
         size, root = self.checkpoint.size, self.checkpoint.root
         for nodes in self._sources:
-            hashes, leaf = inclusion_proof(nodes, seq, size), nodes.node(0, seq)
+            try:
+                hashes, leaf = inclusion_proof(nodes, seq, size), nodes.node(0, seq)
+            except LookupError:
+                if nodes is self._sources[0]:
+                    raise
+                text = "those of pruned records are not theirs"
+                raise Damage("tiles", None, None, text) from None
             if included_root(seq, size, leaf, hashes) == root:
                 return Proof(seq, leaf, hashes, self.checkpoint)
         raise self._changed()

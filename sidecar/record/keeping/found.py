@@ -10,6 +10,7 @@ import logging
 from pathlib import Path
 from typing import Final
 
+from sidecar.record import disk
 from sidecar.record.disk import Io
 from sidecar.record.inputs.secrets import secrets_path
 from sidecar.record.keeping.outside import Outside
@@ -31,10 +32,14 @@ def looked_around(folder: Path, who: Identity, outside: Outside) -> list[News]:
         LedgerBroken: It stood elsewhere.
     """
     io, key_file = outside.io, who.key_file
+    for path in (key_file, persons_paths(folder.parent)[1], secrets_path(folder.parent)):
+        if path.exists():
+            # What is half made of a key that is not there yet is being made.
+            disk.remove_left(io, path)
     if outside.machine is None:
         return []
     news: list[News] = []
-    place.check(io, folder, key_file, outside.machine, is_marked=who.is_marked)
+    place.check(io, folder, key_file, outside.machine, is_marked=who.marks is not None)
     if place.known(io, key_file) is None and segment_names(io.names(folder)):
         _log.warning("%s: nobody says where the ledger stood; it stands here from now on", folder)
         news.append((place.UNKNOWN, {}))

@@ -19,6 +19,9 @@ KEY_ROTATED: Final = "key_rotated"
 PRUNED: Final = "pruned"
 OPENED: Final = "ledger.opened"
 CLOSED: Final = "ledger.closed"
+LEAPT: Final = "ledger.clock_leapt"
+HELD: Final = "hold_placed"
+RELEASED: Final = "hold_released"
 
 
 class Rotation(msgspec.Struct, frozen=True):
@@ -81,6 +84,10 @@ class History:
         self.open_window: dict[str, int] | None = None
         # In which life of the machine it began, empty where that is not known.
         self.open_boot = ""
+        # To when the clock leapt last, by itself.
+        self.leapt_us: int | None = None
+        # The holds that the log knows of: since when.
+        self.holds: dict[str, str] = {}
 
     @property
     def rotation(self) -> Rotation | None:
@@ -100,6 +107,12 @@ class History:
             self.open_boot = detail.get("boot", "")
         elif kind == "ops" and event == CLOSED:
             self.open_window = None
+        elif kind == "ops" and event == LEAPT:
+            self.leapt_us = detail["to_us"]
+        elif kind == "admin" and event == HELD:
+            self.holds[detail["name"]] = detail["since"]
+        elif kind == "admin" and event == RELEASED:
+            self.holds.pop(detail["name"], None)
 
     def state(self) -> Json:
         """Return all of it."""
@@ -108,6 +121,8 @@ class History:
             "rotations": msgspec.to_builtins(self.rotations),
             "open_window": self.open_window,
             "open_boot": self.open_boot,
+            "leapt_us": self.leapt_us,
+            "holds": self.holds,
         }
 
     def restore(self, state: Json) -> None:
@@ -116,3 +131,5 @@ class History:
         self.rotations = msgspec.convert(state["rotations"], list[Rotation])
         self.open_window = state["open_window"]
         self.open_boot = state.get("open_boot", "")
+        self.leapt_us = state.get("leapt_us")
+        self.holds = dict(state.get("holds", {}))

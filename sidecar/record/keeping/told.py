@@ -6,7 +6,7 @@ from typing import Any, Final
 import msgspec
 
 from sidecar.record.canonical import Halves, split
-from sidecar.record.keeping.history import CLOSED, OPENED, PRUNED, History
+from sidecar.record.keeping.history import CLOSED, HELD, OPENED, PRUNED, RELEASED, History
 from sidecar.record.keeping.outside import Outside
 from sidecar.record.limits import GROUP_RECORDS_MAX, GROUP_S_MAX
 from sidecar.terms.ids import rfc3339, uuid7
@@ -14,6 +14,7 @@ from sidecar.terms.record import SCHEMA, AdminRecord, AnyRecord, GapRecord, OpsR
 
 News = tuple[str, dict[str, Any]]
 _GAP: Final = "ledger.gap"
+_ADMIN: Final = (PRUNED, HELD, RELEASED)
 
 
 class Outage(msgspec.Struct):
@@ -61,7 +62,7 @@ class Teller:
         record: AnyRecord
         if event == _GAP:
             record = GapRecord(SCHEMA, id, time, "group", **detail)
-        elif event == PRUNED:
+        elif event in _ADMIN:
             record = AdminRecord(SCHEMA, id, time, event, detail)
         else:
             record = OpsRecord(SCHEMA, id, time, event, detail)

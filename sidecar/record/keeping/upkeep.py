@@ -9,7 +9,8 @@ on it: what fails is told in the log and tried again with the next segment, or a
 | seal | a segment is full | the open form goes after the sealed one was read back |
 | prune | a segment is full, and at a start | below |
 
-Pruning removes whole segments from the front, by age or by size, and never the one that is written.
+Pruning removes whole segments from the front, by age or by size, and never the one that is written;
+none while a hold stands (`stops/holds.py`), and none by an age that is not known (`stops/ages.py`).
 Before: their tiles are compared with their records, written where they differ, and synced; a record
 says which records go and what the root was. The tree stays as it is, and so does every proof.
 """
@@ -19,7 +20,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -54,14 +55,28 @@ class Retention(msgspec.Struct, frozen=True):
     bytes: int | None = None
 
 
+class Keeps(NamedTuple):
+    """What decides how much is kept.
+
+    Args:
+        retention: What may go.
+        are_held: Says whether nothing may.
+        are_ages_known: Says whether ages are known.
+    """
+
+    retention: Retention
+    are_held: Callable[[], bool]
+    are_ages_known: Callable[[], bool]
+
+
 class Upkeep:
     """The jobs that wait, of which `step` does a little."""
 
     def __init__(
-        self, io: Io, folder: Path, origin: str, retention: Retention, now_us: Callable[[], int]
+        self, io: Io, folder: Path, origin: str, keeps: Keeps, now_us: Callable[[], int]
     ) -> None:
         self._io, self._folder, self._origin = io, folder, origin
-        self._retention = retention
+        self._retention, self._are_held, self._are_ages_known = keeps
         self._now_us = now_us
         self._tiles = Tiles(io, folder)
         self._jobs: deque[tuple[str, Iterator[None]]] = deque()
@@ -107,12 +122,15 @@ class Upkeep:
 
     def prune(self, told: Callable[[dict[str, Any]], None]) -> None:
         """Take on what retention lets go; `told` makes the record durable, or raises OSError."""
+        size = first_seq_of(segment_names(self._io.names(self._folder))[-1])
+        if size >= TILE_WIDTH:
+            self._jobs.append(("tiles", self._tiles.mending(size)))
         if self._retention != Retention():
             self._jobs.append(("prune", self._pruning(told)))
 
     def _pruning(self, told: Callable[[dict[str, Any]], None]) -> Iterator[None]:
         names = segment_names(self._io.names(self._folder))
-        count = self._old(names)
+        count = 0 if self._are_held() else self._old(names)
         if not count:
             return
         last = first_seq_of(names[count])
@@ -122,6 +140,8 @@ class Upkeep:
         if kept is None:
             raise OSError(None, "the snapshot of what is to be pruned is absent")
         root = kept.tree().root().hex()
+        if self._are_held():
+            return
         told({"first": first_seq_of(names[0]), "last": last - 1, "root": root})
         for name in names[:count]:
             yield
@@ -130,12 +150,13 @@ class Upkeep:
     def _old(self, names: list[str]) -> int:
         """Return how many segments may go: never the last, nor one whose tiles are not full."""
         days, bytes_max = self._retention.days, self._retention.bytes
+        if days is not None and not self._are_ages_known():
+            days = None
         sizes = [self._io.stat(self._folder / name).st_size for name in names]
         total, count = sum(sizes), 0
         full = first_seq_of(names[-1]) // TILE_WIDTH * TILE_WIDTH
-        for size, following in zip(sizes, names[1:], strict=False):
-            ended_us = self._created_us(following)
-            is_old = days is not None and self._now_us() - ended_us > days * _DAY_US
+        for nth, (size, following) in enumerate(zip(sizes, names[1:], strict=False), 1):
+            is_old = days is not None and self._age_us(names[nth - 1 :]) > days * _DAY_US
             is_more = bytes_max is not None and total > bytes_max
             is_tiled = -(-first_seq_of(following) // TILE_WIDTH) * TILE_WIDTH <= full
             if not (is_old or is_more) or not is_tiled:
@@ -143,6 +164,18 @@ class Upkeep:
             total -= size
             count += 1
         return count
+
+    def _age_us(self, names: list[str]) -> int:
+        """Return since when the first of these is full: since the next began, by a right clock.
+
+        One that was behind cannot have ended it before it began.
+        """
+        began, *following = names
+        for name in following:
+            if (age_us := self._now_us() - self._created_us(name)) >= 0:
+                of_it_us = self._now_us() - self._created_us(began)
+                return min(age_us, of_it_us) if of_it_us >= 0 else age_us
+        return 0
 
     def _created_us(self, name: str) -> int:
         with opened(self._io, self._folder / name) as (read, _):

@@ -4,7 +4,10 @@ Sources: RFC 6962 §2.1, RFC 9162 §2.1.3.2; C2SP signed-note, tlog-checkpoint.
 """
 
 import base64
+import errno
 import hashlib
+import os
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +15,8 @@ from typing import NamedTuple
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-NOTE_BYTES_MAX = 64 * 1024
+# Sixteen signatures of the largest kind, and more.
+NOTE_BYTES_MAX = 128 * 1024
 
 
 class Tampered(Exception):
@@ -21,6 +25,41 @@ class Tampered(Exception):
 
 class Unusable(Exception):
     """It cannot be judged."""
+
+
+def expect_file(path: Path) -> None:
+    """Raise Tampered for a pipe, a device or a folder in the place of a file."""
+    if path.exists() and not path.is_file():
+        raise Tampered(f"{path.name}: not a file")
+
+
+def read_file(path: Path, bytes_max: int) -> bytes:
+    """Return what a file holds; a pipe or a device in its place is never waited for.
+
+    Raises:
+        Tampered: It is no file but a link for one, or larger than any such file is.
+        OSError: It is not there.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0)
+    try:
+        fd = os.open(path, flags)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):
+            raise Tampered(f"{path.name}: not a file") from None
+        raise
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise Tampered(f"{path.name}: not a file")
+    with os.fdopen(fd, "rb") as file:
+        data = file.read(bytes_max + 1)
+    if len(data) > bytes_max:
+        raise Tampered(f"{path.name}: larger than any such file is")
+    return data
+
+
+def given_file(path: Path, bytes_max: int) -> bytes:
+    """Return what a file holds that somebody named, as `read_file`; links are followed."""
+    return read_file(Path(os.path.realpath(path)), bytes_max)
 
 
 # --- notes and keys (C2SP signed-note, tlog-checkpoint) ---
@@ -76,7 +115,8 @@ def read_key(text: str) -> Key:
     """Read a verifier key, or the file that holds one."""
     path = Path(text)
     if "+" not in text or path.exists():
-        text = path.read_text("utf-8")
+        with path.open("rb") as file:
+            text = file.read(NOTE_BYTES_MAX).decode("utf-8", "replace")
     try:
         name, key_id, encoded = text.strip().split("+", 2)
         raw = base64_read(encoded)

@@ -33,6 +33,7 @@ from typing import Any
 
 from sidecar.record.outside.forms import (
     BYTES,
+    FRAME_BYTES_MAX,
     Leaf,
     exported,
     is_export,
@@ -42,6 +43,7 @@ from sidecar.record.outside.forms import (
     upper_tiles,
 )
 from sidecar.record.outside.notes import (
+    NOTE_BYTES_MAX,
     Key,
     Note,
     Tampered,
@@ -49,8 +51,10 @@ from sidecar.record.outside.notes import (
     Unusable,
     base64_read,
     expect,
+    given_file,
     included_root,
     leaf_hash,
+    read_file,
     read_key,
     read_note,
 )
@@ -148,7 +152,7 @@ def judged_leaves(
 ) -> Generator[Leaf, None, dict[str, Any]]:
     """Yield every leaf of a log, and return what is proven of them once all have been seen."""
     note = read_note("checkpoint", note_of(folder / "checkpoint"))
-    notes = [note, *(read_note(str(path), path.read_bytes()) for path in held)]
+    notes = [note, *(read_note(str(path), given_file(path, NOTE_BYTES_MAX)) for path in held)]
     if any(one.origin != trusted[0].name for one in notes):
         raise Tampered("the checkpoint is not of this log")
     tree, story = Tree(), Story()
@@ -195,7 +199,7 @@ def note_of(path: Path) -> bytes:
     if not (is_ledger(path.parent) or is_export(path.parent) or path.exists()):
         raise Unusable(f"{path.parent}: neither a ledger's folder nor an export")
     try:
-        return path.read_bytes()
+        return read_file(path, NOTE_BYTES_MAX)
     except OSError:
         raise Tampered("checkpoint: there is no signed checkpoint") from None
 
@@ -210,7 +214,7 @@ def check_roots(tree: Tree, notes: Sequence[Note]) -> None:
 
 def verify_receipt(receipt: Path, record: bytes, trusted: Sequence[Key]) -> dict[str, Any]:
     """Verify that a record stands in the log (C2SP tlog-proof)."""
-    head, _, tail = receipt.read_bytes().partition(b"\n\n")
+    head, _, tail = given_file(receipt, 2 * NOTE_BYTES_MAX).partition(b"\n\n")
     try:
         seq, proof = read_proof(head.decode("ascii"))
     except (ValueError, IndexError):
@@ -227,7 +231,8 @@ def verify_receipt(receipt: Path, record: bytes, trusted: Sequence[Key]) -> dict
 def read_proof(head: str) -> tuple[int, list[bytes]]:
     """Read which record a receipt is of, and its siblings in the tree."""
     first, *said = head.split("\n")
-    said = said[1:] if said[0].startswith("extra ") else said
+    if said[0].startswith("extra "):
+        base64_read(said.pop(0).removeprefix("extra "))
     seq = int(said[0].removeprefix("index "))
     proof = [base64_read(line) for line in said[1:]]
     is_one = first == "c2sp.org/tlog-proof@v1" and said[0] == f"index {seq}" and seq >= 0
@@ -257,7 +262,8 @@ def judged(given: argparse.Namespace) -> dict[str, Any]:
     trusted = [read_key(text) for text in given.key]
     if given.receipt is None:
         return verify_log(given.log, trusted, given.checkpoint)
-    return verify_receipt(given.receipt, given.record.read_bytes().removesuffix(b"\n"), trusted)
+    record = given_file(given.record, FRAME_BYTES_MAX + 1).removesuffix(b"\n")
+    return verify_receipt(given.receipt, record, trusted)
 
 
 def main(given: Sequence[str]) -> int:

@@ -78,8 +78,9 @@ def _make(io: Io, path: Path, random_bytes: Callable[[int], bytes]) -> None:
     try:
         disk.write_all(io, fd, _text([random_bytes(KEY_BYTES)]))
         io.fsync(fd)
-        # A link, unlike a rename, fails where another process was first: then its key is ours.
-        with suppress(FileExistsError):
+        # A link, unlike a rename, fails where another process was first: then its key is ours; so
+        # it is when that one has removed what is only half made.
+        with suppress(FileExistsError, FileNotFoundError):
             path.hardlink_to(temporary)
     finally:
         disk.let_go(io, fd)

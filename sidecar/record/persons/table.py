@@ -26,6 +26,7 @@ from sidecar.record.disk import DISK, FOLDER_MODE, OLD, READ, Io
 from sidecar.record.limits import PERSONS_BYTES_MAX, PERSONS_MAX, READ_BYTES
 from sidecar.record.persons import keyfile
 from sidecar.record.persons.names import new_handles
+from sidecar.terms.call import Json
 from sidecar.terms.errors import LedgerBroken, RecordError
 
 _MAGIC: Final = b"DWPERS1\n"
@@ -69,6 +70,8 @@ class Persons:
         self._fd = -1
         self._is_sound = True
         self._rows_max = PERSONS_MAX
+        # What was cut off at the end, where something was: nobody knows whether it was durable.
+        self.torn: dict[str, Json] | None = None
 
     @classmethod
     def open(
@@ -140,7 +143,7 @@ class Persons:
     def forget(self, value: str) -> bool:
         """Delete the row of `value`; return whether there was one.
 
-        When this returns, no file holds it and the key that could open older copies is gone.
+        When this returns, no file of ours holds it.
 
         Raises:
             RecordError: It could not be done; it may be tried again.
@@ -153,6 +156,19 @@ class Persons:
         except OSError as error:
             raise RecordError(f"the table of persons: {os.strerror(error.errno or 0)}") from error
         return True
+
+    def destroy_old_keys(self) -> None:
+        """Remove what is left of keys that could open older copies of the table.
+
+        Raises:
+            RecordError: It could not be done; it may be tried again.
+        """
+        try:
+            disk.remove_left(self._io, self._key_path)
+        except OSError as error:
+            raise RecordError(
+                f"a key of the table of persons is left: {disk.why(error)}"
+            ) from error
 
     def close(self) -> None:
         """Let go of the file."""
@@ -190,6 +206,7 @@ class Persons:
             raise LedgerBroken(f"{self._path}:{self._end}: a row is not as written")
         torn = self._io.read(self._fd, size - self._end, self._end)
         disk.replace(self._io, self._path.with_name(f"{self._path.name}.torn"), torn)
+        self.torn = {"file": self._path.name, "offset": self._end, "bytes": len(torn)}
         self._io.ftruncate(self._fd, self._end)
         self._io.fsync(self._fd)
 
@@ -332,6 +349,8 @@ def _sealed_row(data: bytes, at: int) -> bytes | None:
 def _read_whole(io: Io, path: Path) -> bytes:
     fd = io.open(path, READ)
     try:
+        if io.fstat(fd).st_size > PERSONS_BYTES_MAX:
+            raise LedgerBroken(f"{path}: larger than {PERSONS_BYTES_MAX} bytes")
         pieces, at = [], 0
         while at <= PERSONS_BYTES_MAX and (piece := io.read(fd, READ_BYTES, at)):
             pieces.append(piece)

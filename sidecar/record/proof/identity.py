@@ -7,7 +7,7 @@ say how long it was:
 <state>/keys/ledger.key      Ed25519, PKCS 8, 0600
 <state>/keys/ledger.origin   name/epoch; the epoch is random, so a second life is another log
 <state>/keys/ledger.signed   the last checkpoint signed: a shorter or another ledger is refused
-<state>/keys/ledger.marks    the key of the marks that each batch bears, another with each start;
+<state>/keys/ledger.marks    the keys of the marks that each batch bears, others with each start;
                              without one, none is asked
 <state>/keys/ledger.next     while a key is rotated: the one that will follow
 ```
@@ -29,16 +29,15 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from sidecar.record import disk
-from sidecar.record.disk import FOLDER_MODE, NEW_ONLY, Io
+from sidecar.record.disk import DISK, FOLDER_MODE, NEW_ONLY, Io
 from sidecar.record.limits import NOTE_BYTES_MAX
 from sidecar.record.proof.checkpoint import Checkpoint, Verifier, is_name, opened, sign
-from sidecar.record.proof.marks import Marks
+from sidecar.record.proof.marks import MARK_KEY_BYTES, Marks
 from sidecar.record.proof.merkle import Tree
 from sidecar.terms.errors import LedgerBroken
 
 _ORIGIN = re.compile(r"([^\s+]+)/([0-9a-f]{16})\Z")
 _EPOCH_BYTES: Final = 8
-MARK_KEY_BYTES: Final = 32
 
 
 class Identity(NamedTuple):
@@ -48,9 +47,8 @@ class Identity(NamedTuple):
     origin: str
     key_file: Path
     following: Ed25519PrivateKey | None = None
-    mark_key: bytes = b""
-    # Not so in a log of before there were marks: what it ends with bears none.
-    is_marked: bool = False
+    # None in a log of before there were marks: what it ends with bears none.
+    marks: Marks | None = None
 
     @property
     def epoch(self) -> str:
@@ -61,12 +59,6 @@ class Identity(NamedTuple):
     def name(self) -> str:
         """Return the configured part of the origin."""
         return self.origin.rpartition("/")[0]
-
-    @property
-    def marks(self) -> Marks:
-        """Return what makes the marks of this log."""
-        assert self.mark_key
-        return Marks(self.mark_key, self.origin)
 
     @property
     def verifier(self) -> Verifier:
@@ -94,7 +86,7 @@ class Identity(NamedTuple):
             LedgerBroken: The file is there and is not ours.
         """
         try:
-            note = disk.read_all(io, self.signed_file, NOTE_BYTES_MAX)
+            note = _read(io, self.signed_file)
         except FileNotFoundError:
             return None
         try:
@@ -105,16 +97,21 @@ class Identity(NamedTuple):
 
 def is_there(key_file: Path) -> bool:
     """Return whether a key stands at `key_file`."""
-    return key_file.exists()
+    # A link that leads nowhere is no absent key.
+    return key_file.exists() or key_file.is_symlink()
 
 
 def has_signed(key_file: Path) -> bool:
-    """Return whether the key has signed records: there was a ledger."""
+    """Return whether the key has signed records: there was a ledger.
+
+    Raises:
+        LedgerBroken: What it has signed cannot be read.
+    """
     try:
-        lines = _signed_file(key_file).read_bytes().splitlines()
+        lines = _read(DISK, _signed_file(key_file)).splitlines()
     except FileNotFoundError:
         # A new key has signed that there is nothing yet.
-        return key_file.exists()
+        return is_there(key_file)
     return lines[1:2] != [b"0"]
 
 
@@ -125,21 +122,23 @@ def load(io: Io, key_file: Path) -> Identity:
         LedgerBroken: The key or the origin is absent, malformed, or open to others.
     """
     try:
-        mode = io.stat(key_file).st_mode
-        pem = disk.read_all(io, key_file, NOTE_BYTES_MAX)
-        origin = disk.read_all(io, _origin_file(key_file), NOTE_BYTES_MAX).decode().strip()
+        pem = _read(io, key_file)
+        mode = _mode(io, key_file)
+        said = _read(io, _origin_file(key_file))
     except FileNotFoundError as error:
         raise LedgerBroken(f"{error.filename}: the ledger's key or origin is absent") from None
-    for path in (key_file.parent, _signed_file(key_file)):
+    for path in (key_file.parent, _signed_file(key_file), _origin_file(key_file)):
         with suppress(FileNotFoundError):
-            if io.stat(path).st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            if _mode(io, path) & (stat.S_IWGRP | stat.S_IWOTH):
                 raise LedgerBroken(f"{path}: others may write what stands beside the ledger's key")
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise LedgerBroken(f"{key_file}: others may read the ledger's key; expected mode 0600")
+    origin = ""
+    with suppress(UnicodeDecodeError):
+        origin = said.decode().strip()
     if not _ORIGIN.match(origin) or not is_name(origin):
         raise LedgerBroken(f"{_origin_file(key_file)}: not an origin of the form name/epoch")
-    mark_key = _mark_key(io, key_file)
-    return Identity(_key(pem, key_file), origin, key_file, None, mark_key, bool(mark_key))
+    return Identity(_key(pem, key_file), origin, key_file, None, _marks(io, key_file, origin))
 
 
 def create(io: Io, key_file: Path, name: str, random_bytes: Callable[[int], bytes]) -> Identity:
@@ -158,33 +157,44 @@ def create(io: Io, key_file: Path, name: str, random_bytes: Callable[[int], byte
     return Identity(key, origin, key_file)
 
 
-def _mark_key(io: Io, key_file: Path) -> bytes:
+def _marks(io: Io, key_file: Path, origin: str) -> Marks | None:
     path = _marks_file(key_file)
     try:
-        found = disk.read_all(io, path, NOTE_BYTES_MAX)
-        mode = io.stat(path).st_mode
+        found = _read(io, path)
+        mode = _mode(io, path)
     except FileNotFoundError:
-        return b""
-    if len(found) != MARK_KEY_BYTES or mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise LedgerBroken(f"{path}: not a key of marks that nobody else may read")
-    return found
+        return None
+    with suppress(ValueError):
+        if not mode & (stat.S_IRWXG | stat.S_IRWXO):
+            return Marks.read(found, origin)
+    raise LedgerBroken(f"{path}: not keys of marks that nobody else may read")
 
 
-def new_marks(io: Io, who: Identity, random_bytes: Callable[[int], bytes]) -> Identity:
-    """Put a new key of marks in the place of the one before, whose marks nobody believes any more.
+def new_marks(io: Io, who: Identity, random_bytes: Callable[[int], bytes]) -> Marks:
+    """Put a new key of marks in the place of those before, whose marks nobody believes any more.
 
     INVARIANT: whoever calls this has signed all that bears one of those.
     """
-    mark_key = random_bytes(MARK_KEY_BYTES)
-    disk.replace(io, _marks_file(who.key_file), mark_key)
-    return who._replace(mark_key=mark_key, is_marked=True)
+    return _kept(io, who, Marks(random_bytes(MARK_KEY_BYTES), who.origin))
+
+
+def marks_from(
+    io: Io, who: Identity, before: Marks, seq: int, random_bytes: Callable[[int], bytes]
+) -> Marks:
+    """Put a new key of marks beside those before, whose marks are believed before record `seq`."""
+    return _kept(io, who, before.followed(random_bytes(MARK_KEY_BYTES), seq))
+
+
+def _kept(io: Io, who: Identity, marks: Marks) -> Marks:
+    disk.replace(io, _marks_file(who.key_file), marks.data())
+    return marks
 
 
 def next_key(io: Io, key_file: Path) -> Ed25519PrivateKey | None:
     """Return the key that is to follow the one at `key_file`, None when there is none."""
     following = _next_file(key_file)
     try:
-        return _key(disk.read_all(io, following, NOTE_BYTES_MAX), following)
+        return _key(_read(io, following), following)
     except FileNotFoundError:
         return None
 
@@ -201,6 +211,30 @@ def take_next(io: Io, key_file: Path) -> None:
     """Put the key that follows in the place of the one at `key_file`, which is gone then."""
     io.rename(_next_file(key_file), key_file)
     disk.sync_folder(io, key_file.parent)
+
+
+def _read(io: Io, path: Path) -> bytes:
+    """Return one of the files beside the key; FileNotFoundError where there is none.
+
+    Raises:
+        LedgerBroken: It is no file, or none of this kind, or not ours to read.
+    """
+    try:
+        return disk.read_all(io, path, NOTE_BYTES_MAX)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise LedgerBroken(f"{path}: {disk.why(error)}") from error
+
+
+def _mode(io: Io, path: Path) -> int:
+    """Return who may do what with a file or folder; raises as `_read`."""
+    try:
+        return io.stat(path).st_mode
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise LedgerBroken(f"{path}: {disk.why(error)}") from error
 
 
 def _next_file(key_file: Path) -> Path:

@@ -12,12 +12,17 @@ It is a member of the record, where sorting puts it, and so part of the leaf; th
 hashed without it. A reader that knows of no marks reads such a log as any other. Marks prove
 nothing to others, who do not have the key: for them there are checkpoints.
 
-The key is another after each start and after each outage, when all is signed. So one key has marked
-one batch at each place of the log: what an earlier life has written, a copy that goes on elsewhere
-writes, or was refused before the outage, is not believed if somebody puts it there.
+The key is another after each start and after each outage, when all is signed, and after each batch
+that was refused: the one before is then believed up to where that batch stood. So one key has
+marked one batch at each place of the log: what an earlier life has written, a copy that goes on
+elsewhere writes, or was refused, is not believed if somebody puts it there, or no disk cut it off.
+```
+ledger.marks   key 32 | until 8, key 32, of each key before that is still believed, the newest first
+```
 """
 
 import hmac
+import sys
 from base64 import urlsafe_b64encode
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -30,10 +35,14 @@ _MEMBER: Final = b'"mark":"'
 # Behind the member: its letters, a quotation mark and a comma.
 _LETTERS: Final = 43
 _PLACE_END: Final = b"},"
+MARK_KEY_BYTES: Final = 32
+_UNTIL_BYTES: Final = 8
+# In a file; a refusal beyond leaves the keys as they are until all is signed.
+_KEYS_MAX: Final = 16
 
 
 class Placeable(Protocol):
-    """A record without its place: `head` ends before the comma of `log`, `tail` begins after it."""
+    """A record without its place: `head` ends before the comma of `log`."""
 
     @property
     def head(self) -> bytes:
@@ -41,16 +50,62 @@ class Placeable(Protocol):
         ...
 
     @property
-    def tail(self) -> bytes:
-        """Return what stands behind."""
+    def head_size(self) -> int:
+        """Return how many bytes these are."""
+        ...
+
+    @property
+    def is_plain(self) -> bool:
+        """Return whether no record like it can be obeyed, whatever it says."""
+        ...
+
+    def placed(self, place: bytes) -> bytes:
+        """Return the record with `place`, and the commas around it."""
         ...
 
 
 class Marks(NamedTuple):
-    """Makes the marks of one log."""
+    """Makes the marks of one log.
+
+    Args:
+        key: In use.
+        origin: Of the log.
+        before: Keys in use before, and up to which record, the newest first.
+    """
 
     key: bytes
     origin: str
+    before: tuple[tuple[int, bytes], ...] = ()
+
+    @classmethod
+    def read(cls, data: bytes, origin: str) -> "Marks":
+        """Return what the file of the keys says. Raises ValueError for one that is malformed."""
+        key, rest = data[:MARK_KEY_BYTES], data[MARK_KEY_BYTES:]
+        each = _UNTIL_BYTES + MARK_KEY_BYTES
+        if len(key) != MARK_KEY_BYTES or len(rest) % each:
+            msg = "not keys of marks"
+            raise ValueError(msg)
+        pieces = [rest[at : at + each] for at in range(0, len(rest), each)]
+        before = [(int.from_bytes(one[:_UNTIL_BYTES]), one[_UNTIL_BYTES:]) for one in pieces]
+        return cls(key, origin, tuple(before))
+
+    def data(self) -> bytes:
+        """Return what the file of the keys says."""
+        before = [until.to_bytes(_UNTIL_BYTES) + key for until, key in self.before]
+        return b"".join((self.key, *before))
+
+    def followed(self, key: bytes, until: int) -> "Marks":
+        """Return these with another key in use; what bears marks of this one ends at `until`."""
+        if len(self.before) + 1 >= _KEYS_MAX:
+            return self
+        return Marks(key, self.origin, ((until, self.key), *self.before))
+
+    def _at(self, seq: int) -> tuple["Marks", int]:
+        """Return what marked the batch that begins with this record, and where it had to end."""
+        for until, key in reversed(self.before):
+            if seq < until:
+                return Marks(key, self.origin), until
+        return self, sys.maxsize
 
     def of(self, first_seq: int, leaves: Sequence[bytes]) -> bytes:
         """Return the mark of the records with these leaves."""
@@ -62,15 +117,12 @@ class Marks(NamedTuple):
         self, batch: Sequence[Placeable], place: bytes, first_seq: int
     ) -> tuple[list[bytes], list[bytes]]:
         """Return the records of a batch in their places, the last with a mark, and their leaves."""
-        records = [
-            b"%b%b%d},%b" % (one.head, place, seq, one.tail)
-            for seq, one in enumerate(batch, first_seq)
-        ]
+        records = [one.placed(b"%b%d}," % (place, seq)) for seq, one in enumerate(batch, first_seq)]
         leaves = leaf_hashes(records)
         if records:
             last, seq = batch[-1], first_seq + len(records) - 1
             mark = b"%b%b" % (_MEMBER, self.of(first_seq, leaves))
-            records[-1] = b'%b%b%d},%b",%b' % (last.head, place, seq, mark, last.tail)
+            records[-1] = last.placed(b'%b%d},%b",' % (place, seq, mark))
             leaves[-1] = leaf_hash(records[-1])
         return records, leaves
 
@@ -80,10 +132,13 @@ class Marks(NamedTuple):
         for record, head in _unsigned(found, signed):
             mark, bare = _parted(record, head)
             leaves.append(leaf_hash(bare))
-            if mark and not hmac.compare_digest(mark, self.of(reached, leaves)):
+            if not mark:
+                continue
+            marks, until = self._at(reached)
+            is_so = hmac.compare_digest(mark, marks.of(reached, leaves))
+            if not is_so or reached + len(leaves) > until:
                 break
-            if mark:
-                reached, leaves = reached + len(leaves), []
+            reached, leaves = reached + len(leaves), []
         return reached
 
 

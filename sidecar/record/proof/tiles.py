@@ -9,11 +9,13 @@ pruned, tiles are what is left of them; they were checked and synced before.
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from sidecar.record import disk
 from sidecar.record.disk import NEW, READ, Io
+from sidecar.record.limits import TILES_MENDED_MAX
 from sidecar.record.proof.merkle import HASH_BYTES, parents
 
 TILE_WIDTH: Final = 256
@@ -59,6 +61,31 @@ class Tiles:
         except OSError:
             return None
         return found if len(found) == TILE_BYTES else None
+
+    def stands(self, level: int, number: int) -> bool:
+        """Return whether there is something in the place of a full tile."""
+        try:
+            self._io.stat(self._path(level, number))
+        except OSError:
+            return False
+        return True
+
+    def mending(self, size: int) -> Iterator[None]:
+        """Remove what a loss of power has left half of the last tiles of a tree of `size`.
+
+        They were not synced, and are computed when they are asked for.
+        """
+        level, count = 0, size // TILE_WIDTH
+        while count:
+            for number in range(max(count - TILES_MENDED_MAX, 0), count):
+                self._mend(self._path(level, number))
+            level, count = level + 1, count // TILE_WIDTH
+            yield
+
+    def _mend(self, path: Path) -> None:
+        with suppress(OSError):
+            if self._io.stat(path).st_size != TILE_BYTES:
+                self._io.unlink(path)
 
     def put(self, level: int, number: int, tile: bytes, *, durable: bool = False) -> None:
         """Write a full tile; it need not survive a crash unless it is `durable`."""

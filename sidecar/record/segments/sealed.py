@@ -21,6 +21,9 @@ from sidecar.record.segments.segment import SEALED, Reader
 
 # Enough for what a frame says of itself (RFC 8878 §3.1.1.1).
 _FRAME_HEADER_BYTES: Final = 18
+_CHECKSUM_BYTES: Final = 4
+_BLOCK_HEADER_BYTES: Final = 3
+_RLE: Final = 1
 
 
 class NotSealed(Exception):
@@ -49,9 +52,11 @@ class _Inside:
         self._at = 0
         try:
             self.size = zstandard.frame_content_size(io.read(fd, _FRAME_HEADER_BYTES, 0))
-            # Whatever stands behind the frame must be one as well, and is thus seen.
+            # The library says nothing of a frame that ends too early, nor of what stands behind.
+            if _end_of_frame(io, fd) != io.fstat(fd).st_size:
+                raise NotSealed("it is not one frame to its end")
             self._stream = decompressor.stream_reader(
-                cast(IO[bytes], _Compressed(io, fd)), read_across_frames=True, closefd=False
+                cast(IO[bytes], _Compressed(io, fd)), closefd=False
             )
         except zstandard.ZstdError as error:
             raise NotSealed(str(error)) from None
@@ -73,6 +78,20 @@ class _Inside:
         except zstandard.ZstdError as error:
             raise NotSealed(str(error)) from None
         return found
+
+
+def _end_of_frame(io: Io, fd: int) -> int:
+    """Return where the frame ends that the file begins with (RFC 8878 §3.1.1), -1 for nowhere."""
+    begin = io.read(fd, _FRAME_HEADER_BYTES, 0)
+    at, is_last = zstandard.frame_header_size(begin), False
+    while not is_last:
+        header = int.from_bytes(found := io.read(fd, _BLOCK_HEADER_BYTES, at), "little")
+        if len(found) < _BLOCK_HEADER_BYTES:
+            return -1
+        is_last, kind, size = bool(header & 1), header >> 1 & 3, header >> 3
+        at += _BLOCK_HEADER_BYTES + (1 if kind == _RLE else size)
+    has_checksum = zstandard.get_frame_parameters(begin).has_checksum
+    return at + (_CHECKSUM_BYTES if has_checksum else 0)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 from sidecar.record import disk
 from sidecar.record.canonical import place_of
 from sidecar.record.disk import READ, Io
+from sidecar.record.limits import TORN_BYTES_MAX
 from sidecar.record.segments.sealed import NotSealed, opened
 from sidecar.record.segments.segment import (
     HEADER_BYTES,
@@ -162,7 +163,7 @@ def _segment(io: Io, path: Path, origin: str, *, is_last: bool) -> Iterator[Batc
             yield found
             seq = found.first_seq + len(found.records)
     except BadFrame as bad:
-        raise _damage(path, io, bad, seq, is_last=is_last) from None
+        raise damage_of(path, io, bad, seq, is_last=is_last) from None
     except NotSealed as error:
         text = f"the sealed segment cannot be read: {error}"
         raise Damage(path.name, None, seq, text) from None
@@ -173,7 +174,10 @@ def _segment(io: Io, path: Path, origin: str, *, is_last: bool) -> Iterator[Batc
 def _whole(io: Io, path: Path, origin: str) -> Iterator[Batch]:
     first_seq = first_seq_of(path.name)
     with opened(io, path) as (read, size):
-        said = read_header(read(HEADER_BYTES, 0), origin)
+        try:
+            said = read_header(read(HEADER_BYTES, 0), origin)
+        except IsADirectoryError:
+            said = None
         if said is None or said.first_seq != first_seq:
             raise Damage(path.name, 0, first_seq, "not the header of a segment of this log")
         yield from _inside(
@@ -202,15 +206,16 @@ def _check_end(empty: Batch, chunk: Chunk, offsets: list[int]) -> None:
         raise Damage(empty.file, chunk.end, size, text)
 
 
-def _damage(path: Path, io: Io, bad: BadFrame, seq: int, *, is_last: bool) -> Damage:
+def damage_of(path: Path, io: Io, bad: BadFrame, seq: int, *, is_last: bool) -> Damage:
     """Tell what a write left behind that never ended from what was damaged later."""
     torn = False
     if is_last and not path.name.endswith(SEALED):
         fd = io.open(path, READ)
         try:
-            tail = io.read(fd, io.fstat(fd).st_size - bad.offset, bad.offset)
+            size = io.fstat(fd).st_size - bad.offset
+            tail = io.read(fd, min(size, TORN_BYTES_MAX), bad.offset)
         finally:
             disk.let_go(io, fd)
-        torn = not holds_later_batch(tail)
+        torn = size <= TORN_BYTES_MAX and not holds_later_batch(tail)
     text = "a record was not written to its end" if torn else "a record is damaged"
     return Damage(path.name, bad.offset, seq, text, torn=torn)

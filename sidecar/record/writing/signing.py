@@ -1,5 +1,6 @@
 """What the one writer signs, when, and the marks of what it has not signed yet."""
 
+from contextlib import suppress
 from functools import partial
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -53,7 +54,14 @@ class Signing:
 
     def new_marks(self) -> Marks:
         """Return new marks, all being signed: what was refused, or cut, bears others."""
-        return identity.new_marks(self._log.io, self._log.who, self._outside.random_bytes).marks
+        return identity.new_marks(self._log.io, self._log.who, self._outside.random_bytes)
+
+    def marks_from(self, seq: int, marks: Marks) -> Marks:
+        """Return new marks for record `seq` and on, which was refused; the same if none can be."""
+        log, random_bytes = self._log, self._outside.random_bytes
+        with suppress(OSError):
+            return identity.marks_from(log.io, log.who, marks, seq, random_bytes)
+        return marks
 
     def _signed(self, size: int, at_s: float) -> None:
         self._size, self._at_s = size, at_s

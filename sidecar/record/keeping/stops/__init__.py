@@ -1,0 +1,1 @@
+"""What stops retention and forgetting: legal holds, and clocks that cannot be believed."""
