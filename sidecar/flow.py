@@ -28,7 +28,7 @@ from sidecar.facts import asking
 from sidecar.facts.asking import FactSource, LongStops, Stop, Stops
 from sidecar.policy.bundle import Bundle
 from sidecar.record.inputs import Secrets
-from sidecar.record.inputs.again import Again, Outcome, is_plain, stencil_of
+from sidecar.record.inputs.again import Again, Outcome, form_of, is_plain
 from sidecar.record.persons import persons_of
 from sidecar.record.write import Keeping, applied, decision_record, hidden_of
 from sidecar.terms.answer import Answer, Await, Forward, Refusal, Refuse, Shadow, unseen
@@ -133,8 +133,7 @@ async def carry(call: Call, path: Path) -> Answer:
 
 def begin(call: Call, path: Path, again: Again | None = None) -> Begun | Waits:
     """Carry one call as far as it goes without waiting; `again` knows of equal ones."""
-    spent = Spent(path.clock_s)
-    travelling = travel(call, path.bundle(), path.facts.at_hand, spent, again)
+    travelling = travel(call, path.bundle(), path.facts.at_hand, Spent(path.clock_s), again)
     wanted = asking.next_stop(travelling, None)
     if isinstance(wanted, Carried):
         return _recorded(wanted, path)
@@ -146,6 +145,7 @@ async def finish(begun: Begun | Waits) -> Answer:
     if isinstance(begun, Waits):
         path, worked = begun.path, partial(begun.path.worked, begun.call)
         carried = await asking.ended(begun.travel, path.facts, begun.wanted, worked)
+        asking.check_nobody_revoked_since(carried.facts, path.facts)
         begun = _recorded(carried, path)
     await begun.written
     return begun.answer
@@ -230,16 +230,17 @@ def _made(carried: Carried, path: Path, known: Mapping[str, str], again: Again |
     record, side = _record(carried, path, known)
     if again is not None and again.is_kept:
         hidden = hidden_of(carried.request, Keeping(carried.bundle, known, path.secrets))
-        stencil = None if side else stencil_of(record, carried.call, hidden, path.secrets)
+        form = None if side else form_of(record, carried.call, hidden, path.secrets)
         handles = {person: known[person] for person in persons}
         verdict = again.verdict_of(carried.decision, carried.facts, carried.call.time)
-        again.add(Outcome(carried.decision, carried.facts, handles, stencil, verdict))
+        again.add(Outcome(carried.decision, carried.facts, handles, form, verdict))
     return path.ledger.write(record, side)
 
 
 async def _named(carried: Carried, path: Path, persons: list[str]) -> None:
     """Record a call of somebody who was not seen before; the handle is durable first."""
     known = await path.ledger.handles(persons)
+    asking.check_nobody_revoked_since(carried.facts, path.facts)
     record, side = _record(carried, path, known)
     await path.ledger.write(record, side)
 

@@ -1,6 +1,6 @@
 """The laws of the path: recorded before answered, one snapshot, doubt is a denial."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from itertools import count
 from typing import Any
 
@@ -220,6 +220,50 @@ async def test_a_call_whose_facts_are_at_hand_waits_for_its_record_alone() -> No
     assert paper.records == []
     assert isinstance(await flow.finish(begun), Forward)
     assert (len(paper.records), knows.asked) == (1, [])
+
+
+class Revokes(toy.Knows):
+    """Has whatever is at hand, and the subject revoked whenever a test says so."""
+
+    is_revoked = False
+
+    def at_hand(self, keys: frozenset[FactKey]) -> Facts:
+        asked = [key for key in keys if key.function == "revoked"]
+        return {key: Fact(self.is_revoked, "toy", "1") for key in asked}
+
+    async def fetch(self, keys: frozenset[FactKey]) -> Facts:
+        self.is_revoked = True
+        return await super().fetch(keys)
+
+
+async def test_who_is_revoked_while_a_fact_is_waited_for_is_not_permitted() -> None:
+    paper, knows = Paper(), Revokes({"a:b": {"c": True}})
+    rules = [{"id": "e", "effect": "allow", "when": "entity('a', 'b').c"}]
+    road = path(paper, toy.bundle(rules), knows)
+
+    with pytest.raises(RecordError, match="revoked"):
+        await flow.carry(toy.call(CALL), road)
+
+    assert paper.records == []
+    assert (await flow.carry(toy.call(CALL), road)).decision.reason == "revoked"
+
+
+async def test_who_is_revoked_while_a_handle_is_waited_for_is_not_permitted() -> None:
+    knows = Revokes()
+
+    class Slow(Paper):
+        async def handles(self, persons: Collection[str]) -> Mapping[str, str]:
+            knows.is_revoked = True
+            return await super().handles(persons)
+
+    paper = Slow()
+    road = path(paper, toy.bundle(ALLOW), knows)
+
+    with pytest.raises(RecordError, match="revoked"):
+        await flow.carry(toy.call(CALL), road)
+
+    assert paper.records == []
+    assert (await flow.carry(toy.call(CALL), road)).decision.reason == "revoked"
 
 
 async def test_where_the_time_went_is_told_once_a_call_and_stage_by_stage() -> None:

@@ -8,14 +8,15 @@ What takes too long to be done in between is yielded as well, and done elsewhere
 
 import asyncio
 from collections.abc import Awaitable, Callable, Generator
-from typing import Protocol, TypeAlias, TypeVar
+from typing import Final, Protocol, TypeAlias, TypeVar
 
 from sidecar.facts.limits import ERRANDS_MAX, FACTS_DEADLINE_S
 from sidecar.terms.decision import FactKey, Facts
 from sidecar.terms.domain import Elsewhere
-from sidecar.terms.errors import FactUnavailable, ParseError
+from sidecar.terms.errors import FactUnavailable, ParseError, RecordError
 from sidecar.terms.reasons import reason
 
+REVOKED: Final = "revoked"
 T = TypeVar("T")
 S = TypeVar("S")
 Stop: TypeAlias = frozenset[FactKey] | Elsewhere
@@ -118,6 +119,20 @@ def done_elsewhere(
         return undone(error)
     text = f"more than {ERRANDS_MAX} long texts in a call"
     return undone(ParseError(reason("parse.too_large"), text))
+
+
+def check_nobody_revoked_since(known: Facts, source: FactSource) -> None:
+    """Refuse a call that has waited, where somebody in it was revoked meanwhile.
+
+    A revocation is acknowledged once everybody judges by it: nothing that was judged before may be
+    recorded as permitted after that. Who asks again is denied.
+
+    Raises:
+        RecordError: Somebody was.
+    """
+    free = frozenset(key for key in known if key.function == REVOKED and not known[key].value)
+    if free and any(fact.value for fact in source.at_hand(free).values()):
+        raise RecordError("somebody was revoked while the call was judged")
 
 
 def nothing_at_hand(_keys: frozenset[FactKey]) -> Facts:

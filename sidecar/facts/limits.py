@@ -13,5 +13,7 @@ ACTORS_MAX: Final = 8
 ENTITIES_BYTES_MAX: Final = 4 * 1024 * 1024
 # A fact that takes longer is not had: its caller waits, and a rule that needs it denies.
 FACTS_DEADLINE_S: Final = 1.0
+# Of so many sets of keys facts are known again: as many as there are callers who speak for others.
+STANDING_MAX: Final = 4096
 # Long texts of one call that are read in another process, one after the other.
 ERRANDS_MAX: Final = 16

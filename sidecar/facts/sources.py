@@ -11,9 +11,10 @@ from typing import Any, Protocol
 
 import msgspec
 
-from sidecar.facts.limits import ENTITIES_BYTES_MAX
+from sidecar.facts.asking import REVOKED
+from sidecar.facts.limits import ENTITIES_BYTES_MAX, STANDING_MAX
 from sidecar.syntax.yaml12 import Document, load_documents
-from sidecar.terms.call import Json
+from sidecar.terms.call import Json, remembers
 from sidecar.terms.decision import Fact, FactKey, Facts
 from sidecar.terms.errors import ConfigError, FactUnavailable, PolicyError
 
@@ -52,9 +53,37 @@ class Sources:
 
     def __init__(self, providers: Mapping[str, Provider]) -> None:
         self._providers = dict(providers)
+        # Of sets of keys that are asked for again and again: who is revoked, with every call.
+        self._standing: dict[frozenset[FactKey], tuple[Revocations, int, Facts]] = {}
+        remembers(self.forget)
+
+    def forget(self) -> None:
+        """Forget who was asked about."""
+        self._standing.clear()
 
     def at_hand(self, keys: frozenset[FactKey]) -> Facts:
-        """Return the facts that can be had without waiting."""
+        """Return the facts that can be had without waiting; nobody changes what is returned.
+
+        What is returned is the same object while nothing of it can have changed.
+        """
+        known = self._standing.get(keys)
+        if known is not None and known[0].epoch == known[1]:
+            return known[2]
+        return self._found(keys)
+
+    def _found(self, keys: frozenset[FactKey]) -> Facts:
+        revocations = self._providers.get(REVOKED)
+        if not isinstance(revocations, Revocations) or {key.function for key in keys} != {REVOKED}:
+            return self._asked(keys)
+        # INVARIANT: of before it is asked, so that what changes meanwhile is asked for again.
+        epoch = revocations.epoch
+        found = self._asked(keys)
+        if len(self._standing) >= STANDING_MAX:
+            self._standing.clear()
+        self._standing[keys] = (revocations, epoch, found)
+        return found
+
+    def _asked(self, keys: frozenset[FactKey]) -> Facts:
         found: Facts = {}
         for key in keys:
             provider = self._providers.get(key.function)
@@ -91,6 +120,11 @@ class Revocations:
         # Of the last epoch that was asked about: nearly every answer is the one or the other.
         self._epoch: int | None = None
         self._facts: dict[bool, Fact] = {}
+
+    @property
+    def epoch(self) -> int:
+        """Return a number that grows whenever an answer may be another."""
+        return self._view.epoch
 
     def at_hand(self, arguments: tuple[str, ...]) -> Fact | None:
         """Return true or false; the list is whole, so there is no third answer."""

@@ -27,7 +27,13 @@ from sidecar.facts.identity import (
     party_problem,
 )
 from sidecar.facts.limits import ACTORS_MAX
-from sidecar.intercept.limits import CALLS_ELEMENTS_MAX, CALLS_MAX, WORD_CHARS_MAX
+from sidecar.intercept.limits import (
+    CALLS_ELEMENTS_MAX,
+    CALLS_MAX,
+    CLAIMED_VALUES_MAX,
+    WORD_CHARS_MAX,
+)
+from sidecar.syntax import json
 from sidecar.terms.call import Call, Identity, Json, Party
 from sidecar.terms.decision import Decision, decision_json
 from sidecar.terms.errors import EnvelopeError
@@ -129,13 +135,22 @@ def asked_call(envelope: Envelope, caller: Caller, seen: Seen) -> Call:
     """Return the Call of a workload's envelope.
 
     Raises:
+        EnvelopeError: It says too much besides the call.
         AssertionRefused: It speaks for somebody for whom it may not.
     """
+    claims = _claims(envelope)
+    _check_claims(envelope, claims)
     identity = asserted_identity(caller, envelope.subject, envelope.actors)
     may = caller.workload.may_assert
-    claims = _claims(envelope)
     said = {name: value for name, value in claims.items() if may.key(name)} if claims else {}
     return _call(envelope, identity, seen, said)
+
+
+def _check_claims(envelope: Envelope, claims: Mapping[str, Json]) -> None:
+    parties = (envelope.subject, *(envelope.actors or ()))
+    stated = [party.properties for party in parties if party is not None and party.properties]
+    if (claims or stated) and json.holds_more([claims, stated], CLAIMED_VALUES_MAX):
+        raise EnvelopeError(f"context and properties hold more than {CLAIMED_VALUES_MAX} values")
 
 
 def operator_call(envelope: Envelope, seen: Seen) -> Call:

@@ -15,7 +15,7 @@ from sidecar.intercept.limits import KNOWN_BODIES_MAX, KNOWN_BODY_BYTES_MAX, SEE
 from sidecar.record.inputs.again import Again, Outcome
 from sidecar.record.recorder.link import Pending
 from sidecar.terms.answer import unseen
-from sidecar.terms.call import Call
+from sidecar.terms.call import Call, remembers
 from sidecar.terms.record import Written
 from sidecar.terms.spent import DECIDE, FACTS, RECORD, Spent
 from sidecar.terms.words import CallId
@@ -41,6 +41,12 @@ class Known:
         self._known: dict[_Key, Again] = {}
         # By their hashes: most calls are asked once, and cost no more than that.
         self._seen: set[int] = set()
+        remembers(self.forget)
+
+    def forget(self) -> None:
+        """Forget every call."""
+        self._known.clear()
+        self._seen.clear()
 
     def get(self, asked: Asked, body: bytes) -> Again | None:
         """Return what is known of calls equal to the one that `body` asks about."""

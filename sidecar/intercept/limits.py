@@ -8,6 +8,9 @@ WORD_CHARS_MAX: Final = 128
 CALLS_MAX: Final = 100
 # What lists in all calls of a batch hold together: four calls as large as one may be.
 CALLS_ELEMENTS_MAX: Final = 4000
+# What a caller says besides the call, of the call and of its parties, is looked through for persons
+# and secrets word by word.
+CLAIMED_VALUES_MAX: Final = 10_000
 EVALUATIONS_MAX: Final = 500
 # A body is judged whole; beyond this the strict reader refuses it as well.
 ASK_BODY_BYTES_MAX: Final = 8 * 1024 * 1024

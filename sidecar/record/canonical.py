@@ -20,14 +20,17 @@ import msgspec
 import orjson
 
 from sidecar.terms.call import Json
-from sidecar.terms.record import AnyRecord, DecisionRecord, MadeRecord, RecordBytes
+from sidecar.terms.record import AnyRecord, DecisionRecord, MadeRecord, OutcomeRecord, RecordBytes
 
 _INT_MAX: Final = 2**53 - 1
 _OPTIONS: Final = orjson.OPT_SORT_KEYS | orjson.OPT_STRICT_INTEGER
 _LOG: Final = "log"
+_SOME_PLACE: Final = b'"log":0'
 # What begins the second half of a decision.
 _AFTER: Final = b',"obligations":['
 _MESSAGE: Final = b',"message":'
+# That of an outcome by which nothing was applied.
+_PARENT: Final = b',"parent":'
 
 
 class Halves(NamedTuple):
@@ -35,6 +38,20 @@ class Halves(NamedTuple):
 
     head: bytes
     tail: bytes
+
+    @property
+    def is_plain(self) -> bool:
+        """Return whether no record like it can be obeyed; that of this one is not known."""
+        return False
+
+    @property
+    def head_size(self) -> int:
+        """Return how many bytes stand before its place."""
+        return len(self.head)
+
+    def placed(self, place: bytes) -> bytes:
+        """Return the record with `place`, and the commas around it."""
+        return b"%b%b%b" % (self.head, place, self.tail)
 
     def at(self, place: bytes) -> bytes:
         """Return the record with `place`, the member `"log":{…}`, where sorting puts it."""
@@ -78,6 +95,11 @@ def split(record: AnyRecord) -> Halves:
         except UnicodeEncodeError:
             # A lone surrogate: spelt out below.
             pass
+    if isinstance(record, OutcomeRecord) and not record.applied:
+        try:
+            return _cut(encode_sorted(record), _PARENT)
+        except UnicodeEncodeError:
+            pass
     members: dict[str, Json] = msgspec.to_builtins(record, enc_hook=unknown)
     for name in ("obligations", "applied", "detail"):
         # Values of rules and of the machine are the members that may be off the profile in silence.
@@ -95,6 +117,27 @@ def _cut(record: bytes, mark: bytes) -> Halves:
     at = record.find(mark)
     assert at > 0
     return Halves(record[:at], record[at + 1 :])
+
+
+def read_halves(halves: Halves) -> Json:
+    """Return what a record says with some place, where no other bytes say it.
+
+    Raises:
+        ValueError: They say nothing, the same can be said otherwise, or its place is elsewhere.
+    """
+    record = halves.at(_SOME_PLACE)
+    said: Json = orjson.loads(record)
+    # INVARIANT: what ends two objects begins at the same depth in both, so its place is the
+    # record's own, of which there are no two.
+    orjson.loads(b"{%b" % halves.tail)
+    try:
+        written = orjson.dumps(said, option=_OPTIONS)
+    except TypeError as error:
+        # Nested too deeply, or too large a number.
+        raise ValueError from error
+    if written != record:
+        raise ValueError
+    return said
 
 
 def canonical_text(value: Json) -> bytes:

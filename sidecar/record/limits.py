@@ -28,6 +28,9 @@ RECEIVED_BYTES: Final = 256 * 1024
 UNTAKEN_BYTES_MAX: Final = 64 * 1024 * 1024
 # While workers go on sending, a batch is added to this often before it is written.
 GATHERED_ROUNDS_MAX: Final = 16
+# Of what calls have in common, the recorder remembers this much for each process that writes: as
+# many as an ask listener knows bodies.
+STENCILS_MAX: Final = 1024
 # The recorder knows the ids of this many last records for each process that writes: more than it
 # may send again.
 RECENT_IDS_EACH: Final = 2 * UNACKED_MAX
@@ -45,6 +48,9 @@ FORSAKEN_S: Final = 1.0
 OWED_EVERY_S: Final = 0.5
 # A caller waits this long for its record, then the call is refused.
 DURABLE_TIMEOUT_S: Final = 2.0
+# Then what has come in the meantime is heard before it is: a timer of a loop that was held up is
+# called before its sockets are read.
+HEARD_S: Final = 0.001
 # What is newer than the last signed checkpoint can be cut off unseen: this bounds it.
 CHECKPOINT_EVERY_S: Final = 1.0
 # When a record is too large its lists are cut to these lengths, one after the other, until it fits.
@@ -53,12 +59,22 @@ LISTS_CUT_TO: Final = (256, 64, 16, 4)
 # these.
 TEXTS_CUT_TO: Final = (2048, 256)
 # A checkpoint note is a few lines; a note with many witnesses is still below this.
-NOTE_BYTES_MAX: Final = 64 * 1024
+NOTE_BYTES_MAX: Final = 128 * 1024
 READ_BYTES: Final = 1024 * 1024
 # The longest `type:id` that is given a handle; of longer ones nothing is kept.
 PERSON_CHARS_MAX: Final = 1024
 # In a longer text with escapes a name costs the text: reading it letter by letter takes too long.
 SWEPT_CHARS_MAX: Final = 64 * 1024
+# So much of the texts of one call is read letter by letter, some tens of milliseconds; beyond that,
+# what may name somebody, or does so more often than this in one text, is erased as a whole.
+SWEPT_COST_MAX: Final = 4 * SWEPT_CHARS_MAX
+# A longer text with escapes is first searched for the first one that matters, by a pattern of its
+# own; for a shorter one that would not pay.
+SEARCHED_CHARS_MIN: Final = 4096
+SWEPT_TEXT_COST: Final = 64
+SWEPT_PLAIN_CHARS: Final = 32
+SWEPT_SPAN_COST: Final = 4
+SWEPT_SPANS_MAX: Final = 4096
 # All of them stand in memory; beyond this many nobody new is recorded, and so not served.
 PERSONS_MAX: Final = 2_000_000
 # The table of persons is read at start and rewritten when somebody is forgotten.
@@ -77,14 +93,25 @@ SEGMENT_AGE_S_MAX: Final = 24 * 3600.0
 SEAL_STEP_BYTES: Final = 256 * 1024
 # A sealed segment is synced this much at a time, so that no single sync holds a batch up.
 SEAL_SYNC_BYTES: Final = 1024 * 1024
+# The system has written what is older than half a minute: so many tiles are more than that.
+TILES_MENDED_MAX: Final = 64
+# No crash leaves more behind: a window of the largest records, and the batch that ended it.
+TORN_BYTES_MAX: Final = 128 * 1024 * 1024
 # zstd may ask for this much memory to read a sealed segment; we write with 2 MiB.
 WINDOW_BYTES_MAX: Final = 8 * 1024 * 1024
 # Kept back on the disk for the record that says that it is full: a segment, a record, a checkpoint.
 RESERVE_BYTES: Final = 256 * 1024
 # The wall clock may be off the monotonic one by this much before it is a step that is recorded.
 CLOCK_STEP_S: Final = 0.5
+# One that is ahead by this much may be wrong by a year: what age alone would prune waits as long.
+CLOCK_LEAP_S: Final = 7 * 24 * 3600.0
+# Holds are few, each with a sentence that says why.
+HOLDS_BYTES_MAX: Final = 64 * 1024
+HOLD_CHARS_MAX: Final = 500
 # How often it is looked whether the folder and the key are still ours to write.
 GROUNDS_EVERY_S: Final = 1.0
+# Segments of before that are looked for each time.
+LOOKED_AT_MAX: Final = 64
 # Of what is accepted and not yet synced (`group`), at most this many records for at most this long.
 GROUP_RECORDS_MAX: Final = 1_000
 GROUP_S_MAX: Final = 0.05
@@ -94,6 +121,10 @@ SNAPSHOT_BYTES_MAX: Final = 64 * 1024 * 1024
 UNREAD_TOLD_MAX: Final = 16
 # Of equal calls, ways in which they came out: facts change, and so do handles.
 OUTCOMES_KEPT_MAX: Final = 4
+# What is kept of one call: so much in any case, and so many times its request's JSON for what it
+# means (3 times, measured) and for each way in which it came out.
+AGAIN_BYTES: Final = 16 * 1024
+REQUEST_FACTOR: Final = 3 + OUTCOMES_KEPT_MAX
 # Of calls that are asked again, one in so many is timed, for all of them: the clock and the
 # histograms cost more than the rules do.
 TIMED_EVERY: Final = 16

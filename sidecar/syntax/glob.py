@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import lru_cache, partial
 
 from sidecar.syntax.limits import GLOB_CHARS_MAX
+from sidecar.terms.call import remembers
 
 
 def pieces(pattern: str) -> tuple[str, ...]:
@@ -50,6 +51,9 @@ def compiled(pattern: str) -> Callable[[str], bool]:
     if not middle and not last:
         return partial(_begins, first) if first else _anything
     return partial(_matches, first, tuple(middle), last)
+
+
+remembers(compiled.cache_clear)
 
 
 # Why partial: a bundle keeps thousands of matchers, and closures are thrice as large.

@@ -5,38 +5,54 @@ that keep different ones is a way round a policy (RFC 8259 §4). The grammar is 
 refuses NaN, infinities, lone surrogates, byte order marks and trailing data); keys are then
 checked by the standard library's reader on the same bytes, which is asked only for the pairs.
 
-Most texts are proven plain without it. Each member has one colon outside of strings. A reader that
-drops a member writes back at least that colon fewer, and never more colons in strings than it read,
-unless an escape spelt one. So where no character is escaped by number, as many colons written as
-read means that nothing was dropped; where no run of digits is long, no integer is out of range.
+Most texts are proven plain without it, at a cost that is counted in bytes. Each member has one
+colon outside of strings, and a reader that drops a member writes back at least that colon fewer. So
+as many colons written as read, those that an escape spells among them, mean that nothing was
+dropped. Of numbers only the long ones can be read in two ways, and those alone are read again.
+
+What a value costs is far more than its bytes: how many there are is bounded before any is made.
 """
 
 import json
 import re
+from itertools import accumulate
 from typing import Any
 
 import orjson
 
-from sidecar.syntax.limits import JSON_BYTES_MAX, JSON_DEPTH_MAX, JSON_INT_MAX
+from sidecar.syntax.limits import (
+    JSON_BYTES_MAX,
+    JSON_DEPTH_MAX,
+    JSON_INT_MAX,
+    JSON_VALUES_MAX,
+)
 from sidecar.terms.errors import ParseError
 from sidecar.terms.reasons import reason
 
-# Possessive, and a string left open runs to the end: whatever the text, one pass and no memory.
-_STRINGS = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
-_BRACKETS = re.compile(rb"[\[\]{}]")
+# What each byte outside of strings does to the depth: one more, one less, nothing to be looked at.
+_STEPS = bytes(1 if byte in b"[{" else 255 for byte in range(256))
+_NO_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
 # Each digit becomes 0, every other byte a space: a run of so many may be beyond 64 bits, or a float
 # that two readers round differently.
 _DIGITS = bytes(0x30 if 0x30 <= byte <= 0x39 else 0x20 for byte in range(256))
 _LONG_RUN = b"0" * 16
+_LONG_NUMBER = re.compile(rb"[-+.eE0-9]{16,}+")
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*+\\u0000")
 
 
-def loads(data: bytes | str, *, bytes_max: int = JSON_BYTES_MAX) -> Any:
+def loads(
+    data: bytes | str,
+    *,
+    bytes_max: int = JSON_BYTES_MAX,
+    values_max: int = JSON_VALUES_MAX,
+) -> Any:
     """Return the value of one JSON text.
 
     Args:
         data: UTF-8 bytes or text.
         bytes_max: Longer texts are refused unread.
+        values_max: So are texts of more values; each is an object, a list, a text, a number or a
+            word.
 
     Raises:
         ParseError: `parse.too_large`, `parse.syntax`, `parse.duplicate_key`, `parse.number`.
@@ -46,7 +62,7 @@ def loads(data: bytes | str, *, bytes_max: int = JSON_BYTES_MAX) -> Any:
     raw = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data
     if len(raw) > bytes_max:
         raise ParseError(reason("parse.too_large"), f"JSON of more than {bytes_max} bytes")
-    _check_depth(raw)
+    _check_size(raw, values_max)
     try:
         value = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
@@ -58,11 +74,22 @@ def loads(data: bytes | str, *, bytes_max: int = JSON_BYTES_MAX) -> Any:
 
 def _is_plain(raw: bytes, value: Any) -> bool:
     """Return whether `value`, as orjson read it, is surely what the strict reader would read."""
-    return (
-        b"\\u" not in raw
-        and _LONG_RUN not in raw.translate(_DIGITS)
-        and orjson.dumps(value).count(b":") == raw.count(b":")
-    )
+    colons = raw.count(b":")
+    if b"\\u003" in raw:
+        escapes = raw.replace(b"\\\\", b"")
+        colons += escapes.count(b"\\u003a") + escapes.count(b"\\u003A")
+    if orjson.dumps(value).count(b":") != colons:
+        return False
+    return _LONG_RUN not in raw.translate(_DIGITS) or _are_exact(_outside(raw))
+
+
+def _are_exact(bare: bytes) -> bool:
+    """Return whether both readers read the same of the long numbers outside of strings."""
+    long = b"[" + b",".join(_LONG_NUMBER.findall(bare)) + b"]"
+    try:
+        return bool(_READER.decode(long.decode()) == orjson.loads(long))
+    except ParseError:
+        return False
 
 
 def holds_nul(raw: bytes) -> bool:
@@ -70,16 +97,45 @@ def holds_nul(raw: bytes) -> bool:
     return b"\\u0000" in raw and _NUL.search(raw) is not None
 
 
-def _check_depth(raw: bytes) -> None:
-    """Refuse nesting beyond the bound before any recursive reader sees it."""
-    if raw.count(b"[") + raw.count(b"{") <= JSON_DEPTH_MAX:
+def _check_size(raw: bytes, values_max: int) -> None:
+    """Refuse what is nested too deeply, or has too many values, before anything is made of it."""
+    opened = raw.count(b"[") + raw.count(b"{")
+    if opened <= JSON_DEPTH_MAX and opened + raw.count(b",") < values_max:
         return
-    depth = 0
-    # Brackets inside strings do not count; a string left open is refused by the grammar later.
-    for bracket in _BRACKETS.findall(_STRINGS.sub(b"", raw)):
-        depth += 1 if bracket in b"[{" else -1
-        if depth > JSON_DEPTH_MAX:
-            raise ParseError(reason("parse.too_large"), f"JSON nested deeper than {JSON_DEPTH_MAX}")
+    bare = _outside(raw, values_max)
+    brackets = bare.translate(_STEPS, _NO_BRACKETS)
+    # Each value is the first of what holds it, or follows a comma, or is the whole.
+    if brackets.count(1) + bare.count(b",") >= values_max:
+        raise _too_many(values_max)
+    if max(accumulate(memoryview(brackets).cast("b")), default=0) > JSON_DEPTH_MAX:
+        raise ParseError(reason("parse.too_large"), f"JSON nested deeper than {JSON_DEPTH_MAX}")
+
+
+def holds_more(value: Any, values_max: int) -> bool:
+    """Return whether a value that was read here holds more than so many values."""
+    raw = orjson.dumps(value)
+    if raw.count(b"[") + raw.count(b"{") + raw.count(b",") < values_max:
+        return False
+    bare = _outside(raw)
+    return bare.count(b"[") + bare.count(b"{") + bare.count(b",") >= values_max
+
+
+def _outside(raw: bytes, values_max: int | None = None) -> bytes:
+    """Return what of a text stands outside of strings; of what is no JSON, up to where that is.
+
+    A run of backslashes begins with an escape, so that pairs of them, taken from its begin, and the
+    quotes behind an odd one are no ends of strings.
+    """
+    if b"\\" in raw:
+        raw = raw.replace(b"\\\\", b"").replace(b'\\"', b"")
+    # A value and its name have four quotes at most.
+    if values_max is not None and raw.count(b'"') > 4 * values_max:
+        raise _too_many(values_max)
+    return b"".join(raw.split(b'"')[::2])
+
+
+def _too_many(values_max: int) -> ParseError:
+    return ParseError(reason("parse.too_large"), f"JSON of more than {values_max} values")
 
 
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -1,9 +1,17 @@
 """A Call: what was intercepted, unread, with the identity that its credential proves.
 
 Identity stands here and nowhere else: a parser gets the Call and cannot set subject or actors.
+
+Whoever keeps something that callers said, beyond the call, for speed alone and in the hope of an
+equal one, says here how it is let go (`remembers`). Nobody needs what is kept so: it is found out
+again. When a person is forgotten all of it goes at once, since nobody can tell whose words stand
+where; it is not done often.
 """
 
-from typing import Any
+from collections.abc import Callable
+from types import MethodType
+from typing import Any, Final
+from weakref import WeakMethod
 
 import msgspec
 
@@ -66,3 +74,31 @@ class Call(msgspec.Struct, frozen=True):
     parent: CallId | None = None
     depth: int = 0
     is_enforced: bool = False
+
+
+# By a number that is theirs while they live. A bound method is held weakly.
+_forgets: Final[dict[int, Callable[[], Callable[[], object] | None]]] = {}
+
+
+def remembers(forget: Callable[[], object]) -> None:
+    """Have `forget` called whenever a person is forgotten; from any thread.
+
+    A method keeps its object alive no longer than others do.
+    """
+    if isinstance(forget, MethodType):
+        weak = WeakMethod(forget, _let_go)
+        _forgets[id(weak)] = weak
+    else:
+        _forgets[id(forget)] = lambda: forget
+
+
+def forget_calls() -> None:
+    """Forget everything that is remembered of calls in this process."""
+    for each in tuple(_forgets.values()):
+        forget = each()
+        if forget is not None:
+            forget()
+
+
+def _let_go(weak: "WeakMethod[MethodType]") -> None:
+    _forgets.pop(id(weak), None)

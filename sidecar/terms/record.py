@@ -202,17 +202,64 @@ class GapRecord(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind
     detail: dict[str, Json] = {}
 
 
-class MadeRecord(msgspec.Struct, frozen=True, gc=False):
-    """The record of a decision in the bytes that it has in the log, around its place there.
+class Stencil(msgspec.Struct, frozen=True, eq=False):
+    """The bytes that records of equal calls have in common, around those in which they differ.
 
-    Beside them stands what is counted of it: its domain, its outcome, the version of its bundle.
+    Args:
+        head: Before the record's place in the log: around id, digest, id, time, time.
+        tail: Behind it: around time.
+        counted: What is counted of each: its domain, its outcome, the version of its bundle.
+        listener_forwarded: Of each.
+        is_sole: Whether there is one such record alone.
+    """
+
+    head: tuple[bytes, bytes, bytes, bytes, bytes, bytes]
+    tail: tuple[bytes, bytes]
+    counted: tuple[str, str, str]
+    listener_forwarded: bool = False
+    is_sole: bool = False
+
+    def instead(self, old: bytes, new: bytes) -> "Stencil":
+        """Return that of one record which says `new` where these say `old`."""
+        one, two, three, four, five, six = self.head
+        head = (
+            one.replace(old, new), two.replace(old, new), three.replace(old, new),
+            four.replace(old, new), five.replace(old, new), six.replace(old, new),
+        )  # fmt: skip
+        return Stencil(head, self.tail, self.counted, self.listener_forwarded, is_sole=True)
+
+
+class MadeRecord(msgspec.Struct, frozen=True, gc=False):
+    """The record of a decision as the bytes of its stencil around its own.
+
+    Args:
+        id: The call's.
+        time: The call's.
+        digest: That of its input, the 32 bytes that stand in the record as hex.
+        stencil: All else.
     """
 
     id: CallId
-    head: bytes
-    tail: bytes
-    counted: tuple[str, str, str]
-    listener_forwarded: bool = False
+    time: str
+    digest: bytes
+    stencil: Stencil
+
+    @property
+    def listener_forwarded(self) -> bool:
+        """Return whether an outcome follows."""
+        return self.stencil.listener_forwarded
+
+    @property
+    def head(self) -> bytes:
+        """Return its bytes before its place in the log."""
+        one, two, three, four, five, six = self.stencil.head
+        id, time, digest = self.id.encode(), self.time.encode(), self.digest.hex().encode()
+        return b"".join((one, id, two, digest, three, id, four, time, five, time, six))
+
+    @property
+    def tail(self) -> bytes:
+        """Return its bytes behind it."""
+        return self.time.encode().join(self.stencil.tail)
 
 
 # What can be read from a log, and what can be written to one.

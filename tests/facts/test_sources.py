@@ -3,6 +3,7 @@
 import pytest
 
 from sidecar.facts.sources import Entities, Revocations, Sources
+from sidecar.terms.call import forget_calls
 from sidecar.terms.decision import FactKey
 from sidecar.terms.errors import ConfigError, FactUnavailable
 
@@ -109,6 +110,49 @@ async def test_a_revocation_is_seen_at_once_with_its_epoch():
     assert (before[rogue].value, before[alice].value) == (True, False)
     assert (before[alice].revision, after[alice].revision) == ("epoch-1", "epoch-2")
     assert after[alice].value is True
+
+
+def test_who_is_revoked_is_one_object_until_somebody_is_and_then_another():
+    view = Revoked("agent:rogue")
+    sources = Sources({"revoked": Revocations(view), "entity": loaded()})
+    alice = FactKey("revoked", ("user:alice",))
+    asked, more = frozenset({alice}), frozenset({alice, entity("user", "bob")})
+
+    first = sources.at_hand(asked)
+    assert sources.at_hand(frozenset({alice})) is first
+    # What has an age is another each time.
+    assert sources.at_hand(more) is not sources.at_hand(more)
+
+    view.revoke("user:alice")
+    second = sources.at_hand(asked)
+    assert (first[alice].value, second[alice].value) == (False, True)
+    assert sources.at_hand(asked) is second
+
+
+def test_who_was_asked_about_is_forgotten_with_whoever_is():
+    sources = Sources({"revoked": Revocations(Revoked())})
+    asked = frozenset({FactKey("revoked", ("user:alice",))})
+    before = sources.at_hand(asked)
+
+    forget_calls()
+
+    assert sources.at_hand(asked) is not before
+
+
+def test_a_revocation_while_it_is_asked_for_is_seen_the_next_time():
+    class Late(Revoked):
+        def is_revoked(self, party):
+            found = super().is_revoked(party)
+            if self.epoch == 1:
+                self.revoke(party)
+            return found
+
+    sources = Sources({"revoked": Revocations(Late())})
+    alice = FactKey("revoked", ("user:alice",))
+
+    found = [sources.at_hand(frozenset({alice}))[alice].value for _ in range(2)]
+
+    assert found == [False, True]
 
 
 @pytest.mark.parametrize(

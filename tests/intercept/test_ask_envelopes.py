@@ -5,6 +5,7 @@ import pytest
 
 from sidecar.facts.identity import AssertionRefused, Caller, Workload
 from sidecar.intercept.envelope import Seen, asked_call, decided, operator_call, read_envelope
+from sidecar.intercept.limits import CLAIMED_VALUES_MAX
 from sidecar.terms.decision import BundleStamp, Decision
 from sidecar.terms.errors import EnvelopeError
 from sidecar.terms.reasons import reason
@@ -57,6 +58,32 @@ def test_refused_envelope(row):
         called(row.given.get("who", "gateway"), row.given["envelope"])
 
     assert row.want in str(error.value)
+
+
+PARTY = {"type": "user", "id": "alice"}
+ENVELOPE = {"protocol": "authzen", "call": {}}
+
+
+@pytest.mark.parametrize(
+    "claiming",
+    [
+        lambda many: {**ENVELOPE, "context": {"x": many}},
+        lambda many: {**ENVELOPE, "call": {"context": {"x": many}}},
+        lambda many: {**ENVELOPE, "subject": {**PARTY, "properties": {"x": many}}},
+        lambda many: {**ENVELOPE, "call": {"subject": {**PARTY, "properties": {"x": many}}}},
+        lambda many: {**ENVELOPE, "actors": [{**PARTY, "properties": {"x": many}}]},
+    ],
+    ids=["context", "inner context", "subject", "inner subject", "actors"],
+)
+@pytest.mark.parametrize("one", [[], 1, {"a": 1}, ",[{"])
+def test_what_is_claimed_is_bounded_in_values(claiming, one):
+    for count in (10, CLAIMED_VALUES_MAX):
+        try:
+            called("gateway", claiming([one] * count))
+            text = ""
+        except EnvelopeError as error:
+            text = str(error)
+        assert ("hold more than" in text) is (count > 10)
 
 
 def test_a_base64_body_is_bytes_even_when_they_are_no_text():

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from sidecar.record.canonical import encode, place_of, split
+from sidecar.record.canonical import encode, place_of, read_halves, split
 from sidecar.record.limits import RECORD_BYTES_MAX
 from sidecar.terms.decision import Fact, FactKey, Obligation, RuleError, RuleSpoke
 from sidecar.terms.record import DecisionRecord
@@ -107,6 +107,7 @@ class Wild:
 
 def whole(record: DecisionRecord) -> bytes:
     placed = split(record).at(place_of("test", "00", 7))
+    assert read_halves(split(record)) is not None
     said: dict[str, Any] = orjson.loads(placed)
     del said["log"]
     # The place is where sorting puts it, and without it the halves are the record.

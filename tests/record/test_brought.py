@@ -15,6 +15,7 @@ from tests.record.stand_recorder import Meter, Stand, connect, forwarded, outcom
 from tests.record.stand_recorder import until as until_it_is
 from tests.record.test_commit import batch, events, is_intact, kill, opened
 from tests.record.test_recorder_owed import raw
+from tests.record.test_stencils import outlined
 from tests.tables import rows
 
 
@@ -44,21 +45,48 @@ def test_bytes_that_are_no_text_are_refused():
         check(item)
 
 
+@pytest.mark.parametrize("depth", [300, 1200, 5000])
+def test_what_is_nested_deeper_than_readers_go_is_refused(depth):
+    deep = b"[" * depth + b"]" * depth
+    item = wire.Item("i1", b'{"a":%b,"id":"i1","kind":"decision"' % deep, b'"time":"t"}')
+
+    with pytest.raises(wire.Garbled):
+        check(item)
+
+
 @pytest.mark.parametrize("record", [forwarded(1), outcome(1), sample.admin(1)])
 def test_what_workers_write_is_taken(record):
     check(item_of(record))
 
 
-async def test_a_worker_that_brings_what_is_no_record_is_cut_off_and_the_others_go_on(tmp_path):
+DEEP = b"[" * 5000 + b"]" * 5000
+GARBAGE = wire.Item("i1", b'{"id":"i1","kind":"outcome"', b"garbage}", closes="d")
+NESTED = wire.Item("i1", b'{"a":%b,"id":"i1","kind":"decision"' % DEEP, b'"time":"t"}')
+OUTLINE, _ = outlined({"two": f'","a":{DEEP.decode()},"input":{{"digest":"hmac-sha256:'})
+# A frame of its own, with more behind its members than there is.
+REST = b"\x93\xa5hello\x90" + b"\x91" * 20_000 + b"\xc0"
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        wire.frame(wire.Write(1, 0, [item_of(forwarded(7)), GARBAGE])),
+        wire.frame(wire.Write(1, 0, [item_of(forwarded(7)), NESTED])),
+        wire.frame(OUTLINE),
+        len(REST).to_bytes(4, "little") + REST,
+    ],
+    ids=["garbage", "nested", "nested stencil", "nested frame"],
+)
+async def test_a_worker_that_brings_what_is_no_record_is_cut_off_and_the_others_go_on(
+    tmp_path, bad
+):
     stand = Stand(tmp_path)
     recorder, client = stand.recorder(), RecorderClient(Meter())
     await connect(recorder, client)
     recorder.complete()
-    bad = wire.Item("i1", b'{"id":"i1","kind":"outcome"', b"garbage}", closes="d")
-    good = item_of(forwarded(7))
 
     reader, writer = await raw(recorder, "bad")
-    writer.write(wire.frame(wire.Hello()) + wire.frame(wire.Write(1, 0, [good, bad])))
+    writer.write(wire.frame(wire.Hello()) + bad)
     await until_it_is(lambda: stand.stuck == ["bad"])
     await client.write(forwarded(1))
     while await reader.read(65536):

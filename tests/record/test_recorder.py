@@ -10,6 +10,8 @@ from sidecar.record.fold import revoke
 from sidecar.record.limits import RECORD_BYTES_MAX, UNACKED_MAX
 from sidecar.record.recorder import wire
 from sidecar.record.recorder.client import RecorderClient
+from sidecar.record.recorder.people import SUPERVISOR
+from sidecar.terms.call import remembers
 from sidecar.terms.errors import RecordError
 from sidecar.terms.record import SideObject
 from sidecar.terms.words import CallId
@@ -306,13 +308,51 @@ async def test_a_forgotten_person_has_another_handle_everywhere(tmp_path):
     stand = Stand(tmp_path)
     async with running(stand) as (recorder, client):
         other = RecorderClient(Meter())
+        await connect(recorder, other, SUPERVISOR)
+        before = await client.handles(["user:alice"])
+
+        assert await other.forget("user:alice") is True
+        assert await other.forget("user:nobody") is False
+
+        assert await client.handles(["user:alice"]) != before
+        await other.close()
+
+
+async def test_a_worker_that_asks_to_erase_somebody_is_ended_and_nobody_is(tmp_path):
+    stand = Stand(tmp_path)
+    async with running(stand) as (recorder, client):
+        before = await client.handles(["user:alice"])
+        asking = asyncio.ensure_future(client.forget("user:alice"))
+        await until(lambda: stand.stuck == ["worker-0"])
+        other = RecorderClient(Meter())
         await connect(recorder, other, "worker-1")
-        before = await other.handles(["user:alice"])
 
-        assert await client.forget("user:alice") is True
-        assert await client.forget("user:nobody") is False
+        assert await other.handles(["user:alice"]) == before
+        asking.cancel()
+        await other.close()
+    assert "person_forgotten" not in [one.get("event") for one in sample.records(tmp_path)]
 
-        assert await other.handles(["user:alice"]) != before
+
+async def test_what_is_remembered_of_calls_goes_before_the_person_does(tmp_path):
+    class Cache:
+        def __init__(self):
+            self.was_recorded = []
+            remembers(self.forget)
+
+        def forget(self):
+            events = [one.get("event") for one in sample.records(tmp_path)]
+            self.was_recorded.append("person_forgotten" in events)
+
+    stand, cache = Stand(tmp_path), Cache()
+    async with running(stand) as (recorder, client):
+        other = RecorderClient(Meter())
+        await connect(recorder, other, SUPERVISOR)
+        await client.handles(["user:alice"])
+
+        await other.forget("user:alice")
+
+        # Once for each process, of which there is one here.
+        assert cache.was_recorded == [False, False]
         await other.close()
 
 

@@ -10,6 +10,7 @@ from sidecar.record import limits
 from sidecar.record.recorder import wire
 from sidecar.record.recorder.client import RecorderClient
 from sidecar.record.recorder.link import item_of
+from sidecar.record.recorder.stencils.numbers import Numbers
 from sidecar.terms.errors import RecordError
 from sidecar.terms.record import SideObject
 from tests.record import sample
@@ -204,7 +205,7 @@ async def test_a_frame_is_sent_when_its_bytes_are_enough(tmp_path):
     writing = [client.write(admin(number, text=text)) for number in range(count)]
     await asyncio.sleep(0)
 
-    sizes = [len(client._encoded(frame)) for frame in client._unacked.values()]
+    sizes = [len(client._encoded(frame, Numbers())) for frame in client._unacked.values()]
     assert len(sizes) == 2
     assert max(sizes) < limits.GATHERED_BYTES_MAX + limits.RECORD_BYTES_MAX + 1024
     await client.close()

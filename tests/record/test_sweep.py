@@ -2,6 +2,7 @@
 
 import base64
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
@@ -13,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.record.canonical import encode
+from sidecar.record.inputs.names import names_of
 from sidecar.record.inputs.sweep import Sweep
-from sidecar.record.limits import SWEPT_CHARS_MAX
+from sidecar.record.limits import SEARCHED_CHARS_MIN, SWEPT_CHARS_MAX
 from sidecar.record.write import applied
 from sidecar.terms.call import Party
 from sidecar.terms.decision import Fact, FactKey, Obligation, RuleError
@@ -22,6 +24,7 @@ from sidecar.terms.request import Action, Resource, Target
 from tests.record.test_write import ALICES, Paper, decision, kept, request
 from tests.tables import rows
 
+HELD_S_MAX = 0.5
 HANDLE = "p_0000000000000000000007"
 
 
@@ -142,6 +145,50 @@ def test_a_text_without_end_costs_the_text_where_letters_are_escaped():
 
     assert sweep.text(long) is long
     assert sweep.text(long + "alice%40example.org") == "***"
+
+
+LONG = 8 * 1024 * 1024
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "%61" * (LONG // 3),
+        "%2561" * (LONG // 5),
+        "\\u0061" * (LONG // 6),
+        "alice " * (LONG // 6),
+        ["%61" * 20_000] * (LONG // 60_000),
+        ["alice " * 3000] * (LONG // 18_000),
+        {f"%61{number}": 1 for number in range(50_000)},
+    ],
+    ids=["percent", "twice", "json", "names", "many percent", "many names", "keys"],
+)
+def test_what_is_looked_through_of_one_call_is_bounded(value):
+    sweep = Sweep({"alice": HANDLE})
+
+    began_s = time.thread_time()
+    found = sweep.value([value, "ali%63e", "nobody"])
+
+    # What was not looked through does not stand there: nobody knows whom it names.
+    assert time.thread_time() - began_s < HELD_S_MAX
+    assert found[1:] == ["***" if sweep._left < 0 else HANDLE, "nobody"]
+    assert "alice" not in str(found)
+    sweep.begin()
+    assert sweep.text("ali%63e") == HANDLE
+
+
+def test_each_call_is_looked_through_anew():
+    handles = {"user:alice": HANDLE}
+    names_of(("user:alice",), handles).text("%61" * LONG)
+
+    assert names_of(("user:alice",), handles).text("ali%63e") == HANDLE
+
+
+@given(st.text("%25614c", max_size=30), st.sampled_from(("alice", "bob", "%@.")))
+def test_a_long_text_is_near_where_its_short_part_is(text, id):
+    sweep = Sweep({id: HANDLE})
+
+    assert sweep.is_near(text + " " * SEARCHED_CHARS_MIN) is sweep.is_near(text)
 
 
 def test_a_person_cannot_rename_what_the_sidecar_says():

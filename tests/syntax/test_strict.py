@@ -1,11 +1,13 @@
 """Bytes read strictly: what is read, and what is refused with which reason."""
 
+import time
 from typing import Any
 
 import pytest
 
 from sidecar.syntax import json
 from sidecar.syntax.glob import glob
+from sidecar.syntax.limits import JSON_BYTES_MAX, JSON_VALUES_MAX
 from sidecar.syntax.rawpath import segments
 from sidecar.syntax.yaml12 import load_documents
 from sidecar.terms.errors import ParseError, PolicyError
@@ -33,6 +35,49 @@ def raw(given: Any) -> bytes:
 @pytest.mark.parametrize("row", rows("syntax/json.yaml"))
 def test_json(row: Row) -> None:
     assert outcome(lambda: {"value": json.loads(raw(row.given))}) == row.want
+
+
+def test_what_stands_in_texts_is_no_value() -> None:
+    text = b'["' + b"[,{:" * JSON_VALUES_MAX + b'", "\\",", "\\\\", 1]'
+
+    assert json.loads(text)[1:] == ['",', "\\", 1]
+
+
+def test_as_many_values_as_the_bound_are_read() -> None:
+    most = b"[" + b"1," * (JSON_VALUES_MAX - 2) + b"1]"
+
+    assert len(json.loads(most)) == JSON_VALUES_MAX - 1
+    assert outcome(lambda: json.loads(b"[" + most + b"]")) == "parse.too_large"
+
+
+HELD_S_MAX = 0.5
+NESTED = b"[" * 30 + b"]" * 30
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        NESTED,
+        b"[]",
+        b"1",
+        b'""',
+        b'"\\\\"',
+        b'"\\""',
+        b'{"a":1}',
+        b"0.1234567890123456789",
+        b'{"a":1,"a":1}',
+    ],
+    ids=lambda piece: piece.decode()[:13],
+)
+@pytest.mark.parametrize("count_max", [JSON_BYTES_MAX, JSON_VALUES_MAX // 4])
+def test_a_text_of_any_size_takes_a_moment(piece: bytes, count_max: int) -> None:
+    count = min((JSON_BYTES_MAX - 100) // (len(piece) + 1), count_max)
+    text = b'{"u":"\\u0061\\u003a","x":[' + b",".join([piece] * count) + b"]}"
+
+    began_s = time.thread_time()
+    outcome(lambda: json.loads(text))
+
+    assert time.thread_time() - began_s < HELD_S_MAX
 
 
 @pytest.mark.parametrize("row", rows("syntax/paths.yaml"))

@@ -37,10 +37,10 @@ def written(
         bodiless: Say how long the body is without sending it, as HEAD asks.
     """
     body = reply.body
-    head = _start(reply.status, reply.content_type if body else "", int(time.time()))
+    kind, now_s = reply.content_type if body else "", int(time.time())
     if request_id is None and not (closes or bodiless or reply.headers):
-        return b"%b%d\r\n\r\n%b" % (head, len(body), body)
-    more = ""
+        return _head(reply.status, kind, now_s, len(body)) + body
+    head, more = _start(reply.status, kind, now_s), ""
     if reply.headers:
         more = "".join(f"{name}: {value}\r\n" for name, value in reply.headers.items())
     if request_id is not None:
@@ -49,6 +49,12 @@ def written(
         more += _CLOSE
     text = b"%b%d\r\n%b\r\n" % (head, len(body), more.encode("latin-1"))
     return text if bodiless else text + body
+
+
+@lru_cache(maxsize=64)
+def _head(status: int, content_type: str, now_s: int, size: int) -> bytes:
+    """Return an answer up to its body; equal questions have answers of one size."""
+    return b"%b%d\r\n\r\n" % (_start(status, content_type, now_s), size)
 
 
 @lru_cache(maxsize=64)

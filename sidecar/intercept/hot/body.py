@@ -7,9 +7,9 @@ Source: RFC 9112 §7.1.
 """
 
 import re
-from typing import Final
+from typing import Final, TypeAlias
 
-from sidecar.intercept.hot.head import Malformed
+from sidecar.intercept.hot.head import Head, Malformed
 from sidecar.intercept.hot.limits import CHUNKS_MAX
 
 _SIZE: Final = re.compile(rb"[0-9A-Fa-f]{1,8}\r\n")
@@ -26,6 +26,13 @@ class Sized:
     def __init__(self, length: int) -> None:
         self._length = length
         self._data = bytearray()
+        # Of the bytes of all bodies, those that are counted as its own.
+        self.counted = 0
+
+    @property
+    def size(self) -> int:
+        """Return how much of it has come."""
+        return len(self._data)
 
     def feed(self, data: bytes) -> bytes | None:
         """Take `data`; return what came after the body once it is whole, else None."""
@@ -37,8 +44,9 @@ class Sized:
         return rest
 
     def whole(self) -> bytes:
-        """Return the body."""
-        return bytes(self._data)
+        """Return the body, and keep nothing of it."""
+        data, self._data = bytes(self._data), bytearray()
+        return data
 
 
 class Chunked:
@@ -47,12 +55,19 @@ class Chunked:
     def __init__(self, bytes_max: int) -> None:
         self._bytes_max = bytes_max
         self._data = bytearray()
+        # Of the bytes of all bodies, those that are counted as its own.
+        self.counted = 0
         # A size line or a chunk's end that is not whole yet: a dozen bytes at most.
         self._unread = b""
         # Of the chunk that is being read; None before its first line.
         self._left: int | None = None
         self._is_last = False
         self._chunks = 0
+
+    @property
+    def size(self) -> int:
+        """Return how much of it has come."""
+        return len(self._data)
 
     def feed(self, data: bytes) -> bytes | None:
         """Take `data`; return what came after the body once it is whole, else None.
@@ -72,8 +87,9 @@ class Chunked:
                 return None
 
     def whole(self) -> bytes:
-        """Return the body."""
-        return bytes(self._data)
+        """Return the body, and keep nothing of it."""
+        data, self._data = bytes(self._data), bytearray()
+        return data
 
     def _line(self, unread: bytes, at: int) -> int:
         """Read the line before a chunk; return where it ends, `at` when it is not whole."""
@@ -103,3 +119,11 @@ class Chunked:
             raise Malformed
         self._left = None
         return at + 2
+
+
+Body: TypeAlias = Sized | Chunked
+
+
+def body_of(head: Head, bytes_max: int) -> Body:
+    """Return what collects the body of a request."""
+    return Chunked(bytes_max) if head.is_chunked else Sized(head.length)

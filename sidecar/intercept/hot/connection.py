@@ -20,7 +20,7 @@ from typing import Final, cast
 
 from sidecar.intercept.hot import limits, refusals
 from sidecar.intercept.hot.answers import CONTINUE, Reply, written
-from sidecar.intercept.hot.body import Chunked, Sized, TooLarge
+from sidecar.intercept.hot.body import Body, TooLarge, body_of
 from sidecar.intercept.hot.head import Malformed, behind_empty_line, head_end
 from sidecar.intercept.hot.same import Same
 from sidecar.intercept.hot.seam import Answer, Held, Refused, peer_of
@@ -40,11 +40,10 @@ class Connection(asyncio.Protocol):
         self._shared = shared
         self._mode = _HEAD
         self._ahead = b""
-        self._body: Sized | Chunked | None = None
+        self._body: Body | None = None
         self._is_begun = self._is_behind_line = False
-        self._is_paused = self._is_stalled = False
-        self._is_ended = self._is_known = False
-        self._last = Same()
+        self._is_paused = self._is_stalled = self._is_ended = self._is_known = False
+        self.last = Same()
 
     # --- what the loop says ---
 
@@ -73,11 +72,11 @@ class Connection(asyncio.Protocol):
                 self._mistake()
 
     def eof_received(self) -> bool:
-        """Answer what was begun, though nothing more will come; return whether to stay open."""
+        """Answer all that has come, though nothing more will; return whether to stay open."""
         if self._mode == _BODY:
             self._refuse(refusals.MISFRAMED)
         self._is_ended = True
-        return self._mode in {_BUSY, _REST}
+        return self._mode in {_BUSY, _REST} or (self._is_stalled and bool(self._ahead))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget; what was begun goes on to its record."""
@@ -105,13 +104,12 @@ class Connection(asyncio.Protocol):
 
     def expire(self) -> None:
         """End what has overstayed its deadline."""
-        if self._mode == _BODY and not self._is_stalled:
-            self._refuse(refusals.LATE)
-            return
-        if self._mode == _HEAD and not self._is_stalled:
-            self._transport.close()
-        else:
+        if self._is_stalled or self._mode not in {_BODY, _HEAD}:
             self._transport.abort()
+        elif self._mode == _BODY:
+            self._refuse(refusals.LATE)
+        else:
+            self._transport.close()
 
     def drain(self) -> None:
         """Close now where nothing was begun, else after the answer."""
@@ -139,7 +137,7 @@ class Connection(asyncio.Protocol):
 
     def _takes_whole(self, data: bytes) -> bool:
         """Begin the request that `data` is, where that is one with a head that is known."""
-        last = self._last
+        last = self.last
         if data != last.raw:
             if not last.becomes(data, self._known):
                 return False
@@ -172,12 +170,12 @@ class Connection(asyncio.Protocol):
                     self._wait_for_head()
                     return
                 self._met = self._shared.met(self._ahead[:end], self.peer, self._known)
-            except Malformed:
+            except Malformed as error:
                 behind = behind_empty_line(self._ahead)
                 if behind is not None and not self._is_behind_line:
                     self._ahead, self._is_behind_line = behind, True
                     continue
-                self._part(self._shared.service.refuse(refusals.NOT_HTTP, self.peer))
+                self._part(self._shared.service.refuse(refusals.of(error), self.peer))
                 return
             self._ahead = self._ahead[end:]
             self._is_begun = self._is_behind_line = False
@@ -218,13 +216,14 @@ class Connection(asyncio.Protocol):
         self._mode = _BODY
         self._enter(self._met.share)
         self.deadline_s = shared.now_s() + shared.bounds.body_s_max
-        bytes_max = shared.bounds.body_bytes_max
-        self._body = Chunked(bytes_max) if head.is_chunked else Sized(head.length)
+        self._body = body_of(head, shared.bounds.body_bytes_max)
         if head.expects and not self._ahead:
             # Source: RFC 9110 §10.1.1.
             self._transport.write(CONTINUE)
         ahead, self._ahead = self._ahead, b""
         self._feed(ahead)
+        if self._is_ended and self._mode == _BODY:
+            self._refuse(refusals.MISFRAMED)
 
     def _feed(self, data: bytes) -> None:
         """Take a piece of the body, and answer once it is whole."""
@@ -238,16 +237,16 @@ class Connection(asyncio.Protocol):
         else:
             if rest is not None:
                 self._ahead = rest
-                body, self._body = self._body.whole(), None
-                self._answer(body)
+                self._answer(self._body.whole())
+            elif not self._shared.has_room(self._met.share, self._body):
+                self._refuse(refusals.BUSY)
 
     def _answer(self, body: bytes, again: Callable[[], Answer] | None = None) -> None:
         self._mode = _BUSY
         self.deadline_s = _NEVER
         answer = again() if again is not None else self._met.admission.answer(body, self.peer)
         if isinstance(answer, Held):
-            self._held = answer
-            answer.written.add_done_callback(self._recorded)
+            answer.written.add_done_callback(partial(self._recorded, answer))
         elif isinstance(answer, Reply):
             self._finish(answer)
         else:
@@ -255,13 +254,13 @@ class Connection(asyncio.Protocol):
             self._shared.tasks.add(task)
             task.add_done_callback(self._ended)
 
-    def _recorded(self, written_: Written) -> None:
+    def _recorded(self, held: Held, written_: Written) -> None:
         is_well = False
         try:
             failed = written_.exception()
             if failed is None:
-                self._held.given()
-                self._finish(self._held.reply)
+                held.given()
+                self._finish(held.reply)
                 if self._ahead or self._is_ended or self._is_paused:
                     self._again()
             else:
@@ -296,14 +295,15 @@ class Connection(asyncio.Protocol):
 
     def _finish(self, reply: Reply) -> None:
         """Give the answer to the request under way, and be ready for the next."""
-        self._shared.leave(self._met.share)
+        self._shared.leave(self._met.share, self._body)
+        self._body = None
         if self._mode != _GONE:
             self._mode = _HEAD
             self._give(reply)
 
     def _give(self, reply: Reply) -> None:
         met, shared = self._met, self._shared
-        is_last = self._is_ended or shared.is_draining
+        is_last = shared.is_draining or (self._is_ended and not self._ahead)
         patience_s = limits.WRITE_S_MAX if self._is_stalled else self._idle_s()
         self.deadline_s = shared.now_s() + patience_s
         if met.is_plain and not is_last:
@@ -333,7 +333,7 @@ class Connection(asyncio.Protocol):
             self._transport.resume_reading()
         if self._ahead:
             self._next()
-        if self._is_ended and self._mode == _HEAD:
+        if self._is_ended and self._mode == _HEAD and not (self._is_stalled and self._ahead):
             # Half a request, of which the rest will not come.
             self._close()
 
@@ -352,7 +352,8 @@ class Connection(asyncio.Protocol):
 
     def _leave(self) -> None:
         if self._mode in {_BODY, _BUSY}:
-            self._shared.leave(self._met.share)
+            self._shared.leave(self._met.share, self._body)
+            self._body = None
             self._mode = _HEAD
 
     def _enter(self, share: Share) -> None:
@@ -382,7 +383,7 @@ class Connection(asyncio.Protocol):
     def _part(self, reply: Reply, request_id: str | None = None, *, bodiless: bool = False) -> None:
         """Give a last answer, and read away for a moment what is still sent."""
         self._mode = _GONE
-        self._ahead, self._body = b"", None
+        self._ahead = b""
         self.deadline_s = self._shared.now_s() + limits.LINGER_S_MAX
         self._transport.write(written(reply, request_id, closes=True, bodiless=bodiless))
         if self._is_paused:

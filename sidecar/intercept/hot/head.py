@@ -27,6 +27,10 @@ class Malformed(Exception):
     """Bytes that are no request that every server reads alike."""
 
 
+class Unexpected(Malformed):
+    """A request that expects what is not met: something else than `100-continue`, or two things."""
+
+
 class Head(msgspec.Struct, frozen=True):
     """A request without its body.
 
@@ -131,8 +135,8 @@ def _framed(method: str, target: str, seen: "_Seen") -> Head:
     hosts = names.count("host")
     if hosts > 1 or (hosts == 0 and not seen.is_old) or names.count("transfer-encoding") > 1:
         raise Malformed
-    if expected is not None and expected.lower() != "100-continue":
-        raise Malformed
+    if expected is not None and (names.count("expect") > 1 or expected.lower() != "100-continue"):
+        raise Unexpected
     return Head(
         method=method,
         target=target,

@@ -12,6 +12,10 @@ HEAD_S_MAX: Final = 10.0
 STRANGER_S_MAX: Final = 5.0
 # Of all requests at a time, what one workload may have: the others are not kept out.
 IN_FLIGHT_SHARE: Final = 0.75
+# Bodies under way in one worker, from their first bytes to their answers; one workload may have as
+# much of that as of the requests. A short body is not counted: requests are.
+BODIES_BYTES_MAX: Final = 64 * 1024 * 1024
+SHORT_BODY_BYTES_MAX: Final = 64 * 1024
 # What is sent ahead while a request is being answered; beyond this nothing more is read.
 AHEAD_BYTES_MAX: Final = 64 * 1024
 # An answer that nobody takes holds memory; a caller on this machine takes it at once.

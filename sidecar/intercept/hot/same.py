@@ -29,6 +29,10 @@ class Same:
         self.raw: bytes | None = None
         self.again: Callable[[], Answer] | None = None
 
+    def forget(self) -> None:
+        """Forget it."""
+        self.raw, self.body, self.again = None, b"", None
+
     def becomes(self, data: bytes, known: dict[bytes, Met]) -> bool:
         """Remember the request that `data` is, where it is one whole with a head that is known."""
         end = data.find(b"\r\n\r\n") + 4

@@ -8,15 +8,27 @@ from typing import Final, Protocol
 import msgspec
 
 from sidecar.intercept.hot.answers import Reply
+from sidecar.intercept.hot.body import Body
 from sidecar.intercept.hot.head import read_head
 from sidecar.intercept.hot.limits import (
+    BODIES_BYTES_MAX,
     IN_FLIGHT_SHARE,
     KNOWN_HEAD_BYTES_MAX,
     KNOWN_HEADS_MAX,
+    SHORT_BODY_BYTES_MAX,
 )
 from sidecar.intercept.hot.seam import Admission, Peer, Service
+from sidecar.terms.call import remembers
 
 _PLACES_MAX: Final = 64
+
+
+class Forgetting(Protocol):
+    """What can be forgotten."""
+
+    def forget(self) -> None:
+        """Forget it."""
+        ...
 
 
 class Closing(Protocol):
@@ -37,6 +49,11 @@ class Closing(Protocol):
         """Close whatever is going on."""
         ...
 
+    @property
+    def last(self) -> "Forgetting":
+        """Return what is remembered of what was asked."""
+        ...
+
 
 class Bounds(msgspec.Struct, frozen=True):
     """What the configuration says of all connections."""
@@ -47,16 +64,18 @@ class Bounds(msgspec.Struct, frozen=True):
     body_bytes_max: int
     body_s_max: float
     idle_s_max: float
+    bodies_bytes_max: int = BODIES_BYTES_MAX
 
 
 class Share:
-    """How many requests of one workload are under way, and may be."""
+    """How many requests of one workload are under way, and bytes of bodies, and may be."""
 
-    __slots__ = ("count", "count_max")
+    __slots__ = ("bytes", "bytes_max", "count", "count_max")
 
-    def __init__(self, count_max: int) -> None:
-        self.count = 0
+    def __init__(self, count_max: int, bytes_max: int) -> None:
+        self.count = self.bytes = 0
         self.count_max = count_max
+        self.bytes_max = bytes_max
 
 
 class Met(msgspec.Struct, frozen=True):
@@ -86,15 +105,24 @@ class Shared:
         # Of these, who has shown no credential: the oldest first, and the first to go.
         self._strangers: dict[Closing, None] = {}
         self.tasks: set[asyncio.Task[Reply]] = set()
-        self.in_flight = 0
+        self.in_flight = self._bytes = 0
         # Of workloads, which the configuration lists.
         self._shares: dict[str | None, Share] = {}
-        self._share_max = math.ceil(bounds.in_flight_max * IN_FLIGHT_SHARE)
+        # Of the largest there is always room for one, of each workload.
+        self._bytes_max = max(bounds.bodies_bytes_max, 2 * bounds.body_bytes_max)
         self.is_draining = False
         self._emptied: asyncio.Future[None] | None = None
         self._of_peer: dict[tuple[str, str | int | None], int] = {}
         # What a head comes to also depends on the place it came to and on the user who sent it.
         self._known: dict[tuple[str, str, int | None], dict[bytes, Met]] = {}
+        remembers(self.forget)
+
+    def forget(self) -> None:
+        """Forget the heads that were admitted, and what connections remember."""
+        for known in self._known.values():
+            known.clear()
+        for connection in self.open:
+            connection.last.forget()
 
     def take(self, connection: Closing) -> bool:
         """Return whether there is room for one more connection; a stranger's is given to it."""
@@ -156,10 +184,25 @@ class Shared:
         self.in_flight += 1
         share.count += 1
 
-    def leave(self, share: Share) -> None:
+    def leave(self, share: Share, body: Body | None) -> None:
         """Count a request that is over."""
         self.in_flight -= 1
         share.count -= 1
+        if body is not None:
+            self._bytes -= body.counted
+            share.bytes -= body.counted
+
+    def has_room(self, share: Share, body: Body) -> bool:
+        """Count what has come of a body and return True, False where there is no room for it."""
+        if body.size <= SHORT_BODY_BYTES_MAX:
+            return True
+        more = body.size - body.counted
+        if self._bytes + more > self._bytes_max or share.bytes + more > share.bytes_max:
+            return False
+        self._bytes += more
+        share.bytes += more
+        body.counted += more
+        return True
 
     def met(self, raw: bytes, peer: Peer, known: dict[bytes, Met]) -> Met:
         """Return the head that `raw` is and what the service says of it; often it is known.
@@ -189,8 +232,9 @@ class Shared:
         found = self._shares.get(who)
         if found is None:
             # What nobody is asked to say has no share but the whole.
-            count_max = self.bounds.in_flight_max if who is None else self._share_max
-            found = self._shares[who] = Share(count_max)
+            part = 1 if who is None else IN_FLIGHT_SHARE
+            count_max = math.ceil(self.bounds.in_flight_max * part)
+            found = self._shares[who] = Share(count_max, math.ceil(self._bytes_max * part))
         return found
 
     async def is_empty(self, timeout_s: float) -> bool:

@@ -18,7 +18,7 @@ class Recent(Generic[_K, _V]):
         young: For who asks so often that a call costs; what is not in it may be in the old half.
     """
 
-    __slots__ = ("_half", "_left", "_old", "_size_of", "turns", "young")
+    __slots__ = ("__weakref__", "_half", "_left", "_old", "_size_of", "turns", "young")
 
     def __init__(self, size_max: int, size_of: Callable[[_V], int] = lambda _: 1) -> None:
         self._half = self._left = size_max // 2
@@ -43,6 +43,11 @@ class Recent(Generic[_K, _V]):
             self.turn()
         self._left -= size
         self.young[key] = value
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self.turn()
+        self._old = {}
 
     def turn(self) -> None:
         """Forget the old half."""

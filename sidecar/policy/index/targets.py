@@ -29,6 +29,7 @@ from sidecar.policy.limits import (
 from sidecar.policy.match import Filter
 from sidecar.policy.rules import Rule
 from sidecar.syntax.glob import pieces
+from sidecar.terms.call import remembers
 from sidecar.terms.request import Action, Resource
 from sidecar.terms.words import CLASSES
 
@@ -58,6 +59,8 @@ class Index:
         self._sets: Recent[tuple[object, ...], Candidates] = Recent(
             INDEX_RULES_MAX, lambda one: len(one.rules) + 1
         )
+        # They are named as callers do; all else says what rules say.
+        remembers(self._targets.clear)
 
     def bucket(self, domain: str, protocol: str, phase: str, cls: str) -> "Bucket":
         """Return the rules whose `match` can fit targets of one action class."""

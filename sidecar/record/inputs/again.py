@@ -23,12 +23,12 @@ from typing import Protocol, TypeAlias
 import msgspec
 import orjson
 
-from sidecar.record.canonical import split
-from sidecar.record.inputs.secrets import Secrets
-from sidecar.record.limits import OUTCOMES_KEPT_MAX, TIMED_EVERY
+from sidecar.record.canonical import fixed_text, split
+from sidecar.record.inputs.secrets import DIGEST, Secrets
+from sidecar.record.limits import AGAIN_BYTES, OUTCOMES_KEPT_MAX, REQUEST_FACTOR, TIMED_EVERY
 from sidecar.terms.call import Call, Json
 from sidecar.terms.decision import Decision, FactKey, Facts
-from sidecar.terms.record import DecisionRecord, MadeRecord
+from sidecar.terms.record import DecisionRecord, MadeRecord, Stencil
 from sidecar.terms.request import Request
 from sidecar.terms.words import CallId
 
@@ -48,45 +48,38 @@ class Judged(Protocol):
         ...
 
 
-class Stencil(msgspec.Struct, frozen=True):
-    """The bytes of a record around its id, its times and its digest.
+class Form(msgspec.Struct, frozen=True):
+    """How the record of a call is made of its id and its time alone.
 
     Args:
-        text: Of the input, three holes: id, time, time.
+        text: Of the input, around id, time, time.
         hidden: What its digest is made over besides.
-        head: Before the record's place in the log: id, digest, id, time, time.
-        tail: Behind it: time.
-        like: Any record that it makes, for what all of them say.
+        stencil: Of the record.
     """
 
-    text: tuple[bytes, ...]
+    text: tuple[bytes, bytes, bytes, bytes]
     hidden: bytes
-    head: tuple[bytes, ...]
-    tail: tuple[bytes, ...]
-    like: MadeRecord
+    stencil: Stencil
 
-    def filled(self, call_id: CallId, call_time: str, secrets: Secrets) -> MadeRecord:
+    def filled(self, id: CallId, time: str, secrets: Secrets) -> MadeRecord:
         """Return the record of a call of this id at this time."""
-        id, time = call_id.encode(), call_time.encode()
         first, second, third, last = self.text
-        raw = b"".join((first, id, second, time, third, time, last, self.hidden))
-        digest = secrets.digest(raw).encode()
-        one, two, three, four, five, six = self.head
-        before, behind = self.tail
-        like = self.like
-        return MadeRecord(
-            call_id,
-            b"".join((one, id, two, digest, three, id, four, time, five, time, six)),
-            b"".join((before, time, behind)),
-            like.counted,
-            like.listener_forwarded,
-        )
+        raw_time = time.encode()
+        raw = (first, id.encode(), second, raw_time, third, raw_time, last, self.hidden)
+        return MadeRecord(id, time, secrets.mac(b"".join(raw)), self.stencil)
+
+    def instead(self, old: bytes, new: bytes) -> "Form":
+        """Return the form of a call that says `new` where this one's says `old`, once."""
+        one, two, three, four = self.text
+        text = (
+            one.replace(old, new), two.replace(old, new), three.replace(old, new),
+            four.replace(old, new),
+        )  # fmt: skip
+        return Form(text, self.hidden, self.stencil.instead(old, new))
 
 
-def stencil_of(
-    record: DecisionRecord, call: Call, hidden: bytes, secrets: Secrets
-) -> Stencil | None:
-    """Return the stencil of a record of `call`, None where it is not made of it alone."""
+def form_of(record: DecisionRecord, call: Call, hidden: bytes, secrets: Secrets) -> Form | None:
+    """Return the form of a record of `call`, None where it is not made of it alone."""
     kept = record.input
     if kept.text is None or kept.missing or kept.form != "masked" or record.obligations:
         return None
@@ -97,20 +90,17 @@ def stencil_of(
     halves, id, time = split(record), call.id.encode(), call.time.encode()
     if id in hidden or time in hidden:
         return None
+    digest = kept.digest.removeprefix(DIGEST).encode()
     text = _cut(raw, (id, time, time))
-    head = _cut(halves.head, (id, kept.digest.encode(), id, time, time))
+    head = _cut(halves.head, (id, digest, id, time, time))
     tail = _cut(halves.tail, (time,))
     if text is None or head is None or tail is None:
         return None
-    like = MadeRecord(
-        record.id,
-        halves.head,
-        halves.tail,
-        (record.domain, record.outcome, record.policy.version),
-        record.listener_forwarded,
-    )
-    found = Stencil(text, hidden, head, tail, like)
-    return found if found.filled(call.id, call.time, secrets) == like else None
+    counted = (record.domain, record.outcome, record.policy.version)
+    # Why ignored: there are as many pieces as there are holes, and one.
+    stencil = Stencil(head, tail, counted, record.listener_forwarded)  # type: ignore[arg-type]
+    found = Form(text, hidden, stencil)  # type: ignore[arg-type]
+    return found if split(found.filled(call.id, call.time, secrets)) == halves else None
 
 
 def _cut(raw: bytes, holes: Sequence[bytes]) -> tuple[bytes, ...] | None:
@@ -145,22 +135,24 @@ class Outcome:
         verdict: That of which it follows, None where there is more to it or that is not known.
     """
 
-    __slots__ = ("_answer", "_facts", "_handles", "_names", "_stencil", "decision", "verdict")
+    __slots__ = ("_answer", "_facts", "_form", "_handles", "_names", "_same", "decision", "verdict")
 
     def __init__(
         self,
         decision: Decision,
         facts: Facts,
         handles: Mapping[str, str],
-        stencil: Stencil | None,
+        form: Form | None,
         verdict: object | None,
     ) -> None:
         self.decision = decision
         self._facts = dict(facts)
+        # The last that were found to be the same.
+        self._same: Facts | None = None
         self._handles = handles
         # A handle stands wherever a text is one of these, also where it is the call's own time.
         self._names = frozenset(person.partition(":")[2] for person in handles)
-        self._stencil = stencil
+        self._form = form
         self.verdict = verdict
         self._answer: tuple[bytes, ...] | None = None
 
@@ -186,25 +178,48 @@ class Outcome:
         return (
             verdict is self.verdict
             and self._answer is not None
-            and self._stencil is not None
+            and self._form is not None
             and self._is_on(facts, known)
         )
 
     def _is_on(self, facts: Facts, known: Mapping[str, str]) -> bool:
-        mine = self._facts
-        if len(facts) != len(mine):
-            return False
-        for key, fact in facts.items():
-            if mine.get(key) is not fact:
+        if facts is not self._same:
+            mine = self._facts
+            if len(facts) != len(mine):
                 return False
+            for key, fact in facts.items():
+                if mine.get(key) is not fact:
+                    return False
+            # INVARIANT: nobody changes facts that were found; another time they are another object.
+            self._same = facts
         return not self._handles or self._handles.items() <= known.items()
 
-    def record(self, id: CallId, time: str, secrets: Secrets) -> MadeRecord | None:
-        """Return the record of a call, None where it has to be made from nothing."""
-        stencil, names = self._stencil, self._names
-        if stencil is None or (names and (time in names or id in names)):
+    def record(
+        self, id: CallId, time: str, secrets: Secrets, instead: tuple[bytes, bytes] | None = None
+    ) -> MadeRecord | None:
+        """Return the record of a call, None where it has to be made from nothing.
+
+        `instead` is what it says in the place of what this says (`says_once`).
+        """
+        form, names = self._form, self._names
+        if form is None or (names and (time in names or id in names)):
             return None
-        return stencil.filled(id, time, secrets)
+        if instead is not None:
+            was, new = instead
+            if new.decode() in {name.casefold() for name in names}:
+                return None
+            form = form if compare_digest(was, new) else form.instead(was, new)
+        return form.filled(id, time, secrets)
+
+    def says_once(self, digest: bytes) -> bool:
+        """Return whether another digest can stand in the place of this one in a record."""
+        form = self._form
+        if form is None or digest in form.hidden:
+            return False
+        in_text = sum(piece.count(digest) for piece in form.text)
+        in_head = sum(piece.count(digest) for piece in form.stencil.head)
+        in_tail = sum(piece.count(digest) for piece in form.stencil.tail)
+        return (in_text, in_head, in_tail) == (1, 1, 0)
 
     def answer_to(self, id: CallId) -> bytes:
         """Return the answer's JSON, on a line of its own, where it `follows`."""
@@ -227,8 +242,8 @@ class Again:
         like: One of them; its id and its time are nobody's.
     """
 
-    __slots__ = ("_bundle", "_outcomes", "_request", "_untimed", "is_clean", "judged", "like",
-                 "standing")  # fmt: skip
+    __slots__ = ("_bundle", "_outcomes", "_request", "_untimed", "_weight", "is_clean", "judged",
+                 "like", "standing")  # fmt: skip
 
     def __init__(self, like: Call) -> None:
         self.like = like
@@ -239,6 +254,7 @@ class Again:
         """Forget what was so under another bundle."""
         self._bundle: object = None
         self._request: Request | None = None
+        self._weight = 0
         self._outcomes: list[Outcome] = []
         # Who judges it anew, where that can be done by the rules alone.
         self.judged: Judged | None = None
@@ -251,6 +267,14 @@ class Again:
     def is_kept(self) -> bool:
         """Return whether what such a call means is known."""
         return self._request is not None
+
+    @property
+    def weight(self) -> int:
+        """Return about how many bytes are kept with it, and no fewer."""
+        if not self._weight:
+            request = b"" if self._request is None else fixed_text(self._request)
+            self._weight = AGAIN_BYTES + REQUEST_FACTOR * len(request)
+        return self._weight
 
     def call(self, id: CallId, time: str) -> Call:
         """Return one more of these calls."""
@@ -276,7 +300,7 @@ class Again:
         self.forget()
         if request.parts or request.parse.status != "complete":
             return False
-        self._bundle, self._request = bundle, request
+        self._bundle, self._request, self._weight = bundle, request, 0
         return True
 
     def verdict_of(self, decision: Decision, facts: Facts, time: str) -> object | None:

@@ -5,6 +5,7 @@ import os
 import threading
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from pathlib import Path
+from typing import Final
 
 from sidecar.record.disk import Io
 from sidecar.record.fold import Revocations
@@ -16,6 +17,7 @@ from sidecar.terms.call import Json
 from sidecar.terms.errors import LedgerBroken, RecordError
 from sidecar.terms.record import AdminRecord, AnyRecord, ApprovalRecord, OpsRecord
 
+TORN: Final = "ledger.persons_torn"
 Note = Callable[[str, dict[str, Json]], Awaitable[None]]
 
 
@@ -45,11 +47,15 @@ class Beside:
         # Two threads: the ledger's, which folds, and one for what persons cost.
         self._lock = threading.Lock()
 
-    def open(self) -> None:
-        """Read the table where there is one; blocks. Raises LedgerBroken."""
+    def open(self) -> list[tuple[str, dict[str, Json]]]:
+        """Read the table where there is one, and return what there is to tell of it; blocks.
+
+        Raises:
+            LedgerBroken: It cannot be read.
+        """
         path, _ = persons_paths(self._state)
-        if path.exists():
-            self._opened()
+        torn = self._opened().torn if path.exists() else None
+        return [] if torn is None else [(TORN, torn)]
 
     def close(self) -> None:
         """Let go of the files."""
@@ -96,6 +102,7 @@ class Beside:
             if known.value is not None:
                 self._opened().forget(known.value)
                 self._revocations.name_with(self._name)
+            self._destroy_old_keys(known)
             # After the row: from here on no call is recorded under this handle.
             damaged: list[str] = []
             records = everything(self._io, self._state / "ledger", damaged)
@@ -112,6 +119,15 @@ class Beside:
                     f"{known.recorded} stands for nobody now, and what records name of its calls is"
                     f" erased, but for records that cannot be read, in {', '.join(damaged)}"
                 )
+
+    def _destroy_old_keys(self, known: Known) -> None:
+        try:
+            self._opened().destroy_old_keys()
+        except RecordError as error:
+            raise RecordError(
+                f"{known.recorded} stands for nobody now, but {error}; when that is mended, forget"
+                f" {known.recorded}"
+            ) from error
 
     def _opened(self) -> Persons:
         if self._persons is None:

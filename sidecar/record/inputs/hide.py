@@ -11,7 +11,7 @@ from typing import Final, TypeAlias
 from sidecar.record.inputs.names import MASK, Names
 from sidecar.record.inputs.plan import ANY, OWN_CONTEXT, PERSONAL, Plan, Tree, both
 from sidecar.record.persons.names import MACHINES, PERSON_RESOURCES
-from sidecar.terms.call import Json, Party
+from sidecar.terms.call import Json, Party, remembers
 from sidecar.terms.request import Action, Request, Resource, Target
 
 _SECRET_KEY = re.compile(
@@ -27,6 +27,8 @@ _PARTIES_MAX: Final = 1024
 _Known: TypeAlias = tuple[Party, Plan | None, str, Names, Party]
 _parties: dict[int, _Known] = {}
 _EMPTY: Final[Tree] = {}
+remembers(_clean.clear)
+remembers(_parties.clear)
 
 
 class Hider:

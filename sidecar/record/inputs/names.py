@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 from sidecar.record.inputs.sweep import ID_CHARS_MIN, MASK, Sweep
 from sidecar.record.persons.names import NAMELESS, is_person_resource
-from sidecar.terms.call import Json
+from sidecar.terms.call import Json, remembers
 
 __all__ = ["MASK", "NOBODY", "Names", "names_of"]
 
@@ -76,6 +76,7 @@ NOBODY: Final = Names({}, {}, frozenset(), None)
 # The same few persons call again and again. A handle that has changed since is found to have.
 _RECENT_MAX: Final = 1024
 _recent: dict[tuple[str, ...], Names] = {}
+remembers(_recent.clear)
 
 
 def names_of(persons: Sequence[str], known: Mapping[str, str]) -> Names:
@@ -85,6 +86,8 @@ def names_of(persons: Sequence[str], known: Mapping[str, str]) -> Names:
     key = tuple(persons)
     found = _recent.get(key)
     if found is not None and _is_so(found, known):
+        if found.sweep is not None:
+            found.sweep.begin()
         return found
     names = _made(key, known)
     if len(_recent) >= _RECENT_MAX:

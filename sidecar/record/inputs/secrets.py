@@ -69,11 +69,15 @@ class Secrets:
 
     def digest(self, data: bytes) -> str:
         """Return the digest of `data` as it stands in records."""
+        return DIGEST + self.mac(data).hex()
+
+    def mac(self, data: bytes) -> bytes:
+        """Return the bytes that the digest of `data` says in hex."""
         inner = self._inner.copy()
         inner.update(data)
         outer = self._outer.copy()
         outer.update(inner.digest())
-        return DIGEST + outer.hexdigest()
+        return outer.digest()
 
     def digest_of(self, value: Json) -> str:
         """Return the digest of a value; floats stay, for it is a value and no record."""

@@ -215,7 +215,7 @@ class Inputs:
                 if length > 2 * OBJECT_BYTES_MAX:
                     return
                 data = self._io.read(fd, length, at + _FRAME.size)
-                if len(data) < length:
+                if len(data) < length or not any(address):
                     return
                 yield address, hmac.compare_digest(sha256(data).digest(), address)
                 at += _FRAME.size + length
@@ -253,6 +253,8 @@ class Inputs:
         """Return what stands from `at` on to the end of the file."""
         fd = self._io.open(self._folder / name, READ)
         try:
+            if self._io.fstat(fd).st_size - at > 2 * OBJECTS_FILE_BYTES_MAX:
+                raise RecordError(f"{self._at(name, at)}: a file that is larger than any")
             parts: list[bytes] = []
             while part := self._io.read(fd, READ_BYTES, at):
                 parts.append(part)

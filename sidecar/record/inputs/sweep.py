@@ -13,12 +13,21 @@ import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
+from itertools import islice
 from typing import Final, TypeVar, cast
 
 import msgspec
 
-from sidecar.record.limits import SWEPT_CHARS_MAX
-from sidecar.terms.call import Json, Party
+from sidecar.record.limits import (
+    SEARCHED_CHARS_MIN,
+    SWEPT_CHARS_MAX,
+    SWEPT_COST_MAX,
+    SWEPT_PLAIN_CHARS,
+    SWEPT_SPAN_COST,
+    SWEPT_SPANS_MAX,
+    SWEPT_TEXT_COST,
+)
+from sidecar.terms.call import Json, Party, remembers
 from sidecar.terms.decision import Obligation, RuleError
 from sidecar.terms.record import PartyRecord, TargetRecord
 from sidecar.terms.request import Action, ParseProblem, ParseStatus, Request, Resource, Target
@@ -53,6 +62,8 @@ _TEXTS: Final[Mapping[type, tuple[str, ...]]] = {
 }  # fmt: skip
 _Span = tuple[int, int, str]
 _Any = TypeVar("_Any")
+# The patterns that are made of ids are remembered where all patterns are.
+remembers(re.purge)
 
 
 class Sweep:
@@ -77,7 +88,12 @@ class Sweep:
             for form in (id_, id_.lower(), id_.upper())
             for byte in _sendable(form).encode()
         )
+        self.begin()
         self._is_odd = any(letter in '"\\' or letter < " " for id_ in self._ids for letter in id_)
+
+    def begin(self) -> None:
+        """Begin with another call: how much is looked through is bounded for each."""
+        self._left = SWEPT_COST_MAX
 
     def is_near(self, text: str) -> bool:
         """Return whether `text`, which may be JSON, may name somebody; most do not."""
@@ -85,19 +101,30 @@ class Sweep:
         for needle in self._needles:
             if needle in folded:
                 return True
-        if "%" in folded and (
-            "25" in self._escapes or not self._escapes.isdisjoint(_ESCAPED.findall(folded))
-        ):
+        if "%" in folded and ("25" in self._escapes or self._is_escaped(folded)):
             return True
         return "\\" in folded and (self._is_odd or "\\u" in folded or "\\x" in folded)
+
+    def _is_escaped(self, folded: str) -> bool:
+        """Return whether a letter of an id may stand in `folded` percent-encoded."""
+        if len(folded) < SEARCHED_CHARS_MIN:
+            return not self._escapes.isdisjoint(_ESCAPED.findall(folded))
+        return self._escape.search(folded) is not None
 
     def text(self, text: str) -> str:
         """Return `text` with handles for whoever is named in it; the very same where nobody is."""
         if not self.is_near(text):
             return text
-        if len(text) > SWEPT_CHARS_MAX and ("%" in text or "\\" in text):
+        is_escaped = "%" in text or "\\" in text
+        self._left -= SWEPT_TEXT_COST + len(text) // (1 if is_escaped else SWEPT_PLAIN_CHARS)
+        if self._left < 0:
+            return MASK
+        if is_escaped and len(text) > SWEPT_CHARS_MAX:
             return MASK if self._is_named(text, _LAYERS) else text
         spans = self._spans(text, _LAYERS)
+        self._left -= SWEPT_SPAN_COST * len(spans)
+        if len(spans) > SWEPT_SPANS_MAX:
+            return MASK
         return _replaced(text, spans) if spans else text
 
     def value(self, value: _Any) -> _Any:
@@ -126,6 +153,11 @@ class Sweep:
         return msgspec.structs.replace(value, **found)
 
     @cached_property
+    def _escape(self) -> re.Pattern[str]:
+        """Return what finds the first escape of a letter of an id."""
+        return re.compile(f"%(?:25)*(?:{'|'.join(sorted(self._escapes))})")
+
+    @cached_property
     def _pattern(self) -> re.Pattern[str]:
         """Return what finds each id; its group says which."""
         return re.compile("|".join(map(_either, self._ids)), re.IGNORECASE)
@@ -133,7 +165,7 @@ class Sweep:
     def _spans(self, text: str, layers: int) -> list[_Span]:
         """Return where ids stand in `text`, also those that stand there escaped."""
         spans = []
-        for found in self._pattern.finditer(text):
+        for found in islice(self._pattern.finditer(text), SWEPT_SPANS_MAX + 1):
             assert found.lastindex is not None
             handle = self._handles[self._ids[found.lastindex - 1]]
             spans.append((found.start(), found.end(), handle))

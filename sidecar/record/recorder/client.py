@@ -19,21 +19,15 @@ import socket
 import time
 from collections.abc import Collection, Mapping
 
+from sidecar.record import limits
 from sidecar.record.fold import Revocations
 from sidecar.record.inputs.beside import anonymous, persons_named
-from sidecar.record.limits import (
-    DURABLE_TIMEOUT_S,
-    FRAME_RECORDS_MAX,
-    GATHERED_BYTES_MAX,
-    OWED_EVERY_S,
-    RECORD_BYTES_MAX,
-    UNACKED_BYTES_MAX,
-    UNACKED_MAX,
-)
 from sidecar.record.recorder import wire
 from sidecar.record.recorder.handles import KnownHandles
 from sidecar.record.recorder.link import Frame, Link, Meter, Pending, item_of
-from sidecar.record.recorder.wire import Ack, Item, Revoked, SideItem, Took, Welcome, Write, frame
+from sidecar.record.recorder.stencils.numbers import Numbers
+from sidecar.record.recorder.stencils.values import MADE_BYTES, has_form
+from sidecar.record.recorder.wire import Ack, Item, Revoked, SideItem, Took, Welcome, frame
 from sidecar.terms.errors import RecordError
 from sidecar.terms.record import AnyRecord, MadeRecord, SideObject, Written
 
@@ -48,7 +42,7 @@ class RecorderClient:
         timeout_s: How long a call waits for its record before it is refused.
     """
 
-    def __init__(self, meter: Meter, timeout_s: float = DURABLE_TIMEOUT_S) -> None:
+    def __init__(self, meter: Meter, timeout_s: float = limits.DURABLE_TIMEOUT_S) -> None:
         self.revocations = Revocations()
         self.size = 0
         self.verifier = ""
@@ -57,10 +51,8 @@ class RecorderClient:
         self._loop = asyncio.get_running_loop()
         self._link: Link | None = None
         self._welcomed = asyncio.Event()
-        self._is_closed = False
-        self._is_refusing = False
-        self._is_overdue = False
-        self._number = 0
+        self._is_closed = self._is_refusing = self._is_overdue = False
+        self._number = self._count = self._bytes = 0
         self._decisions = Frame(is_outcome=False)
         self._outcomes = Frame(is_outcome=True)
         self._has_gathered = False
@@ -71,8 +63,6 @@ class RecorderClient:
         self._late: dict[str, None] = {}
         # To be sent again to the same recorder.
         self._refused: dict[int, None] = {}
-        self._count = 0
-        self._bytes = 0
         self._open: dict[str, None] = {}
         self._alarm: asyncio.TimerHandle | None = None
         self._retry: asyncio.TimerHandle | None = None
@@ -113,7 +103,7 @@ class RecorderClient:
         self._refused = {}
         link.say(frame(wire.Hello(tuple(self._open))))
         for sent in (*self._unsynced.values(), *self._unacked.values()):
-            link.say(self._encoded(sent))
+            link.say(self._encoded(sent, link.numbers))
 
     async def attached(self) -> None:
         """Return when there is a recorder that has said what is so."""
@@ -128,43 +118,49 @@ class RecorderClient:
             RecordError: At once, where there is no hope.
         """
         if isinstance(record, MadeRecord):
-            item = Item(record.id, record.head, record.tail, record.listener_forwarded)
+            if has_form(record):
+                return self._put_made(record)
         elif found := persons_named(record):
             return asyncio.ensure_future(self._write_without_names(record, found))
-        else:
-            item = item_of(record)
-        return self._put(item, record, side)
+        return self._put(item_of(record), record, side)
+
+    def _put_made(self, record: MadeRecord) -> Written:
+        # Looked at for the usual before it is looked at for why: there are most of these.
+        if self._is_overdue or self._late or self._is_closed or self._is_full(MADE_BYTES):
+            self._check(None, MADE_BYTES, MADE_BYTES)
+        gathered = self._decisions
+        if record.stencil.listener_forwarded:
+            self._open[record.id] = None
+        gathered.take_made(record)
+        return self._gathered(gathered, MADE_BYTES)
 
     def _put(self, item: Item, record: AnyRecord, side: tuple[SideObject, ...]) -> Written:
         its_size = size = len(item.head) + len(item.tail) + 1
         if side:
             size += sum(len(one.data) for one in side)
-        is_outcome = item.closes is not None
-        if (
-            is_outcome
-            or its_size > RECORD_BYTES_MAX
-            or self._is_overdue
-            or self._late
-            or self._is_closed
-            or self._is_full(size)
-        ):
-            self._check(item, its_size, size)
-        pending = Pending()
-        gathered = self._outcomes if is_outcome else self._decisions
+        self._check(item, its_size, size)
+        gathered = self._decisions if item.closes is None else self._outcomes
         if item.opens:
             self._open[record.id] = None
-        gathered.items.append(item)
-        gathered.pending.append(pending)
-        gathered.records.append(record)
+        gathered.take(item, record)
         if side:
             gathered.side += [SideItem(one.digest, one.data) for one in side]
+        return self._gathered(gathered, size)
+
+    def _gathered(self, gathered: Frame, size: int) -> Written:
+        """Count what was taken, and have it sent at the end of this turn."""
+        pending = Pending()
+        gathered.pending.append(pending)
         gathered.size += size
         self._count += 1
         self._bytes += size
         if not self._has_gathered:
             self._has_gathered = True
             self._loop.call_soon(self._flush)
-        elif gathered.size >= GATHERED_BYTES_MAX or len(gathered.items) >= FRAME_RECORDS_MAX:
+        elif (
+            gathered.size >= limits.GATHERED_BYTES_MAX
+            or len(gathered.records) >= limits.FRAME_RECORDS_MAX
+        ):
             self._flush()
         return pending
 
@@ -178,7 +174,7 @@ class RecorderClient:
             self._idle.clear()
             await asyncio.wait([asyncio.ensure_future(self._idle.wait())], timeout=self._timeout_s)
         if self._unsynced:
-            count = sum(len(sent.items) for sent in self._unsynced.values())
+            count = sum(len(sent.records) for sent in self._unsynced.values())
             _log.error("%d records were acknowledged and are not known to be durable", count)
         for timer in (self._alarm, self._retry):
             if timer is not None:
@@ -191,17 +187,17 @@ class RecorderClient:
     # --- sending ---
 
     def _is_full(self, size: int) -> bool:
-        return self._count >= UNACKED_MAX or self._bytes + size > UNACKED_BYTES_MAX
+        return self._count >= limits.UNACKED_MAX or self._bytes + size > limits.UNACKED_BYTES_MAX
 
-    def _check(self, item: Item, its_size: int, size: int) -> None:
+    def _check(self, item: Item | None, its_size: int, size: int) -> None:
         why = None
-        if its_size > RECORD_BYTES_MAX:
-            why = f"a record of {its_size} bytes; at most {RECORD_BYTES_MAX} are kept"
+        if its_size > limits.RECORD_BYTES_MAX:
+            why = f"a record of {its_size} bytes; at most {limits.RECORD_BYTES_MAX} are kept"
         elif self._is_closed:
             why = "the ledger is closed"
         elif self._is_full(size):
             why = "too many records are waiting for the recorder"
-        elif item.closes is not None:
+        elif item is not None and item.closes is not None:
             why = "the outcome is still on its way" if item.id in self._late else None
         elif self._is_overdue:
             why = "the recorder does not answer"
@@ -215,28 +211,27 @@ class RecorderClient:
     def _flush(self) -> None:
         """Send what this turn of the loop has gathered."""
         self._has_gathered = False
-        if self._outcomes.items:
-            sent, self._outcomes = self._outcomes, Frame(is_outcome=True)
-            self._send(sent)
-        if self._decisions.items:
-            sent, self._decisions = self._decisions, Frame(is_outcome=False)
-            self._send(sent)
+        gathered = (self._outcomes, self._decisions)
+        self._outcomes, self._decisions = Frame(is_outcome=True), Frame(is_outcome=False)
+        said = [self._sent(one) for one in gathered if one.records]
+        if self._link is not None:
+            self._link.say(said[0] if len(said) == 1 else b"".join(said))
 
-    def _send(self, sent: Frame) -> None:
+    def _sent(self, sent: Frame) -> bytes | bytearray:
+        """Return what is to be said, to the recorder that there is."""
         self._number += 1
         sent.number = self._number
         sent.began_s = time.monotonic()
         self._unacked[sent.number] = sent
-        if self._link is not None:
-            self._link.say(self._encoded(sent))
         if self._alarm is None:
-            self._alarm = self._loop.call_later(self._timeout_s, self._expire)
+            self._alarm = self._loop.call_later(self._timeout_s, self._due)
+        return b"" if self._link is None else self._encoded(sent, self._link.numbers)
 
-    def _encoded(self, sent: Frame) -> bytearray:
+    def _encoded(self, sent: Frame, numbers: Numbers) -> bytes | bytearray:
         # What was acknowledged is owed, like an outcome.
         is_owed = sent.is_outcome or sent.number in self._unsynced
         until_us = 0 if is_owed else int((sent.began_s + self._timeout_s) * 1e6)
-        return frame(Write(sent.number, until_us, sent.items, sent.side))
+        return sent.encoded(until_us, numbers)
 
     # --- what comes of it ---
 
@@ -248,6 +243,8 @@ class RecorderClient:
             case wire.Synced(number):
                 self._synced(number)
             case Revoked(epoch, parties):
+                # INVARIANT: what was judged by the old list goes before the word that it is gone.
+                self._flush()
                 self.revocations.replace(parties)
                 self._say(Took(epoch))
             case wire.State(size, is_refusing):
@@ -260,9 +257,11 @@ class RecorderClient:
     def _heard_of_persons(self, said: wire.Forget | wire.Handles | wire.Forgot) -> None:
         match said:
             case wire.Forget():
-                self._handles.known.clear()
+                self._handles.forget()
                 # What was made with them goes first.
                 self._flush()
+                if self._link is not None:
+                    self._link.numbers.forget()
                 self._say(wire.Dropped())
             case wire.Handles() | wire.Forgot():
                 self._handles.answered(said)
@@ -289,11 +288,10 @@ class RecorderClient:
     def _acknowledged(self, number: int, error: str | None) -> None:
         self._is_overdue = False
         sent = self._unacked.get(number)
-        if sent is None and error is not None and number in self._unsynced:
-            self._send_again(number)
-            return
         if sent is None:
-            # It came too late: its writers were refused.
+            # Without an error it came too late: its writers were refused.
+            if error is not None and number in self._unsynced:
+                self._send_again(number)
             return
         if error is not None and sent.is_outcome:
             self._keep(sent, error)
@@ -301,7 +299,7 @@ class RecorderClient:
             return
         self._drop(sent)
         if error is None:
-            self.size += len(sent.items)
+            self.size += len(sent.records)
             if self._is_group:
                 self._unsynced[number] = sent
             self._meter.written(sent.records, time.monotonic() - sent.began_s)
@@ -316,12 +314,11 @@ class RecorderClient:
 
     def _drop(self, sent: Frame) -> None:
         del self._unacked[sent.number]
-        self._count -= len(sent.items)
+        self._count -= len(sent.records)
         self._bytes -= sent.size
 
     def _synced(self, number: int) -> None:
-        for old in [one for one in self._unsynced if one <= number]:
-            del self._unsynced[old]
+        self._unsynced = {at: sent for at, sent in self._unsynced.items() if at > number}
         self._rest()
 
     def _rest(self) -> None:
@@ -329,13 +326,12 @@ class RecorderClient:
             self._idle.set()
 
     def _refuse(self, sent: Frame, error: str) -> None:
-        opened = [item.id for item in sent.items if item.opens]
-        for id in opened:
+        for id in sent.opened:
             self._open.pop(id, None)
-        if opened:
+        if sent.opened:
             # It may be written all the same, and then nobody else would tell what came of it.
-            self._say(wire.Refused(opened))
-        self._meter.lost(len(sent.items), RecordError(error))
+            self._say(wire.Refused(sent.opened))
+        self._meter.lost(len(sent.records), RecordError(error))
 
     def _keep(self, sent: Frame, error: str) -> None:
         """Tell the writers of outcomes that they are late, and keep them."""
@@ -349,7 +345,7 @@ class RecorderClient:
         """Send a frame once more that the recorder has refused; one that it is silent on it has."""
         self._refused[number] = None
         if self._retry is None and not self._is_closed:
-            self._retry = self._loop.call_later(OWED_EVERY_S, self._send_late)
+            self._retry = self._loop.call_later(limits.OWED_EVERY_S, self._send_late)
 
     def _send_late(self) -> None:
         self._retry = None
@@ -360,7 +356,11 @@ class RecorderClient:
         for number in sorted(refused):
             sent = self._unsynced.get(number) or self._unacked.get(number)
             if sent is not None:
-                self._link.say(self._encoded(sent))
+                self._link.say(self._encoded(sent, self._link.numbers))
+
+    def _due(self) -> None:
+        """Hear first what came while this loop was held up: that is no lateness of the recorder."""
+        self._alarm = self._loop.call_later(limits.HEARD_S, self._expire)
 
     def _expire(self) -> None:
         """Refuse what has waited for too long; one timer for all frames."""
@@ -368,7 +368,7 @@ class RecorderClient:
         due_s = time.monotonic() - self._timeout_s
         for sent in tuple(self._unacked.values()):
             if sent.began_s > due_s:
-                self._alarm = self._loop.call_later(sent.began_s - due_s, self._expire)
+                self._alarm = self._loop.call_later(sent.began_s - due_s, self._due)
                 return
             if sent.is_late:
                 continue

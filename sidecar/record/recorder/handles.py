@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Mapping
 
 from sidecar.record.limits import ERASE_S_MAX, HANDLES_MAX
 from sidecar.record.recorder import wire
+from sidecar.terms.call import forget_calls
 from sidecar.terms.errors import RecordError
 
 _Answer = wire.Handles | wire.Forgot
@@ -50,6 +51,11 @@ class KnownHandles:
         said = await self._ask(lambda number: wire.Erase(number, person), ERASE_S_MAX)
         assert isinstance(said, wire.Forgot)
         return said.was_known
+
+    def forget(self) -> None:
+        """Forget them, and whatever else this process remembers of calls."""
+        self.known.clear()
+        forget_calls()
 
     def answered(self, said: _Answer) -> None:
         """Take an answer."""

@@ -15,6 +15,7 @@ from typing import Final
 
 from sidecar.record.limits import RECEIVED_BYTES, UNTAKEN_BYTES_MAX
 from sidecar.record.recorder import wire
+from sidecar.record.recorder.stencils.outlines import Outlines
 
 # Lets whoever else is ready run first; where there is no such call nobody is let.
 give_way: Final[Callable[[], None]] = getattr(os, "sched_yield", lambda: None)
@@ -108,6 +109,7 @@ class Connection(Line):
         self.name = name
         self.has_greeted = False
         self.took_epoch = 0
+        self.outlines = Outlines()
         self.open: dict[str, None] = {}
         # Of what it has sent and is not written yet: whose callers it has refused meanwhile.
         self.refused: set[str] = set()

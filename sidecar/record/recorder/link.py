@@ -9,9 +9,10 @@ import msgspec
 
 from sidecar.record.canonical import split
 from sidecar.record.recorder import wire
+from sidecar.record.recorder.stencils.numbers import Numbers, Run
 from sidecar.record.recorder.wire import Item, SideItem
 from sidecar.terms.errors import RecordError
-from sidecar.terms.record import AnyRecord, DecisionRecord, OutcomeRecord
+from sidecar.terms.record import AnyRecord, DecisionRecord, MadeRecord, OutcomeRecord
 
 _log = logging.getLogger("sidecar.recorder")
 
@@ -28,19 +29,16 @@ class Meter(Protocol):
         ...
 
 
-class Pending:
+class Pending(msgspec.Struct, eq=False):
     """One record on its way, `terms.record.Written`: as a future is, and lighter.
 
     What waits is called in the turn of the loop in which it is told, in order, and who awaits in
     the next.
     """
 
-    __slots__ = ("_error", "_is_done", "_told")
-
-    def __init__(self) -> None:
-        self._is_done = False
-        self._error: RecordError | None = None
-        self._told: Callable[[Pending], object] | list[Callable[[Pending], object]] | None = None
+    _is_done: bool = False
+    _error: RecordError | None = None
+    _told: "Callable[[Pending], object] | list[Callable[[Pending], object]] | None" = None
 
     def done(self) -> bool:
         """Return whether it is known what came of it."""
@@ -91,8 +89,11 @@ class Frame:
         "is_outcome",
         "items",
         "number",
+        "opened",
         "pending",
         "records",
+        "run",
+        "runs",
         "side",
         "size",
     )
@@ -101,12 +102,43 @@ class Frame:
         self.number = 0
         self.is_outcome = is_outcome
         self.is_late = False
+        # Those that go over whole; the others stand between them.
         self.items: list[Item] = []
+        self.runs: list[Run] = []
+        # That to which more may be added.
+        self.run: Run | None = None
         self.side: list[SideItem] = []
         self.pending: list[Pending] = []
         self.records: list[AnyRecord] = []
+        # Of these, who awaits an outcome.
+        self.opened: list[str] = []
         self.size = 0
         self.began_s = 0.0
+
+    def take(self, item: Item, record: AnyRecord) -> None:
+        """Take a record that goes over whole."""
+        self.items.append(item)
+        self.records.append(record)
+        self.run = None
+        if item.opens:
+            self.opened.append(item.id)
+
+    def take_made(self, record: MadeRecord) -> None:
+        """Take a record that goes over as its values."""
+        run, stencil = self.run, record.stencil
+        if run is None or run.stencil is not stencil:
+            run = self.run = Run(len(self.items), stencil, [])
+            self.runs.append(run)
+        run.records.append(record)
+        self.records.append(record)
+        if stencil.listener_forwarded:
+            self.opened.append(record.id)
+
+    def encoded(self, until_us: int, numbers: Numbers) -> bytes | bytearray:
+        """Return what is said over a connection where stencils have these numbers."""
+        outlines, made = numbers.made(self.runs) if self.runs else ([], [])
+        said = wire.frame(wire.Write(self.number, until_us, self.items, self.side, made))
+        return b"".join([*map(wire.frame, outlines), said]) if outlines else said
 
     def tell(self, error: str | None) -> None:
         """Wake who waits, in the next turn of the loop; nobody is left then."""
@@ -151,6 +183,7 @@ class Link(asyncio.Protocol):
         self._heard = heard
         self._lost = lost
         self._frames = wire.Frames()
+        self.numbers = Numbers()
         self.transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -173,7 +206,7 @@ class Link(asyncio.Protocol):
         self.transport = None
         self._lost(self)
 
-    def say(self, data: bytearray) -> None:
+    def say(self, data: bytes | bytearray) -> None:
         """Send one frame."""
         if self.transport is not None:
             self.transport.write(data)
@@ -189,6 +222,8 @@ def item_of(record: AnyRecord) -> Item:
     head, tail = split(record)
     if isinstance(record, DecisionRecord):
         return Item(record.id, head, tail, record.listener_forwarded)
+    if isinstance(record, MadeRecord):
+        return Item(record.id, head, tail, record.stencil.listener_forwarded)
     if isinstance(record, OutcomeRecord):
         return Item(record.id, head, tail, closes=record.parent)
     return Item(record.id, head, tail, strict=True)

@@ -7,16 +7,24 @@ record is written under a handle whose row is gone.
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable
-from typing import Protocol
+from typing import Final, Protocol
 
 from sidecar.record.ledger import Ledger
 from sidecar.record.limits import TOOK_S_MAX
 from sidecar.record.recorder import wire
 from sidecar.terms.errors import RecordError
 
+# How the supervisor's own connection is called.
+SUPERVISOR: Final = "supervisor"
+
 
 class Asker(Protocol):
     """A connection, as far as persons go."""
+
+    @property
+    def name(self) -> str:
+        """Return whose it is."""
+        ...
 
     def tell(self, said: wire.FromRecorder) -> None:
         """Send one frame; from any thread."""
@@ -55,7 +63,10 @@ class People:
             asker.tell(wire.Handles(number, found))
 
     async def forget(self, asker: Asker, number: int, person: str) -> None:
-        """Erase a person, and say whether there was one."""
+        """Erase a person, and say whether there was one; for the operator alone."""
+        if asker.name != SUPERVISOR:
+            self._stuck(asker)
+            return
         async with self._lock:
             await self._dropped()
             try:

@@ -4,12 +4,93 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final, Generic, TypeVar
 
+import msgspec
+
 from sidecar.record.limits import BATCH_BYTES_MAX, BATCH_RECORDS_MAX
-from sidecar.record.recorder.wire import Item, Write
+from sidecar.record.proof.marks import Placeable
+from sidecar.record.recorder.shape import check
+from sidecar.record.recorder.stencils.outlines import Outlines
+from sidecar.record.recorder.wire import Garbled, Item, Write
 from sidecar.terms.errors import RecordError
 from sidecar.terms.record import SideObject
 
 C = TypeVar("C")
+
+
+class Brought(msgspec.Struct):
+    """One frame, looked at.
+
+    Args:
+        number: The frame's.
+        until_us: When it is wanted no more, 0 for never.
+        side: Objects that must be durable before its records.
+        ids: Of its records.
+        records: They.
+        opens: Those of them that await an outcome.
+        closes: The decisions whose outcomes are among them.
+        is_strict: Whether one of them has to be durable, whatever the ledger promises for others.
+        size: How many bytes they have, about.
+    """
+
+    number: int
+    until_us: int
+    side: list[SideObject] = []
+    ids: list[str] = []
+    records: list[Placeable] = []
+    opens: list[str] = []
+    closes: list[str] = []
+    is_strict: bool = False
+    size: int = 0
+
+    def take(self, items: Sequence[Item]) -> None:
+        """Take records that came whole. Raises Garbled."""
+        for item in items:
+            check(item)
+            self.ids.append(item.id)
+            self.records.append(item)
+            self.size += len(item.head) + len(item.tail)
+            self.is_strict = self.is_strict or item.strict
+            if item.opens:
+                self.opens.append(item.id)
+            if item.closes is not None:
+                self.closes.append(item.closes)
+
+    def without(self, is_known: Callable[[str], bool], is_closed: Callable[[str], bool]) -> None:
+        """Let go of records that are known, and of outcomes of decisions that are closed."""
+        kept = [
+            (id, record)
+            for id, record in zip(self.ids, self.records, strict=True)
+            if not is_known(id)
+            and not (
+                isinstance(record, Item) and record.closes is not None and is_closed(record.closes)
+            )
+        ]
+        self.ids = [id for id, _ in kept]
+        self.records = [record for _, record in kept]
+        # INVARIANT: not of `closes`: what was closed by a record that is known is closed.
+        self.opens = [id for id in self.opens if id in self.ids]
+
+
+def brought(write: Write, outlines: Outlines) -> Brought:
+    """Return what a frame brings. Raises Garbled."""
+    found = Brought(write.number, write.until_us)
+    if write.side:
+        found.side = [SideObject(one.digest, one.data) for one in write.side]
+        found.size = sum(len(one.data) for one in write.side)
+    at, items = 0, write.items
+    for made in write.made:
+        if not at <= made.at <= len(items):
+            raise Garbled("records that stand nowhere")
+        found.take(items[at : made.at])
+        at = made.at
+        ids, records, known = outlines.filled(made)
+        found.ids += ids
+        found.records += records
+        found.size += known.size * len(ids)
+        if known.outline.opens:
+            found.opens += ids
+    found.take(items[at:])
+    return found
 
 
 class Sent(Generic[C]):
@@ -17,9 +98,7 @@ class Sent(Generic[C]):
 
     Args:
         connection: Brought it.
-        write: The frame.
-        items: What of it does not stand in the log yet.
-        size: How many bytes it came in.
+        brought: What does not stand in the log yet.
         settled: Is told what came of it.
     """
 
@@ -43,24 +122,20 @@ class Sent(Generic[C]):
     def __init__(
         self,
         connection: C,
-        write: Write,
-        items: list[Item],
-        size: int,
+        brought: Brought,
         settled: "Callable[[Sent[C], RecordError | None], None]",
     ) -> None:
         self.connection = connection
-        self.number = write.number
-        self.halves: Sequence[Item] = items
-        self.ids = [item.id for item in items]
-        self.opens = [item.id for item in items if item.opens]
+        self.number = brought.number
+        self.halves: Sequence[Placeable] = brought.records
+        self.ids = brought.ids
+        self.opens = brought.opens
         # Of all that was sent, also of what stands in the log already.
-        self.closes = [item.closes for item in write.items if item.closes is not None]
-        self.side: Sequence[SideObject] = ()
-        if write.side:
-            self.side = [SideObject(one.digest, one.data) for one in write.side]
-        self.is_strict = True in [item.strict for item in items]
-        self.size = size
-        self._until_us = write.until_us
+        self.closes = brought.closes
+        self.side: Sequence[SideObject] = brought.side
+        self.is_strict = brought.is_strict
+        self.size = brought.size
+        self._until_us = brought.until_us
         self._settled = settled
 
     def is_wanted(self) -> bool:

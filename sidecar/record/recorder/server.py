@@ -39,8 +39,7 @@ from sidecar.record.recorder import wire
 from sidecar.record.recorder.lines import Connection, Lines, give_way
 from sidecar.record.recorder.owed import Owed
 from sidecar.record.recorder.people import Asker, People
-from sidecar.record.recorder.sent import Sent, Turn
-from sidecar.record.recorder.shape import check
+from sidecar.record.recorder.sent import Brought, Sent, Turn, brought
 from sidecar.record.recorder.taken import Taken
 from sidecar.record.recorder.wire import Ack, State, Welcome, Write
 from sidecar.terms.errors import RecordError
@@ -87,7 +86,7 @@ class Recorder:
         self._turn = Turn[Connection]()
         self._durable = 0
         # What has to wait for what comes of this turn.
-        self._parked: list[tuple[Connection, Write, int]] = []
+        self._parked: list[tuple[Connection, Brought]] = []
         self._lost: dict[Connection, None] = {}
         self._taken = Taken(ledger.revocations, self._lines, self._later, self.end)
         # Frames that are acknowledged and not durable: the size at which they are.
@@ -181,8 +180,8 @@ class Recorder:
         """Return what workers have sent, after so long at most, or once woken."""
         self._turn = turn = Turn[Connection]()
         parked, self._parked = self._parked, []
-        for connection, write, size in parked:
-            self._write(connection, write, size)
+        for connection, waiting in parked:
+            self._write(connection, waiting)
         if self._lost and not parked:
             # All that they have sent is settled.
             self._left()
@@ -216,7 +215,7 @@ class Recorder:
         for connection in self._lines.wait(0.0 if self._lost else seconds):
             try:
                 self._read(connection)
-            except (wire.Garbled, msgspec.DecodeError) as error:
+            except (wire.Garbled, msgspec.DecodeError, RecursionError) as error:
                 _log.error("%s is not understood: %s", connection.name, error)
                 self.end(connection)
         while not self._posted.empty():
@@ -231,7 +230,7 @@ class Recorder:
             self._lost[connection] = None
             return
         for body in bodies:
-            self._heard(connection, wire.read_worker(body), len(body))
+            self._heard(connection, wire.read_worker(body))
 
     def _completed(self) -> None:
         self._is_complete = True
@@ -255,13 +254,13 @@ class Recorder:
             )
         )
 
-    def _heard(self, connection: Connection, said: wire.FromWorker, size: int) -> None:
+    def _heard(self, connection: Connection, said: wire.FromWorker) -> None:
         """Take one frame."""
         match said:
             case Write():
-                for item in said.items:
-                    check(item)
-                self._write(connection, said, size)
+                self._write(connection, brought(said, connection.outlines))
+            case wire.Outline():
+                connection.outlines.take(said)
             case wire.Refused(decisions):
                 self._refused(connection, decisions)
             case wire.Took(epoch):
@@ -283,6 +282,7 @@ class Recorder:
             case wire.Erase(number, person):
                 self._call(lambda: self._spawn(self._people.forget(connection, number, person)))
             case wire.Dropped():
+                connection.outlines.forget()
                 self._call(self._people.dropped, connection)
 
     def _left(self) -> None:
@@ -304,24 +304,19 @@ class Recorder:
 
     # --- records ---
 
-    def _write(self, connection: Connection, write: Write, size: int) -> None:
-        ids = [item.id for item in write.items]
-        if self._parked or not self._turn.ids.isdisjoint(ids):
+    def _write(self, connection: Connection, came: Brought) -> None:
+        if self._parked or not self._turn.ids.isdisjoint(came.ids):
             # Sent again while it is about to be written: it waits for what comes of that.
-            self._parked.append((connection, write, size))
+            self._parked.append((connection, came))
             return
-        sent = Sent(connection, write, self._new(ids, write.items), size, self._settled)
+        all_ids = came.ids
+        if came.closes or not self._recent.holds_none(all_ids):
+            came.without(self._recent.__contains__, self._owed.is_closed)
+        sent = Sent(connection, came, self._settled)
         if not sent.is_wanted():
             self._settled(sent, RecordError(_UNWANTED))
             return
-        self._turn.add(sent, ids)
-
-    def _new(self, ids: list[str], items: list[wire.Item]) -> list[wire.Item]:
-        """Return what of `items` is to be written."""
-        recent, is_closed = self._recent, self._owed.is_closed
-        if not recent.holds_none(ids):
-            items = [item for item in items if item.id not in recent]
-        return [item for item in items if item.closes is None or not is_closed(item.closes)]
+        self._turn.add(sent, all_ids)
 
     def _settled(self, sent: Sent[Connection], error: RecordError | None) -> None:
         """Acknowledge a frame, after everybody knows what follows from it."""
@@ -355,7 +350,7 @@ class Recorder:
     def _refused(self, connection: Connection, decisions: Sequence[str]) -> None:
         """Close decisions whose callers were refused meanwhile: nothing was forwarded."""
         owed, coming = connection.open, set(self._turn.ids)
-        coming.update(item.id for _, write, _ in self._parked for item in write.items)
+        coming.update(id for _, waiting in self._parked for id in waiting.ids)
         connection.refused.update(id for id in decisions if id in coming)
         self._owed.give_up([id for id in decisions if owed.pop(id, _ABSENT) is None])
 

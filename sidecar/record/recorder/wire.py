@@ -1,7 +1,7 @@
 """What a worker and the recorder say to each other: a length, then one msgpack array.
 
 ```
-worker   ─▶ Hello(open)  Write(number, until, items, side)  Took(epoch)
+worker   ─▶ Hello(open)  Outline(…)  Write(number, until, items, side, made)  Took(epoch)
             AskHandles   Erase(person)  Refused(decisions)  Dropped
 recorder ─▶ Welcome(…)   Ack(number, error)  Synced(number) Revoked(epoch, parties)
             Handles      Forgot      Forget                 State(size, refusing)
@@ -9,11 +9,14 @@ recorder ─▶ Welcome(…)   Ack(number, error)  Synced(number) Revoked(epoch,
 A `Write` carries what a worker has gathered in one turn of its loop, and is acknowledged as a
 whole. Both ends are one descriptor pair that the supervisor made: nobody else can speak here, and
 nothing has a name that could be taken.
+
+Of records that are alike but for their id, time and digest, the bytes that they have in common go
+over once, as an `Outline` with a number, and after that what differs alone (`stencils/`).
 """
 
 import struct
 from collections.abc import Callable
-from typing import Final
+from typing import ClassVar, Final
 
 import msgspec
 
@@ -41,12 +44,58 @@ class Item(msgspec.Struct, frozen=True, array_like=True, gc=False):
     closes: str | None = None
     strict: bool = False
 
+    # Whether no record like it can be obeyed.
+    is_plain: ClassVar[bool] = False
+
+    @property
+    def head_size(self) -> int:
+        """Return how many bytes stand before its place."""
+        return len(self.head)
+
+    def placed(self, place: bytes) -> bytes:
+        """Return the record in its place."""
+        return b"%b%b%b" % (self.head, place, self.tail)
+
 
 class SideItem(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """An object that must be durable before the records of its frame."""
 
     digest: str
     data: bytes
+
+
+class Outline(msgspec.Struct, frozen=True, array_like=True, tag="outline"):
+    """The stencil that has this number from here on, on this connection.
+
+    Args:
+        number: Below `STENCILS_MAX`; what had it before has none any more.
+        head: As `terms.record.Stencil` has it.
+        tail: As well.
+        opens: Whether an outcome must follow each of its records.
+    """
+
+    number: int
+    head: tuple[bytes, bytes, bytes, bytes, bytes, bytes]
+    tail: tuple[bytes, bytes]
+    opens: bool
+
+
+class Made(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Records of one stencil, one behind the other.
+
+    Args:
+        at: Before which of the frame's items they stand.
+        number: Of their stencil.
+        ids: Of all of them, in one piece; so are
+        times: these, and
+        digests: these, 32 bytes each.
+    """
+
+    at: int
+    number: int
+    ids: bytes
+    times: bytes
+    digests: bytes
 
 
 class Hello(msgspec.Struct, frozen=True, array_like=True, tag="hello"):
@@ -62,14 +111,16 @@ class Write(msgspec.Struct, frozen=True, array_like=True, tag="write"):
         number: Grows by one with each frame of a worker's life, also over connections.
         until_us: On the machine's monotonic clock: later than this nobody waits any more, and what
             was not written is not written. 0 for what must be written whenever it can be.
-        items: The records.
+        items: Records, whole.
         side: Objects that must be durable before them.
+        made: Records by their stencils, between the items.
     """
 
     number: int
     until_us: int
     items: list[Item]
     side: list[SideItem] = []
+    made: list[Made] = []
 
 
 class Refused(msgspec.Struct, frozen=True, array_like=True, tag="refused"):
@@ -160,7 +211,7 @@ class Forgot(msgspec.Struct, frozen=True, array_like=True, tag="forgot"):
     error: str | None = None
 
 
-FromWorker = Hello | Write | Refused | Took | AskHandles | Erase | Dropped
+FromWorker = Hello | Outline | Write | Refused | Took | AskHandles | Erase | Dropped
 FromRecorder = Welcome | Ack | Synced | Revoked | State | Handles | Forget | Forgot
 
 _encode_into: Final = msgspec.msgpack.Encoder().encode_into

@@ -16,6 +16,7 @@ import msgspec
 
 from sidecar.policy.bundle import Bundle
 from sidecar.record.recorder.client import RecorderClient
+from sidecar.record.recorder.people import SUPERVISOR
 from sidecar.runtime import names
 from sidecar.runtime.config import Config
 from sidecar.runtime.limits import DRAIN_S, LOAD_S_MAX, SCRAPE_S_MAX, START_S
@@ -27,7 +28,6 @@ from sidecar.runtime.processes.control import Message
 _log = logging.getLogger("sidecar.supervisor")
 _RECORDER = "sidecar.runtime.processes.recording"
 _WORKER = "sidecar.runtime.processes.worker"
-_SELF = "supervisor"
 
 
 class NeverServed(Exception):
@@ -229,7 +229,7 @@ class Fleet:
     def _attach(self, recorder: Child) -> None:
         """Connect this process itself."""
         mine, its = socket.socketpair()
-        recorder.hand(its, _SELF)
+        recorder.hand(its, SUPERVISOR)
         self._spawn(self._ledger.attach(mine))
 
     def _connect(self, worker: Child) -> None:
@@ -260,7 +260,7 @@ class Fleet:
 
     def _stuck(self, recorder: Child, life: str) -> None:
         """Begin anew with one whom the recorder has let go; with this life of it, and no other."""
-        if life == _SELF:
+        if life == SUPERVISOR:
             self._attach(recorder)
         for worker in self._workers.values():
             if worker.life == life:

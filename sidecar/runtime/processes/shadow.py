@@ -136,7 +136,7 @@ class Shadow:
 
         def at_hand(keys: frozenset[FactKey]) -> Facts:
             found = {key: facts[key] for key in keys if key in facts}
-            return {**self._at_hand(keys - found.keys()), **found}
+            return {**self._at_hand(keys.difference(found)), **found}
 
         travelling = flow.travel(call, candidate, at_hand, Spent(self._now_s))
         stop = asking.next_stop(travelling, None)

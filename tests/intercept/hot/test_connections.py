@@ -224,6 +224,14 @@ async def test_a_caller_that_waits_to_be_asked_is_asked_once(stand):
     writer.close()
 
 
+@pytest.mark.parametrize("more", ["Expect: x", "Expect: 100-continue"])
+async def test_who_expects_what_is_not_met_is_told_so(stand, more):
+    data = request("/now", b"abc", more, "Expect: 100-continue")
+
+    assert await stand.sent(data + last()) == [(417, b"expect")]
+    assert stand.service.heads == []
+
+
 async def test_who_is_refused_at_the_head_is_not_asked_for_the_body(stand):
     data = request("/nowhere", b"", "Expect: 100-continue").replace(b"h: 0", b"h: 3")
 

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from sidecar.intercept.hot.body import Chunked, TooLarge
-from sidecar.intercept.hot.head import Head, Malformed, head_end, read_head
+from sidecar.intercept.hot.head import Head, Malformed, Unexpected, head_end, read_head
 from sidecar.intercept.hot.limits import HEAD_BYTES_MAX, HEADERS_MAX
 from tests.tables import rows
 
@@ -15,8 +15,9 @@ BYTES_MAX = 32
 def test_head(row):
     raw = row.given.encode()
     if "error" in row.want:
-        with pytest.raises(Malformed):
+        with pytest.raises(Malformed) as raised:
             read_head(raw[: head_end(raw)])
+        assert raised.type is {"malformed": Malformed, "unexpected": Unexpected}[row.want["error"]]
         return
 
     head = read_head(raw[: head_end(raw)])

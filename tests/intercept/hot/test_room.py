@@ -149,3 +149,90 @@ async def test_a_mistake_behind_an_answer_ends_the_connection_and_gives_its_room
         assert [type(one["exception"]) for one in told] == [ZeroDivisionError]
     finally:
         await stand.stop()
+
+
+# --- bodies ---
+
+MIB = 1 << 20
+# One workload has three quarters of it.
+BODIES = {"body_bytes_max": MIB, "bodies_bytes_max": 4 * MIB}
+
+
+async def begin(stand, who, size, *, is_chunked=False):
+    """Send a body but for its last bytes; return the ends of the connection."""
+    head = f"POST /now HTTP/1.1\r\nHost: a\r\nX-Who: {who}\r\n"
+    how = "Transfer-Encoding: chunked" if is_chunked else f"Content-Length: {size}"
+    chunk = f"{size:x}\r\n" if is_chunked else ""
+    reader, writer = await stand.connect()
+    writer.write(f"{head}{how}\r\n\r\n{chunk}".encode() + bytes(size - 1))
+    return reader, writer
+
+
+@pytest.mark.parametrize("is_chunked", [False, True])
+async def test_bodies_under_way_of_one_workload_are_bounded_in_bytes(is_chunked):
+    stand = await Stand(**BODIES).start()
+    try:
+        mine = [await begin(stand, "a", MIB, is_chunked=is_chunked) for _ in range(3)]
+        shared = stand.server._shared
+        await until(lambda: shared._bytes >= 3 * (MIB - 1))
+
+        reader, writer = await begin(stand, "a", MIB, is_chunked=is_chunked)
+        data = await reader.read()
+        assert answers(data) == [(429, b"busy")]
+        assert b"Retry-After: 1\r\n" in data
+        writer.close()
+        # What it held is given back, and others have their room.
+        await until(lambda: shared._bytes == 3 * (MIB - 1))
+        theirs = await begin(stand, "b", MIB, is_chunked=is_chunked)
+        await until(lambda: shared._bytes == 4 * (MIB - 1))
+
+        for reader, writer in (*mine, theirs):
+            writer.write(b"\0\r\n0\r\n\r\n" if is_chunked else b"\0")
+            found = await reader.readexactly(len(b"HTTP/1.1 200"))
+            assert found == b"HTTP/1.1 200"
+            writer.transport.abort()
+        await until(lambda: not shared._bytes and not shared.in_flight)
+    finally:
+        await stand.stop()
+
+
+@pytest.mark.parametrize("end", ["abort", "late", "held", "mistake"])
+async def test_the_room_of_a_body_is_given_back_however_it_ends(end):
+    stand = await Stand(**BODIES, body_s_max=0.05 if end == "late" else 5.0).start()
+    asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+    shared = stand.server._shared
+    try:
+        _, writer = await stand.connect()
+        target = end if end in {"held", "mistake"} else "now"
+        writer.write(request(f"/{target}").replace(b"h: 0", b"h: %d" % MIB) + bytes(MIB - 1))
+        await until(lambda: shared._bytes == MIB - 1 or end == "late")
+        if end == "abort":
+            writer.transport.abort()
+        elif end != "late":
+            writer.write(b"\0")
+        if end == "held":
+            await until(lambda: stand.service.held)
+            # It is held while its answer is.
+            assert shared._bytes == MIB - 1
+            stand.service.held[0].set_result(None)
+
+        await until(lambda: not shared._bytes and not shared.in_flight)
+        assert all(not share.bytes for share in shared._shares.values())
+        writer.transport.abort()
+    finally:
+        await stand.stop()
+
+
+async def test_short_bodies_have_room_whatever_else_is_under_way():
+    stand = await Stand(**BODIES).start()
+    try:
+        mine = [await begin(stand, "a", MIB) for _ in range(3)]
+        await until(lambda: stand.server._shared._bytes >= 3 * (MIB - 1))
+
+        reader, writer = await begin(stand, "a", limits.SHORT_BODY_BYTES_MAX)
+        writer.write(b"\0")
+        assert await reader.readexactly(len(b"HTTP/1.1 200")) == b"HTTP/1.1 200"
+        for _, one in (*mine, (reader, writer)):
+            one.transport.abort()
+    finally:
+        await stand.stop()

@@ -29,6 +29,7 @@ from sidecar.policy.language.values.limits import (
     TEXT_CHARS_MAX,
 )
 from sidecar.syntax.glob import glob as glob_matches
+from sidecar.terms.call import remembers
 
 _REWRITE: Final = re.compile(rb"\\(?:([0-9])|(\\))")
 _CONTINUES: Final = range(0x80, 0xC0)
@@ -101,6 +102,11 @@ def _read(pattern: str) -> tuple[Program | None, int]:
     except re2.error as error:
         return None, _TOO_LARGE if b"too large" in error.args[0] else 0
     return program, program.programsize
+
+
+remembers(_read.cache_clear)
+# It remembers patterns of its own accord.
+remembers(re2.purge)
 
 
 def compiled(pattern: str) -> Program:

@@ -1,0 +1,110 @@
+"""At the recorder: stencils that a worker has said, and the records that are made of them."""
+
+from typing import ClassVar
+
+import msgspec
+
+from sidecar.record.keeping.obeyed import is_obeyed
+from sidecar.record.limits import STENCILS_MAX
+from sidecar.record.recorder.shape import check, ends_in_escape
+from sidecar.record.recorder.stencils.values import (
+    DIGEST_BYTES,
+    ID_BYTES,
+    SAMPLES,
+    TIME_BYTES,
+    count_of,
+)
+from sidecar.record.recorder.wire import Garbled, Item, Made, Outline
+
+
+class Filled(msgspec.Struct, frozen=True, gc=False):
+    """A decision's record: an outline, and the values of one of its records, the digest in hex."""
+
+    outline: Outline
+    head_size: int
+    id: bytes
+    time: bytes
+    digest: bytes
+
+    # A decision is obeyed by nobody.
+    is_plain: ClassVar[bool] = True
+
+    @property
+    def head(self) -> bytes:
+        """Return what stands before its place."""
+        one, two, three, four, five, six = self.outline.head
+        id, time = self.id, self.time
+        return b"".join((one, id, two, self.digest, three, id, four, time, five, time, six))
+
+    def placed(self, place: bytes) -> bytes:
+        """Return the record with `place`, and the commas around it."""
+        # One copy instead of two: this is on the way of every record.
+        one, two, three, four, five, six = self.outline.head
+        before, behind = self.outline.tail
+        id, time = self.id, self.time
+        return b"".join((
+            one, id, two, self.digest, three, id, four, time, five, time, six,
+            place, before, time, behind,
+        ))  # fmt: skip
+
+
+class _Known(msgspec.Struct, frozen=True):
+    """An outline, and how many bytes its records have: before their place, and in all."""
+
+    outline: Outline
+    head_size: int
+    size: int
+
+
+class Outlines:
+    """Those of one connection, by their numbers."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, _Known] = {}
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self._known)
+
+    def take(self, said: Outline) -> None:
+        """Take what a worker says from here on. Raises Garbled where it makes no records."""
+        if not 0 <= said.number < STENCILS_MAX:
+            raise Garbled("a stencil without a number")
+        if any(map(ends_in_escape, (*said.head[:-1], said.tail[0]))):
+            raise Garbled("a stencil that ends within a letter")
+        size = head_size = 0
+        for id, time, digest in SAMPLES:
+            head, tail = Filled(said, 0, id, time, digest).head, time.join(said.tail)
+            check(Item(id.decode(), head, tail, said.opens))
+            if is_obeyed(head):
+                # A start would ask for its signature, and nobody signs it: decisions are obeyed by
+                # nobody.
+                raise Garbled("a stencil that looks like a record that is obeyed")
+            head_size, size = len(head), len(head) + len(tail) + 1
+        self._known[said.number] = _Known(said, head_size, size)
+
+    def forget(self) -> None:
+        """Forget all of them."""
+        self._known.clear()
+
+    def filled(self, made: Made) -> tuple[list[str], list[Filled], _Known]:
+        """Return ids and records, and what they have in common. Raises Garbled."""
+        known = self._known.get(made.number)
+        count = count_of(made)
+        if known is None or not count:
+            raise Garbled("records of no stencil")
+        ids, times, digests = made.ids, made.times, made.digests.hex().encode()
+        outline, head_size = known.outline, known.head_size
+        texts = ids.decode("ascii")
+        filled = [
+            Filled(
+                outline,
+                head_size,
+                ids[nth * ID_BYTES : (nth + 1) * ID_BYTES],
+                times[nth * TIME_BYTES : (nth + 1) * TIME_BYTES],
+                digests[nth * 2 * DIGEST_BYTES : (nth + 1) * 2 * DIGEST_BYTES],
+            )
+            for nth in range(count)
+        ]
+        told = [texts[at : at + ID_BYTES] for at in range(0, len(texts), ID_BYTES)]
+        return told, filled, known
