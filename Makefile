@@ -1,6 +1,6 @@
 # Every verb sets up what it needs. Logic lives in Python, never here.
 .DEFAULT_GOAL := all
-.PHONY: all help setup unit test test-all check fix bench golden schemas run demo conformance fuzz torture soak oracle lock
+.PHONY: all help setup unit test test-all check fix bench golden schemas run demo conformance fuzz torture soak oracle peers lock
 PY := .venv/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check install -q
 LOCK := .venv/bin/uv pip compile -q --universal --generate-hashes --no-build --python-version 3.11 --no-header --no-annotate pyproject.toml --extra build
@@ -52,6 +52,8 @@ soak: .venv/.dev ## 20 minutes of load, reloads and kills of the recorder
 	$(PY) -m pytest -s -k steady_load --scale=full
 oracle: .venv/.dev ## what a real PostgreSQL checks for each of STATEMENTS=file.sql over SCHEMA=file.sql
 	@$(PY) -m tests.domains.data.oracle $(SCHEMA) $(STATEMENTS)
+peers: .venv/.dev ## other versions of PostgreSQL and other languages' drivers, for the tests that meet them
+	@$(PY) -m tests.intercept.postgres.peers.fetched
 lock: .venv/.dev ## resolve pyproject.toml into .lock/ anew; UPGRADE=--upgrade takes newer releases
 	$(LOCK) $(UPGRADE) --extra dev -o .lock/dev.txt
 	$(LOCK) -c .lock/dev.txt --extra demo -o .lock/demo.txt

@@ -21,10 +21,15 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from pathlib import Path
 from typing import Self
 
 NOBODY = 65534
+# Long enough for a machine with far too much to do; then something hangs.
+START_S_MAX = 120
+# Somebody else may take a free port before the server does.
+_PORTS_MAX = 5
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -123,11 +128,19 @@ class LocalPostgres:
         os.chown(secret, self._user or -1, -1)
         asked = [self.bin("initdb"), "-D", "data", "-U", self.superuser, "-A", "scram-sha-256"]
         asked += [f"--pwfile={secret}", "-E", "UTF8", "--locale=C", "-N"]
-        if self._run(asked).wait():
+        self._running.append(self._run(asked))
+        if self._running[-1].wait(START_S_MAX):
             raise RuntimeError(f"initdb: {self.log()}")
+        self._running.pop()
         secret.unlink()
 
     def _start(self) -> None:
+        for _ in range(_PORTS_MAX):
+            if self._has_started():
+                return
+        raise RuntimeError(f"postgres: {self.log()}")
+
+    def _has_started(self) -> bool:
         with socket.create_server((self.host, 0)) as free:
             self.port = free.getsockname()[1]
         asked = [self.bin("postgres"), "-D", "data", "-h", self.host, "-p", str(self.port), "-F"]
@@ -139,11 +152,21 @@ class LocalPostgres:
             # A pipe that the system closes when this process is gone, however it went.
             watch = ["/bin/sh", "-c", 'cat; kill -QUIT "$0"', str(server.pid)]
             self._running.insert(0, subprocess.Popen(watch, stdin=subprocess.PIPE))
-        ready = [self.bin("pg_isready"), "-q", "-h", self.host, "-p", str(self.port)]
-        while server.poll() is None and subprocess.run(ready, check=False).returncode:
+        until_s = time.monotonic() + START_S_MAX
+        while server.poll() is None and time.monotonic() < until_s:
+            if self._is_ready(server.pid):
+                return True
             threading.Event().wait(0.02)
-        if server.poll() is not None:
-            raise RuntimeError(f"postgres: {self.log()}")
+        return False
+
+    def _is_ready(self, number: int) -> bool:
+        """Return whether the server of that process, and none that has its port, takes clients."""
+        try:
+            said = (self._folder / "data/postmaster.pid").read_text("utf-8").splitlines()
+        except OSError:
+            return False
+        # As pg_ctl reads it: the process first, its state in the eighth line.
+        return said[:1] == [str(number)] and [one.strip() for one in said[7:8]] == ["ready"]
 
     def log(self) -> str:
         """Return what the programs have said so far."""

@@ -10,7 +10,7 @@ server is made to raise an error, so the transaction is as after any error.
 
 import functools
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Final
+from typing import Final, NamedTuple
 
 from sidecar.intercept.postgres.judge import Judge
 from sidecar.intercept.postgres.limits import CANDIDATES_MAX
@@ -19,6 +19,7 @@ from sidecar.intercept.postgres.protocol.denial import (
     CROWDED,
     NO_PORTAL,
     NO_STATEMENT,
+    NOT_RECORDABLE,
     TOO_MANY_ROWS,
     Denial,
     nonce,
@@ -31,16 +32,31 @@ from sidecar.intercept.postgres.protocol.prepared import (
     reads_params,
     rows_left,
 )
-from sidecar.intercept.postgres.protocol.uses import Uses
+from sidecar.intercept.postgres.protocol.uses import Form, Uses
 from sidecar.intercept.postgres.reader import Reader
 from sidecar.intercept.postgres.subject import Speaker
 from sidecar.policy.bundle import Bundle
+from sidecar.terms.errors import RecordError
+from sidecar.terms.record import Written
 
 # Statements and their uses: for whom they run must be settled before they are looked at.
 FOR_SOMEBODY: Final = frozenset(b"QPBEF")
 _ABOUT_STATEMENTS: Final = FOR_SOMEBODY | frozenset(b"DC")
 
 Work = Coroutine[None, None, None]
+
+
+class NotRecorded(Exception):
+    """Something was refused since it cannot be recorded."""
+
+
+class Asked(NamedTuple):
+    """One piece that is decided, and sent as it came once that is on record."""
+
+    data: bytes
+    form: Form
+    statement: Statement
+    written: Written
 
 
 class Desk:
@@ -75,15 +91,55 @@ class Desk:
         self._bundle: Bundle | None = None
         self._is_reading = False
 
-    def take_use(self, data: bytes) -> bool:
+    def take_use(self, data: bytes, now_s: float) -> bool:
         """Note what is nothing but one use under a lease, and return whether it is to be sent."""
         found = self.uses.used_by(data)
-        if not found or self.out or self._reads_params():
+        if found is None or self.out or self._reads_params():
             return False
-        if not self._judge.covers(found[0], self._speaker.identity):
+        of, form = found
+        if not self._judge.covers(of[0], self._speaker.identity, now_s):
             return False
-        self.uses.sent(found, data)
+        self.uses.sent(of, form)
         return True
+
+    def take_asked(self, data: bytes) -> Asked | None:
+        """Decide what does nothing but run a text that was asked before; None for what is more.
+
+        Raises:
+            NotRecorded: It is refused in its place.
+        """
+        piece = self.uses.asked_by(data)
+        names = self.pipeline.names
+        # What is said beside a text is looked at with the text.
+        if piece is None or self.out or names.prepared or names.cursors or self._reads_params():
+            return None
+        try:
+            found = self._judge.repeat(piece.text, self._speaker.identity)
+        except RecordError:
+            self._refuse_piece(piece.form)
+            raise NotRecorded from None
+        return None if found is None else Asked(data, piece.form, *found)
+
+    def decided(self, asked: Asked) -> bytes:
+        """Return what is to be sent of it, now that it is known what came of its record."""
+        lease = asked.statement.lease
+        assert lease is not None
+        if asked.written.exception() is not None:
+            if not self.is_over:
+                self._refuse_piece(asked.form)
+            return b""
+        if self.is_over:
+            self.pipeline.unsent(lease)
+            return b""
+        self.uses.sent((asked.statement,), asked.form)
+        return asked.data
+
+    def _refuse_piece(self, form: Form) -> None:
+        """Refuse what cannot be recorded, in its place and up to its Sync."""
+        is_query = form.kinds == b"Q"
+        self._refuse(NOT_RECORDABLE, name=b"", as_query=is_query)
+        if not is_query:
+            self._say(wire.SYNC, Expected(b"S"))
 
     def take(self, frame: bytes) -> Work | None:
         """Forward a message, or return the work that must be done first."""
@@ -181,7 +237,8 @@ class Desk:
             self._refuse(CROWDED if found else absent)
             return None
         identity = self._speaker.identity
-        over = tuple(one for one in found if not self._judge.covers(one, identity))
+        now_s = self._judge.clock_s()
+        over = tuple([one for one in found if not self._judge.covers(one, identity, now_s)])
         if over or (is_turn and expected.kind == b"E"):
             return self._use_again(frame, expected, over)
         self._forward(frame, expected)

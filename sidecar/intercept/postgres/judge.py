@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import assert_never
+from typing import NamedTuple, assert_never
 
 from sidecar.flow import Begun, Path, begin, finish
 from sidecar.intercept.known import once_more
@@ -19,6 +19,7 @@ from sidecar.intercept.postgres.protocol.prepared import (
     Lease,
     Statement,
     is_leasable,
+    reads_digest,
 )
 from sidecar.intercept.postgres.protocol.session_names import NameUse, uses_of
 from sidecar.intercept.postgres.settings import PostgresSettings, Revocations
@@ -26,7 +27,14 @@ from sidecar.intercept.postgres.texts import Texts
 from sidecar.terms.answer import Await, Forward, Refuse
 from sidecar.terms.call import Call, Identity, Json
 from sidecar.terms.errors import RecordError
-from sidecar.terms.record import SCHEMA, AdminRecord
+from sidecar.terms.record import SCHEMA, AdminRecord, Written
+
+
+class Repeat(NamedTuple):
+    """A statement that may be sent as it came, once `written` is done."""
+
+    statement: Statement
+    written: Written
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +57,13 @@ class Judge:
             repeated = None if text is None else once_more(text.again, self.path)
             if text is not None and repeated is not None:
                 lease = text.lease(repeated, epoch, began_s)
-                lease.until_s = self._until_s(lease.names, began_s)
                 await repeated.written
                 return lease
             call = self._call(payload, identity)
-            text = text or self.texts.keep(call)
+            text = text or self.texts.keep(call, by_form=self._goes_by_form())
             begun = begin(call, self.path, None if text is None else text.again)
+            if text is not None:
+                self.texts.weigh(text)
             answer = await finish(begun)
         except RecordError:
             return NOT_RECORDABLE
@@ -64,12 +73,33 @@ class Judge:
                 if answer.result is not None:
                     return NO_RESULT_FILTER.blocking(lease)
                 if text is not None and isinstance(begun, Begun) and begun.outcome is not None:
-                    text.came_to(begun.outcome, lease)
+                    text.came_to(begun.outcome, lease, began_s)
                 return lease
             case Refuse() | Await():
                 return refused(answer)
             case _:
                 assert_never(answer)
+
+    def repeat(self, raw: bytes, identity: Identity) -> "Repeat | None":
+        """Decide and record a text once more that is known to change nothing of the session.
+
+        Returns None, with nothing done, where that takes more than to come out as before. Raises
+        RecordError.
+        """
+        text = self.texts.plain(raw, identity, by_form=self._goes_by_form())
+        if text is None or self.settings.drift():
+            return None
+        # Before the call, as above.
+        epoch, began_s = self.revocations.epoch, self.clock_s()
+        repeated = once_more(text.again, self.path)
+        if repeated is None:
+            return None
+        lease = text.lease(repeated, epoch, began_s)
+        return Repeat(Statement(raw.decode(), raw, lease), repeated.written)
+
+    def _goes_by_form(self) -> bool:
+        """Return whether no rule tells texts apart that mean the same."""
+        return not reads_digest(self.path.bundle().needs("sql"))
 
     async def note_turn(self, user: str, turn: Turn) -> None:
         """Put on record whom workload `user` is about to speak for. Raises RecordError."""
@@ -84,12 +114,12 @@ class Judge:
         new_id, now = self.path.new_id(), self.path.now()
         await self.path.ledger.write(AdminRecord(SCHEMA, new_id, now, "subject_set", detail))
 
-    def covers(self, statement: Statement, identity: Identity) -> bool:
+    def covers(self, statement: Statement, identity: Identity, now_s: float) -> bool:
         """Return whether `statement` may be used now without asking again."""
-        digest = self.path.bundle().digest
-        epoch = self.revocations.epoch
         lease = statement.lease
-        return lease is None or lease.covers(identity, digest, epoch, self.clock_s())
+        if lease is None:
+            return True
+        return lease.covers(identity, self.path.bundle().digest, self.revocations.epoch, now_s)
 
     def _call(self, payload: dict[str, Json], identity: Identity) -> Call:
         return Call(

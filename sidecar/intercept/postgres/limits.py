@@ -30,6 +30,9 @@ LOGIN_S_MAX: Final = 10.0
 IDLE_S_MAX: Final = 3600.0
 # Whoever holds locks and says nothing holds up others; PostgreSQL itself sets no bound.
 IDLE_IN_TRANSACTION_S_MAX: Final = 600.0
+# How long a client waits for a decision and its record while the upstream owes it nothing. Facts
+# have bounds of their own, far shorter; what takes longer is a disk or a process that hangs.
+DECISION_S_MAX: Final = 30.0
 # How long a connection that is to end may take to read what it was told.
 CLOSE_S_MAX: Final = 5.0
 # How far one decision reaches on a prepared statement (`lease_max_s`).
@@ -47,8 +50,16 @@ MESSAGE_CHARS_MAX: Final = 2000
 TOKEN_CHARS_MAX: Final = 512
 # Uses of a prepared statement are counted for as long as this before they are told of.
 OUTCOMES_EVERY_S: Final = 1.0
+# Other outcomes go with the next decision, and no later than after this.
+OUTCOMES_GATHERED_S: Final = 0.005
 # Texts of a connection of which is remembered what equal calls have in common, and their length.
 KNOWN_TEXTS_MAX: Final = 256
 KNOWN_CHARS_MAX: Final = 4096
+# What these take in memory, about: of one connection, and of all of a worker, where whoever has the
+# most gives it up. What a text of twenty letters means may be a table of a thousand columns.
+KNOWN_BYTES_MAX: Final = 8 * 1024 * 1024
+ALL_KNOWN_BYTES_MAX: Final = 128 * 1024 * 1024
+# Texts of a connection whose form is remembered, in bytes.
+FORMS_BYTES_MAX: Final = 64 * 1024
 # Hashes of texts that were asked once.
 SEEN_TEXTS_MAX: Final = 1024

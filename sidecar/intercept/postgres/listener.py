@@ -20,6 +20,7 @@ from sidecar.intercept.postgres.limits import (
     LOGINS_MAX,
     LOGINS_PER_PEER_MAX,
 )
+from sidecar.intercept.postgres.outcomes import Gathered
 from sidecar.intercept.postgres.protocol import wire
 from sidecar.intercept.postgres.session import Session
 from sidecar.intercept.postgres.settings import PostgresSettings, Revocations, Workloads
@@ -88,6 +89,7 @@ class PostgresListener:
         # Who has not logged in yet, the oldest first, and from where.
         self._logins: dict[Channel, str] = {}
         self._sweeper: asyncio.TimerHandle | None = None
+        self.gathered = Gathered()
         # There is one as soon as the listener drains.
         self._last_gone: asyncio.Event | None = None
 
@@ -227,6 +229,9 @@ class PostgresListener:
         if asked.database != self._settings.database:
             # After the login, so that nobody else learns which databases there are.
             raise wire.Refused("3D000", "this listener serves another database")
+        if asked.search_path not in (None, self._settings.search_path):
+            text = "the sidecar does not let a session start with another `search_path`"
+            raise wire.Refused("42501", text, "leave it out: it is pinned")
         upstream = await database.connect(self._settings)
         with contextlib.ExitStack() as undo:
             undo.callback(upstream.close)

@@ -11,25 +11,68 @@ many outcomes wait. What was sent before goes on, and may bring as many as may b
 
 import asyncio
 from collections.abc import Callable
+from typing import Protocol
+
+import msgspec
 
 from sidecar.flow import Path, on_its_way, outcome_record
-from sidecar.intercept.postgres.limits import OUTCOMES_EVERY_S, OUTCOMES_MAX
+from sidecar.intercept.postgres.limits import OUTCOMES_EVERY_S, OUTCOMES_GATHERED_S, OUTCOMES_MAX
 from sidecar.intercept.postgres.protocol.prepared import Lease
 from sidecar.terms.errors import RecordError
-from sidecar.terms.record import OutcomeRecord, Written
+from sidecar.terms.record import SCHEMA, OutcomeRecord, Written
 
-Spawn = Callable[[asyncio.Task[None]], None]
+
+class Gathered:
+    """The connections of a listener whose outcomes wait to go with the next decision of any.
+
+    Nobody waits for an outcome, and a frame to the ledger costs more than a record in it.
+    """
+
+    def __init__(self) -> None:
+        self._due: dict[Outcomes, None] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def add(self, one: "Outcomes") -> None:
+        """Let the outcomes of a connection go soon."""
+        self._due[one] = None
+        if self._timer is None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(OUTCOMES_GATHERED_S, self._late)
+
+    def send(self) -> None:
+        """Send all of them."""
+        if self._due:
+            due, self._due = self._due, {}
+            for one in due:
+                one.write()
+
+    def _late(self) -> None:
+        self._timer = None
+        self.send()
+
+
+class Holder(Protocol):
+    """What outlives a connection."""
+
+    @property
+    def gathered(self) -> Gathered:
+        """Return the connections whose outcomes wait."""
+        ...
+
+    def spawned(self, task: asyncio.Task[None]) -> None:
+        """Keep a task alive until it is done."""
+        ...
 
 
 class Outcomes:
     """Writes one connection's outcome records in order, behind its back."""
 
     def __init__(
-        self, path: Path, spawned: Spawn, lost: Callable[[], None], eased: Callable[[], None]
+        self, path: Path, holder: Holder, lost: Callable[[], None], eased: Callable[[], None]
     ) -> None:
-        """Take the path, who keeps tasks alive, whom to tell of lost and of written records."""
+        """Take the path, who outlives this, whom to tell of lost and of written records."""
         self._path = path
-        self._spawned = spawned
+        self._holder = holder
         self._lost = lost
         self._eased = eased
         self._waiting: list[OutcomeRecord] = []
@@ -37,6 +80,8 @@ class Outcomes:
         self._batch: list[Written] = []
         self._under_way = 0
         self._is_awaited = False
+        # Whether those that wait are to go as soon as those under way are written.
+        self._is_due = False
         self._ended: asyncio.Event | None = None
         self._counted: dict[Lease, None] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -55,7 +100,8 @@ class Outcomes:
             else:
                 self._waiting.append(self._record(lease))
         leases.clear()
-        self._write_on()
+        if self._waiting:
+            self._holder.gathered.add(self)
         if self._counted and self._timer is None:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(OUTCOMES_EVERY_S, self.tell_all)
@@ -70,7 +116,11 @@ class Outcomes:
         self._counted.clear()
         for lease in counted:
             self._waiting.append(self._record(lease))
-        self._write_on()
+        self.write()
+
+    def send(self) -> None:
+        """Send those of every connection on their way: a decision is about to be."""
+        self._holder.gathered.send()
 
     def end(self) -> None:
         """Record all that there is to tell, for the connection is over; keep alive until it is."""
@@ -78,10 +128,11 @@ class Outcomes:
         if self._under_way and (self._ended is None or self._ended.is_set()):
             self._ended = asyncio.Event()
             rest = self._all_written(self._ended)
-            self._spawned(asyncio.get_running_loop().create_task(rest))
+            self._holder.spawned(asyncio.get_running_loop().create_task(rest))
 
-    def _write_on(self) -> None:
-        """Send on their way, in order, those that wait behind none."""
+    def write(self) -> None:
+        """Send on their way, in order, those that wait, behind those that are."""
+        self._is_due = bool(self._under_way)
         if self._under_way or not self._waiting:
             return
         batch, self._waiting = self._waiting, []
@@ -109,7 +160,8 @@ class Outcomes:
             self._is_awaited = False
             # Why not at once: what goes wrong with the next message is not an outcome's doing.
             asyncio.get_running_loop().call_soon(self._eased)
-        self._write_on()
+        if self._is_due:
+            self.write()
         if self._ended is not None and not self._under_way:
             self._ended.set()
 
@@ -117,15 +169,25 @@ class Outcomes:
         await ended.wait()
 
     def _record(self, lease: Lease) -> OutcomeRecord:
-        record = outcome_record(
-            lease.forward,
-            self._path,
-            **({} if lease.result == "forwarded" else {"result": lease.result}),
-            upstream_status=lease.status,
-            rows=lease.rows,
-            bytes=lease.size,
-            uses=lease.uses,
-        )
+        path, forward = self._path, lease.forward
+        is_plain = not forward.decision.obligations and forward.decision.rewritten is None
+        if lease.result == "forwarded" and is_plain:
+            record = OutcomeRecord(
+                SCHEMA, path.new_id(), lease.id, path.now(), "forwarded",
+                lease.status, lease.rows, lease.size, uses=lease.uses,
+            )  # fmt: skip
+        else:
+            assert lease.again is None or is_plain
+            record = outcome_record(
+                forward,
+                path,
+                **({} if lease.result == "forwarded" else {"result": lease.result}),
+                upstream_status=lease.status,
+                rows=lease.rows,
+                bytes=lease.size,
+                uses=lease.uses,
+            )
+            record = msgspec.structs.replace(record, parent=lease.id)
         lease.uses = lease.rows = lease.size = 0
         lease.result, lease.status, lease.told = "forwarded", None, True
         return record

@@ -15,12 +15,9 @@ from sidecar.intercept.postgres.protocol.denial import (
 )
 from sidecar.intercept.postgres.protocol.guard import due
 from sidecar.intercept.postgres.protocol.naming import (
-    BACK_TO_START,
     WITHOUT_TOKEN,
     Boundary,
-    TokenSet,
     Turn,
-    boundary_of,
     read_token_set,
 )
 from sidecar.intercept.postgres.protocol.prepared import Lease, Statement
@@ -29,8 +26,6 @@ from sidecar.intercept.postgres.subject import Speaker
 from sidecar.terms.call import Json
 from sidecar.terms.errors import RecordError
 
-# What the parser calls the statements that reset a whole session.
-_BACK_TO_START: Final = frozenset({"reset_all", "discard_all"})
 # What leaves something behind, or is a stream, and is carried here all the same.
 _CARRIES: Final = ["copy", "copy_query", "prepare", "declare", "execute", "fetch", "move"]
 
@@ -66,14 +61,14 @@ class Reader:
             return found
         named = self._names.run_by(found.names)
         passed = None if named is None or not _is_cursor(found) else named.passed
-        return Statement(text, _sent(found), found, _asked(found), passed)
+        return Statement(text, found.sent, found, found.asked, passed)
 
     async def again(self, statement: Statement) -> Denial | None:
         """Decide a statement anew whose lease is over; return None when it may be used again."""
         found = await self._decided(statement.text, statement.said)
         if isinstance(found, Denial):
             return found
-        if _sent(found) != statement.sent:
+        if found.sent != statement.sent:
             # Permitted, but rewritten otherwise. INVARIANT: the statement keeps the lease that is
             # over, since the server has the old form, which nobody has permitted any more.
             return NO_STATEMENT.blocking(found)
@@ -130,7 +125,10 @@ class Reader:
         """Put on record that something is no statement, and refuse it whatever is said of it."""
         payload: dict[str, Json] = {"dialect": "postgres", "message": what}
         found = await self._judge.judge(payload, self._speaker.identity)
-        return found if isinstance(found, Denial) else Denial(code, what)
+        if not isinstance(found, Denial):
+            return Denial(code, what)
+        text = f"denied by policy: {what} is not read"
+        return found if found is NOT_RECORDABLE else dataclasses.replace(found, text=text)
 
     async def _token_refused(self) -> Denial:
         refused = await self._judge.judge(self._sql(WITHOUT_TOKEN), self._speaker.identity)
@@ -154,21 +152,3 @@ class Reader:
 def _is_cursor(lease: Lease) -> bool:
     """Return whether a run goes on where the last one of the same name ended."""
     return any(one.does in ("fetch", "move") for one in lease.names)
-
-
-def _sent(lease: Lease) -> bytes:
-    text = lease.forward.payload["text"]
-    assert isinstance(text, str)
-    return text.encode("utf-8")
-
-
-def _asked(lease: Lease) -> TokenSet | Boundary | None:
-    """Return what a decided statement does to the subject, as the parser read it."""
-    said = lease.forward.request.request["sql"]
-    if not _BACK_TO_START.isdisjoint(said["verbs"]):
-        return BACK_TO_START
-    return (
-        boundary_of(said["verbs"], _sent(lease).decode("utf-8"))
-        if said["kind"] == "session"
-        else None
-    )

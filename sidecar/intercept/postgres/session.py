@@ -8,13 +8,15 @@ What each message is, and what is decided, stands in `desk.py`.
 """
 
 import asyncio
+import functools
 import logging
 from typing import Final
 
-from sidecar.intercept.postgres.desk import FOR_SOMEBODY, Desk, Work
+from sidecar.intercept.postgres.desk import FOR_SOMEBODY, Asked, Desk, NotRecorded, Work
 from sidecar.intercept.postgres.ends.channel import Channel, Receiver
+from sidecar.intercept.postgres.ends.pinned import check_parameter
 from sidecar.intercept.postgres.judge import Judge
-from sidecar.intercept.postgres.limits import UNANSWERED_MAX, WAITING_BYTES_MAX
+from sidecar.intercept.postgres.limits import DECISION_S_MAX, UNANSWERED_MAX, WAITING_BYTES_MAX
 from sidecar.intercept.postgres.outcomes import Outcomes
 from sidecar.intercept.postgres.protocol import wire
 from sidecar.intercept.postgres.protocol.answers import Answers
@@ -23,6 +25,7 @@ from sidecar.intercept.postgres.protocol.denial import (
 )
 from sidecar.intercept.postgres.settings import Keeper, PostgresSettings
 from sidecar.intercept.postgres.subject import Speaker
+from sidecar.terms.record import Written
 
 _TERMINATE: Final = ord("X")
 _log = logging.getLogger("sidecar.intercept.postgres")
@@ -48,15 +51,21 @@ class Session:
         self._desk = Desk(judge, speaker, keeper.random, self._all_answered, self._client_lost)
         self._pipeline = self._desk.pipeline
         self._uses = self._desk.uses
-        self._answers = Answers(self._pipeline)
-        self._outcomes = Outcomes(judge.path, keeper.spawned, self._not_recordable, self._drive)
+        self._answers = Answers(
+            self._pipeline,
+            functools.partial(check_parameter, search_path=judge.settings.search_path),
+        )
+        self._outcomes = Outcomes(judge.path, keeper, self._not_recordable, self._drive)
         self._buffer = bytearray()
-        self._is_deciding = False
+        # Since when something is decided while the server owes nothing.
+        self._deciding_s: float | None = None
         self._is_full = False
         self._is_held = False
         # Since when the client takes no more.
         self._full_s: float | None = None
         self._ready: asyncio.Future[None] | None = None
+        # There is one where it ended while something was decided.
+        self._last_decided: asyncio.Event | None = None
         self.last_s = judge.clock_s()
 
     @property
@@ -76,10 +85,13 @@ class Session:
         """End a connection whose client has said nothing for too long and waits for nothing.
 
         One that stops in the middle of a message or of data for COPY says nothing either, nor one
-        that does not read what it asked for.
+        that does not read what it asked for, nor one whose decision does not come.
         """
         if self._full_s is not None and now_s - self._full_s > bounds.idle_in_transaction_s:
             self.end("57P05", "the connection has not read its answers for too long")
+            return
+        if self._is_deciding and self._has_decided_for(now_s) > DECISION_S_MAX:
+            self.end("58000", "a decision took too long")
             return
         waits = self._uses or (self._pipeline.syncs and self._pipeline.copying != "in")
         if waits or self._desk.is_over or self._is_deciding:
@@ -91,6 +103,16 @@ class Session:
             self.end("25P03", "the connection was idle in a transaction for too long")
         elif silent_s > bounds.idle_s:
             self.end("57P05", "the connection was idle for too long")
+
+    @property
+    def _is_deciding(self) -> bool:
+        return self._deciding_s is not None
+
+    def _has_decided_for(self, now_s: float) -> float:
+        """Return how long a decision has been waited for, not counting a statement that runs."""
+        if self._deciding_s is None or self._pipeline.syncs or self._uses:
+            return 0
+        return now_s - self._deciding_s
 
     def start(self) -> None:
         """Take over both ends."""
@@ -111,10 +133,13 @@ class Session:
         """Take bytes of the client."""
         if self.is_over:
             return
-        self.last_s = self._judge.clock_s()
-        if self._is_clear and self._desk.take_use(data):
-            self._upstream.write(data)
-            return
+        self.last_s = now_s = self._judge.clock_s()
+        if self._is_clear:
+            if self._desk.take_use(data, now_s):
+                self._upstream.write(data)
+                return
+            if self._take_asked(data):
+                return
         self._buffer += data
         self._drive()
 
@@ -123,11 +148,40 @@ class Session:
         """Return whether nothing stands between what comes next and the upstream."""
         return not (
             self._buffer
-            or self._is_deciding
+            or self._deciding_s is not None
             or self._is_full
             or self._speaker.is_unsettled
             or self._outcomes.is_full(len(self._uses))
         )
+
+    def _take_asked(self, data: bytes) -> bool:
+        """Decide what comes in one piece, without a task; return whether it was that."""
+        try:
+            asked = self._desk.take_asked(data)
+        except NotRecorded:
+            self._send_out()
+            return True
+        if asked is None:
+            return False
+        self._deciding_s = self._judge.clock_s()
+        self._outcomes.send()
+        asked.written.add_done_callback(functools.partial(self._asked_decided, asked))
+        return True
+
+    def _asked_decided(self, asked: Asked, _: Written) -> None:
+        """Send it on, or what is refused in its place."""
+        is_done = False
+        try:
+            self._upstream.write(self._desk.decided(asked))
+            is_done = True
+        finally:
+            if not is_done:
+                self.end("XX000", "the sidecar failed")
+            self._was_decided()
+        if self.is_over or not self._buffer:
+            self._send_out()
+        else:
+            self._drive()
 
     def _client_lost(self) -> None:
         """Know that the client is gone."""
@@ -206,18 +260,15 @@ class Session:
 
     def _decide(self, work: Work) -> None:
         """Let `work` be done before anything else of the client is looked at."""
-        self._is_deciding = True
+        self._deciding_s = self._judge.clock_s()
+        self._outcomes.send()
         self._send_out()
         task = asyncio.get_running_loop().create_task(work)
         task.add_done_callback(self._decided)
         self._keeper.spawned(task)
 
     def _decided(self, task: asyncio.Task[None]) -> None:
-        self._is_deciding = False
-        if self.is_over:
-            # What was decided meanwhile did not go out.
-            self._outcomes.tell(self._pipeline.touched)
-            self._outcomes.end()
+        self._was_decided()
         if task.cancelled() or task.exception() is not None:
             # INVARIANT: our own mistake forwards nothing; the connection ends here.
             error = None if task.cancelled() else task.exception()
@@ -225,6 +276,15 @@ class Session:
             self.end("XX000", "the sidecar failed")
             return
         self._drive()
+
+    def _was_decided(self) -> None:
+        self._deciding_s = None
+        if self._last_decided is not None:
+            self._last_decided.set()
+        if self.is_over:
+            # What was decided meanwhile did not go out.
+            self._outcomes.tell(self._pipeline.touched)
+            self._outcomes.end()
 
     # The server's side
 
@@ -252,11 +312,17 @@ class Session:
             self._send_out()
         if self._pipeline.readies != before:
             self._became_ready()
+        elif not self._pipeline.syncs:
+            # A Query behind an error is skipped, of which the server says nothing.
+            self._wake()
         if self._buffer:
             self._drive()
 
     def _became_ready(self) -> None:
-        self.last_s = self._judge.clock_s()
+        self.last_s = now_s = self._judge.clock_s()
+        if self._is_deciding:
+            # It may have waited for this very answer.
+            self._deciding_s = now_s
         if self._pipeline.status == "I":
             self._speaker.transaction_ended(is_quiet=not self._pipeline)
         self._wake()
@@ -293,4 +359,12 @@ class Session:
         self._pipeline.abandon()
         self._outcomes.tell(self._pipeline.touched)
         self._outcomes.end()
+        if self._is_deciding:
+            # What is decided in one piece has no task of its own to be waited for.
+            self._last_decided = asyncio.Event()
+            rest = self._wait_for(self._last_decided)
+            self._keeper.spawned(asyncio.get_running_loop().create_task(rest))
         self._keeper.ended(self)
+
+    async def _wait_for(self, decided: asyncio.Event) -> None:
+        await decided.wait()

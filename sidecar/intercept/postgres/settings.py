@@ -8,6 +8,7 @@ from typing import Protocol, TypeVar
 import msgspec
 
 from sidecar.intercept.postgres.limits import IDLE_IN_TRANSACTION_S_MAX, IDLE_S_MAX
+from sidecar.intercept.postgres.outcomes import Gathered
 from sidecar.terms.call import Identity, Json, Party
 
 SessionT_contra = TypeVar("SessionT_contra", contravariant=True)
@@ -85,6 +86,11 @@ class Revocations(Protocol):
 
 class Keeper(Protocol[SessionT_contra]):
     """What a session needs of its listener, which outlives it."""
+
+    @property
+    def gathered(self) -> Gathered:
+        """Return the connections whose outcomes wait."""
+        ...
 
     def random(self, size: int) -> bytes:
         """Return bytes fit for cryptography."""

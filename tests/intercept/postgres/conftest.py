@@ -1,12 +1,27 @@
 """A real PostgreSQL for the session, and a listener in front of it for each test."""
 
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
 from examples.postgres_local import LocalPostgres, binaries
 from tests.intercept.postgres.stand import SCHEMA, Stand, bundle, workloads
 from tests.intercept.postgres.tls_stand import SystemPostgres, system_binaries
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the start of a server out of the time limit of the test that happens to come first.
+
+    On a busy machine it takes longer than that, and a fixture of the session that has failed once
+    fails every test behind it. The servers have a limit of their own.
+    """
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents and not item.get_closest_marker("timeout"):
+            is_full = config.getoption("--scale") == "full"
+            limit_s = 600.0 if is_full else float(config.getini("timeout"))
+            item.add_marker(pytest.mark.timeout(limit_s, func_only=True))
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import functools
+import os
 import socket
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
@@ -15,16 +16,28 @@ from sidecar.facts.keys import key_digest
 from sidecar.facts.scram import ScramClient, make_verifier
 from sidecar.facts.sources import Revocations, Sources
 from sidecar.flow import Path
+from sidecar.intercept.postgres.ends.pinned import check_parameter
 from sidecar.intercept.postgres.listener import PostgresListener
 from sidecar.intercept.postgres.protocol import wire
 from sidecar.intercept.postgres.settings import PostgresSettings
 from sidecar.policy.bundle import Bundle, compile_bundle
 from sidecar.terms.errors import RecordError
 from sidecar.terms.ids import rfc3339, uuid7
-from sidecar.terms.record import AdminRecord, AnyRecord, DecisionRecord, OutcomeRecord
+from sidecar.terms.record import (
+    AdminRecord,
+    AnyRecord,
+    DecisionRecord,
+    MadeRecord,
+    OutcomeRecord,
+)
 from tests.namebook import Namebook
 
 BOT, ALICE, MALLORY = "swk_bot-key", "swk_alice-key", "swk_mallory-key"
+
+# What checks what a server says of itself, for the pinned path of these tests.
+agree = functools.partial(check_parameter, search_path=("public",))
+OPEN = "SELECT amount FROM finance.expenses WHERE id = 3"
+CLOSED = "SELECT salary FROM hr.compensation"
 
 SCHEMA = """
 create role erp login password 'erp-secret' nosuperuser;
@@ -79,7 +92,8 @@ def bundle(policy: str = POLICY, public: str = _PUBLIC) -> Bundle:
 class PaperLedger(Namebook):
     """Keeps records in a list, persons by their names; `is_full` refuses as a full disk does.
 
-    While `is_slow` every outcome waits, as for a disk that does not keep up, until `catch_up`.
+    While `is_slow` every outcome waits, as for a disk that does not keep up, until `catch_up`;
+    while `is_stuck` every decision does.
     """
 
     def __init__(self) -> None:
@@ -87,7 +101,8 @@ class PaperLedger(Namebook):
         self.is_full = False
         self.refuses_outcomes = False
         self.refuses_turns = False
-        self.is_slow = False
+        self.is_slow = self.is_stuck = False
+        self.held = 0
         self._written = asyncio.Event()
         self._caught_up = asyncio.Event()
 
@@ -99,7 +114,7 @@ class PaperLedger(Namebook):
                 await self._written.wait()
 
     def catch_up(self) -> None:
-        self.is_slow = False
+        self.is_slow = self.is_stuck = False
         self._caught_up.set()
 
     async def handles(self, persons: Collection[str]) -> Mapping[str, str]:
@@ -109,7 +124,10 @@ class PaperLedger(Namebook):
 
     async def write(self, record: AnyRecord, side: object = ()) -> None:
         await asyncio.sleep(0)
-        if self.is_slow and isinstance(record, OutcomeRecord):
+        is_outcome = isinstance(record, OutcomeRecord)
+        if (self.is_slow and is_outcome) or (self.is_stuck and not is_outcome):
+            self.held += 1
+            self._written.set()
             await self._caught_up.wait()
         if self.is_full or (self.refuses_outcomes and isinstance(record, OutcomeRecord)):
             raise RecordError("the disk is full")
@@ -121,6 +139,11 @@ class PaperLedger(Namebook):
     @property
     def decisions(self) -> list[DecisionRecord]:
         return [record for record in self.records if isinstance(record, DecisionRecord)]
+
+    @property
+    def all_decisions(self) -> list[DecisionRecord | MadeRecord]:
+        """Return those too that were made of what was known."""
+        return [one for one in self.records if isinstance(one, DecisionRecord | MadeRecord)]
 
     @property
     def outcomes(self) -> list[OutcomeRecord]:
@@ -223,6 +246,25 @@ class Stand:
         return " ".join(f"{name}={value}" for name, value in words.items())
 
 
+async def run(stand: Stand, program: str, *asked: str, said: str = "") -> tuple[int, str, str]:
+    """Run one of PostgreSQL's own programs as a client; return its code and what it wrote."""
+    # The bundled programs were built without TLS; the system's speak with any server.
+    words = {f"PG{name.upper()}": value for name, value in stand.options.items()}
+    process = await asyncio.create_subprocess_exec(
+        stand.server.bin(program),
+        *asked,
+        env={
+            **os.environ, **words, "PGHOST": "127.0.0.1", "PGPORT": str(stand.port),
+            "PGUSER": "expense-bot", "PGPASSWORD": BOT, "PGDATABASE": "postgres",
+        },
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    out, err = await process.communicate(said.encode())
+    return process.returncode or 0, out.decode(), err.decode()
+
+
 def party(one: Any) -> str:
     return f"{one.type}:{one.id}"
 
@@ -250,6 +292,10 @@ class Raw:
 
     def send(self, *data: bytes) -> None:
         self._writer.write(b"".join(data))
+
+    async def drained(self) -> None:
+        """Return when what was said has left; what follows is another piece, most likely."""
+        await self._writer.drain()
 
     async def exactly(self, size: int) -> bytes:
         async with asyncio.timeout(5):

@@ -8,8 +8,10 @@ import pytest
 from sidecar.intercept.postgres import listener as listening
 from sidecar.intercept.postgres.ends import channel as ends
 from sidecar.intercept.postgres.ends.channel import Channel, ConnectionEnded
+from sidecar.intercept.postgres.limits import DECISION_S_MAX
+from sidecar.intercept.postgres.protocol import wire
 from sidecar.terms.record import DecisionRecord
-from tests.intercept.postgres.stand import BOT, Raw, Stand, query, startup
+from tests.intercept.postgres.stand import BOT, OPEN, Raw, Stand, execute, query, startup
 
 e2e = pytest.mark.e2e
 
@@ -88,6 +90,51 @@ async def test_the_time_that_a_statement_takes_is_not_the_clients_silence(postgr
 
     assert not session.is_over
     await stand.stop()
+
+
+@e2e
+async def test_who_waits_for_a_decision_that_does_not_come_is_told(stand, monkeypatch):
+    asked, is_held = asyncio.Event(), asyncio.Event()
+    write, time = stand.ledger.write, asyncio.get_running_loop().time
+
+    async def hangs(record, side=()):
+        if isinstance(record, DecisionRecord):
+            asked.set()
+            await is_held.wait()
+        await write(record, side)
+
+    monkeypatch.setattr(stand.ledger, "write", hangs)
+    raw = await Raw.logged_in(stand)
+    (session,) = stand.listener._sessions
+    raw.send(query(OPEN))
+    await asked.wait()
+
+    session.end_if_idle(time() + DECISION_S_MAX - 5, stand.settings)
+    was_over = session.is_over
+    session.end_if_idle(time() + DECISION_S_MAX + 1, stand.settings)
+
+    assert not was_over
+    assert (await raw.last_words())["C"] == "58000"
+    is_held.set()
+    (outcome,) = await stand.outcomes(1)
+    assert (outcome.result, outcome.upstream_status, outcome.uses) == ("failed", "skipped", 0)
+
+
+@e2e
+async def test_a_decision_that_waits_for_a_statement_may_wait_as_long_as_that_takes(stand):
+    raw = await Raw.logged_in(stand)
+    (session,) = stand.listener._sessions
+    slow = "SELECT count(*) FROM finance.expenses a, finance.expenses b, finance.expenses c"
+    # What portal that is hangs on what the server says to the statement before it.
+    raw.send(query(slow), execute(b"p"), wire.SYNC)
+    while not (session._deciding_s and session._pipeline.syncs):  # noqa: ASYNC110 - no event says
+        await asyncio.sleep(0)
+
+    session.end_if_idle(asyncio.get_running_loop().time() + 3000, stand.settings)
+
+    assert not session.is_over
+    assert await raw.kinds() == "TDCZ"
+    assert await raw.kinds() == "EZ"
 
 
 @e2e

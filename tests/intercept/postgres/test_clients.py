@@ -6,24 +6,15 @@ import asyncpg
 import psycopg
 import pytest
 
-from tests.intercept.postgres.stand import BOT, Stand
+from tests.intercept.postgres.stand import BOT, CLOSED, OPEN, Stand, run
 
 pytestmark = pytest.mark.e2e
 
-OPEN = "SELECT amount FROM finance.expenses WHERE id = 3"
-CLOSED = "SELECT salary FROM hr.compensation"
-
 
 async def psql(stand: Stand, script: str) -> tuple[str, str]:
-    asked = [stand.server.bin("psql"), "-XqAt", "-v", "VERBOSITY=verbose", "-f", "-", stand.dsn()]
-    process = await asyncio.create_subprocess_exec(
-        *asked,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, err = await process.communicate(script.encode())
-    return out.decode(), err.decode()
+    asked = ("-XqAt", "-v", "VERBOSITY=verbose", "-f", "-")
+    _, out, err = await run(stand, "psql", *asked, said=script)
+    return out, err
 
 
 async def test_psql_is_told_42501_with_the_decision_and_goes_on(stand):

@@ -3,18 +3,23 @@
 import asyncio
 from typing import Any
 
-import psycopg
 import pytest
 
 from sidecar.intercept.postgres import listener as listening
 from sidecar.intercept.postgres.protocol import wire
-from tests.intercept.postgres.stand import BOT, Raw, Stand, query, startup
+from tests.intercept.postgres.stand import (
+    BOT,
+    OPEN,
+    Raw,
+    Stand,
+    query,
+    startup,
+)
 
 pytestmark = pytest.mark.e2e
 
 SSL = wire.packet(wire.SSL_REQUEST)
 GSS = wire.packet(wire.GSSENC_REQUEST)
-OPEN = "SELECT amount FROM finance.expenses WHERE id = 3"
 LOGIN = {"user": "expense-bot", "database": "postgres"}
 
 
@@ -50,7 +55,7 @@ async def test_encryption_is_declined_once(stand, asked):
         wire.packet(wire.SSL_REQUEST, b"more"),
         wire.packet(wire.CANCEL_REQUEST),
         startup(user="expense-bot", replication="true"),
-        startup(user="expense-bot", options="-c search_path=hr"),
+        startup(user="expense-bot", options="-c role=hr"),
         startup(user="expense-bot", client_encoding="SJIS"),
         startup(0x00020000, user="expense-bot"),
         startup(database="postgres"),
@@ -342,17 +347,6 @@ async def test_a_backend_that_dies_is_said_to_have_died(stand):
     stand.server.psql("select pg_terminate_backend(pid) from pg_stat_activity where usename='erp'")
 
     assert (await raw.last_words())["C"] == "57P01"
-
-
-async def test_the_session_is_pinned_whatever_the_role_says(stand):
-    stand.server.psql("alter role erp set search_path = hr; alter role erp set datestyle = German")
-    try:
-        async with await psycopg.AsyncConnection.connect(stand.dsn()) as connection:
-            path = await (await connection.execute("SHOW search_path")).fetchall()
-    finally:
-        stand.server.psql("alter role erp reset all")
-
-    assert path == [('"public"',)]
 
 
 async def test_draining_ends_the_idle_at_once_and_waits_for_the_busy(stand):

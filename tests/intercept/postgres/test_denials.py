@@ -3,8 +3,9 @@
 import pytest
 
 from sidecar.intercept.postgres.protocol import wire
-from sidecar.terms.record import DecisionRecord, MadeRecord
 from tests.intercept.postgres.stand import (
+    CLOSED,
+    OPEN,
     POLICY,
     Raw,
     bind,
@@ -19,9 +20,7 @@ from tests.intercept.postgres.stand import (
 
 pytestmark = pytest.mark.e2e
 
-OPEN = "SELECT amount FROM finance.expenses WHERE id = 3"
 LATE = "SELECT 1 / (id - id) FROM finance.expenses WHERE id = 3"
-CLOSED = "SELECT salary FROM hr.compensation"
 NOTHING = POLICY.replace('when: "true"', 'when: "false"')
 
 
@@ -324,13 +323,13 @@ async def test_a_text_that_was_asked_before_is_decided_each_time(stand):
     denied = await ready(raw)
     stand.bundle = bundle()
     stand.revoked.parties.add("user:bob")
+    stand.revoked.epoch += 1
     raw.send(query(OPEN), query(OPEN), query(OPEN))
     revoked = [await ready(raw) for _ in range(3)]
 
     assert denied == ("EZ", ["42501"])
     assert revoked == [("EZ", ["42501"])] * 3
-    kinds = (DecisionRecord, MadeRecord)
-    assert len({one.id for one in stand.ledger.records if isinstance(one, kinds)}) == 8
+    assert len({one.id for one in stand.ledger.all_decisions}) == 8
     await raw.close()
 
 

@@ -45,6 +45,24 @@ def test_it_lets_nobody_in_without_the_password():
             server.psql("select 1")
 
 
+def test_it_takes_another_port_where_somebody_was_faster(monkeypatch):
+    class Taken:
+        """Says a port that is free no more, once."""
+
+        def __init__(self, taken: socket.socket) -> None:
+            self._left = [taken]
+
+        def __call__(self, address: tuple[str, int]) -> socket.socket:
+            return self._left.pop().dup() if self._left else create(address)
+
+    create = socket.create_server
+    with create(("127.0.0.1", 0)) as taken:
+        monkeypatch.setattr(socket, "create_server", Taken(taken))
+        with LocalPostgres() as server:
+            assert server.port != taken.getsockname()[1]
+            assert server.psql("select 1") == "1\n"
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="zombies are told apart by /proc")
 def test_it_dies_with_its_parent(tmp_path):
     root = Path(__file__).parents[3]

@@ -3,7 +3,6 @@ SCRAM on both legs to the system's.
 """
 
 import asyncio
-import os
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -16,7 +15,7 @@ from examples.postgres_local import LocalPostgres
 from sidecar.domains import by_protocol
 from sidecar.intercept.postgres.ends.tls import client_context, server_context
 from sidecar.policy.bundle import Bundle, compile_bundle
-from tests.intercept.postgres.stand import BOT, Stand
+from tests.intercept.postgres.stand import BOT, CLOSED, OPEN, Stand, run
 from tests.intercept.postgres.tls_stand import SystemPostgres, certificates
 
 sa = pytest.importorskip("sqlalchemy")
@@ -24,8 +23,6 @@ alembic = pytest.importorskip("alembic")
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(40)]
 
 PACK = Path(__file__).parents[3] / "policies/packs/introspection"
-OPEN = "SELECT amount FROM finance.expenses WHERE id = 3"
-CLOSED = "SELECT salary FROM hr.compensation"
 CATALOG = """
 apiVersion: sidecar/v1
 kind: Catalog
@@ -96,23 +93,6 @@ async def tools(server: LocalPostgres, least: Bundle) -> AsyncIterator[Stand]:
     await stand.start()
     yield stand
     await stand.stop()
-
-
-async def run(stand: Stand, program: str, *asked: str) -> tuple[int, str, str]:
-    # The bundled programs were built without TLS; the system's speak with any server.
-    words = {f"PG{name.upper()}": value for name, value in stand.options.items()}
-    process = await asyncio.create_subprocess_exec(
-        stand.server.bin(program),
-        *asked,
-        env={
-            **os.environ, **words, "PGHOST": "127.0.0.1", "PGPORT": str(stand.port),
-            "PGUSER": "expense-bot", "PGPASSWORD": BOT, "PGDATABASE": "postgres",
-        },
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    out, err = await process.communicate()
-    return process.returncode or 0, out.decode(), err.decode()
 
 
 async def test_psql_shows_tables_and_is_refused_what_is_closed(tools):

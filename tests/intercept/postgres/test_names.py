@@ -4,13 +4,22 @@ import psycopg
 import pytest
 
 from sidecar.intercept.postgres.protocol import wire
-from tests.intercept.postgres.stand import POLICY, Raw, bind, bundle, close, execute, parse, query
+from tests.intercept.postgres.stand import (
+    CLOSED,
+    OPEN,
+    POLICY,
+    Raw,
+    bind,
+    bundle,
+    close,
+    execute,
+    parse,
+    query,
+)
 from tests.intercept.postgres.test_obligations import LIMITED, ready
 
 pytestmark = pytest.mark.e2e
 
-OPEN = "SELECT amount FROM finance.expenses WHERE id = 3"
-CLOSED = "SELECT salary FROM hr.compensation"
 NO_EXPENSES = POLICY.replace(
     "'compensation' in resource.labels", "resource.id == 'finance.expenses'"
 )

@@ -4,11 +4,10 @@ import pytest
 
 from sidecar.intercept.postgres import outcomes, session
 from sidecar.intercept.postgres.protocol import wire
-from tests.intercept.postgres.stand import Raw, bind, execute, parse, query
+from tests.intercept.postgres.stand import OPEN, Raw, bind, execute, parse, query
 
 pytestmark = pytest.mark.e2e
 
-OPEN = "SELECT amount FROM finance.expenses WHERE id = 3"
 SYNC = wire.message(b"S")
 # Each is a decision of its own, and so an outcome.
 ROUND = query(OPEN)
@@ -120,3 +119,35 @@ async def test_a_client_that_leaves_while_it_is_held_leaves_its_outcomes(stand, 
     stand.ledger.catch_up()
 
     await stand.ledger.until(lambda: uses(stand) >= 4)
+
+
+async def test_an_outcome_goes_with_the_next_decision_of_any_connection(stand, monkeypatch):
+    monkeypatch.setattr(outcomes, "OUTCOMES_GATHERED_S", 60.0)
+    raw = await Raw.logged_in(stand)
+    other = await Raw.logged_in(stand, "alice", "swk_alice-key")
+
+    raw.send(query(OPEN))
+    assert await raw.kinds() == "TDCZ"
+    before = [*stand.ledger.outcomes]
+    other.send(query(OPEN))
+    assert await other.kinds() == "TDCZ"
+    found = [*await stand.outcomes(1)]
+    await other.close()
+    await stand.outcomes(2)
+
+    first, second = stand.ledger.decisions
+    assert before == []
+    assert [one.parent for one in found] == [first.id]
+    assert [one.parent for one in stand.ledger.outcomes] == [first.id, second.id]
+    await raw.close()
+
+
+async def test_an_outcome_waits_for_no_decision(stand):
+    raw = await Raw.logged_in(stand)
+
+    raw.send(query(OPEN))
+    assert await raw.kinds() == "TDCZ"
+
+    (found,) = await stand.outcomes(1)
+    assert found.parent == stand.ledger.decisions[0].id
+    await raw.close()

@@ -16,6 +16,7 @@ from sidecar.intercept.postgres.protocol.naming import read_token_set
 from sidecar.intercept.postgres.protocol.pipeline import Pipeline
 from sidecar.intercept.postgres.protocol.prepared import Lease, Names, Statement, is_leasable
 from sidecar.terms.domain import Needs
+from tests.intercept.postgres.stand import agree
 from tests.tables import rows
 
 ERROR = wire.error("42601", "syntax error at or near something")
@@ -41,6 +42,8 @@ def test_startup(row):
         assert isinstance(found, Startup)
         assert (found.user, found.database) == (want["user"], want["database"])
         assert found.settings == want["settings"]
+        asked = want.get("search_path")
+        assert found.search_path == (None if asked is None else tuple(asked))
         assert bool(found.negotiation) == ("declined" in want)
         assert list(found.unknown) == want.get("declined", [])
 
@@ -136,7 +139,7 @@ def sent(*expected: Expected) -> Answers:
     pipeline = Pipeline()
     for one in expected:
         pipeline.sent(one)
-    return Answers(pipeline)
+    return Answers(pipeline, agree)
 
 
 def denied(kind: bytes = b"Q") -> tuple[Expected, bytes]:
@@ -188,11 +191,23 @@ def test_a_server_that_executes_what_was_denied_ends_the_connection(answer):
         ((Expected(b"Q"),), b"C\x7f\xff\xff\xff"),
         ((Expected(b"Q"),), wire.message(b"S", b"client_encoding\0SJIS\0")),
         ((Expected(b"Q"),), wire.message(b"S", b"standard_conforming_strings\0off\0")),
+        ((Expected(b"Q"),), wire.message(b"S", b"search_path\0hr\0")),
+        ((Expected(b"Q"),), wire.message(b"S", b'search_path\0"Public"\0')),
+        ((Expected(b"Q"),), wire.message(b"S", b"search_path\0public, hr\0")),
+        ((Expected(b"Q"),), wire.message(b"S", b"search_path\0public,\0")),
+        ((Expected(b"Q"),), wire.message(b"S", b"search_path\0\xff\0")),
     ],
 )
 def test_an_answer_that_cannot_be_is_refused(expected, answer):
     with pytest.raises(wire.ProtocolError):
         sent(*expected).feed(answer)
+
+
+@pytest.mark.parametrize("said", ["public", '"public"', "", '""', "pg_catalog", '"pg_catalog"'])
+def test_a_search_path_under_which_no_name_means_anything_else_passes(said):
+    told = wire.message(b"S", b"search_path\0", said.encode() + b"\0")
+
+    assert sent(Expected(b"Q")).feed(told) == told
 
 
 def test_a_fatal_error_passes_whenever_it_comes():

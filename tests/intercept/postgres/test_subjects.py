@@ -6,6 +6,7 @@ from sidecar.intercept.postgres.protocol import wire
 from tests.intercept.postgres.stand import (
     ALICE,
     MALLORY,
+    OPEN,
     Raw,
     bind,
     execute,
@@ -15,8 +16,6 @@ from tests.intercept.postgres.stand import (
 )
 
 pytestmark = pytest.mark.e2e
-
-OPEN = "SELECT amount FROM finance.expenses WHERE id = 3"
 
 
 async def states(raw: Raw, count: int = 1) -> list[str]:

@@ -10,12 +10,17 @@ from sidecar.intercept.postgres.ends import upstream as database
 from sidecar.intercept.postgres.ends.channel import Channel
 from sidecar.intercept.postgres.ends.tls import client_context, server_context
 from sidecar.intercept.postgres.protocol import wire
-from tests.intercept.postgres.stand import BOT, Raw, Stand, startup
+from tests.intercept.postgres.stand import (
+    BOT,
+    OPEN,
+    Raw,
+    Stand,
+    startup,
+)
 from tests.intercept.postgres.tls_stand import certificates
 
 pytestmark = pytest.mark.e2e
 
-OPEN = "SELECT amount FROM finance.expenses WHERE id = 3"
 SSL = wire.packet(wire.SSL_REQUEST)
 GSS = wire.packet(wire.GSSENC_REQUEST)
 CANCEL = wire.packet(wire.CANCEL_REQUEST, b"\0\0\0\1", b"\0\0\0\2")

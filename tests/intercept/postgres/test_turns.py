@@ -13,6 +13,7 @@ from tests.intercept.postgres.stand import (
     ALICE,
     BOT,
     MALLORY,
+    OPEN,
     Raw,
     Stand,
     bind,
@@ -21,7 +22,7 @@ from tests.intercept.postgres.stand import (
     party,
     query,
 )
-from tests.intercept.postgres.test_subjects import OPEN, states, subjects
+from tests.intercept.postgres.test_subjects import states, subjects
 
 pytestmark = pytest.mark.e2e
 

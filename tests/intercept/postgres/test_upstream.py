@@ -12,9 +12,15 @@ from sidecar.intercept.postgres.ends import upstream as database
 from sidecar.intercept.postgres.ends.channel import Channel
 from sidecar.intercept.postgres.protocol import wire
 from sidecar.intercept.postgres.settings import PostgresSettings
-from tests.intercept.postgres.stand import Raw, bind, execute, parse, query
+from tests.intercept.postgres.stand import (
+    OPEN,
+    Raw,
+    bind,
+    execute,
+    parse,
+    query,
+)
 
-OPEN = "SELECT amount FROM finance.expenses WHERE id = 3"
 SAYS = [
     wire.message(b"S", b"client_encoding\0UTF8\0"),
     wire.message(b"S", b"standard_conforming_strings\0on\0"),
@@ -72,7 +78,8 @@ GOOD = b"".join(SAYS)
 
 
 async def test_a_server_that_trusts_is_taken_at_its_word():
-    async with Liar(request(0) + GOOD) as settings:
+    path = wire.message(b"S", b'search_path\0"public"\0')
+    async with Liar(request(0) + path + GOOD) as settings:
         greeting = await log_in(settings)
 
     assert greeting.key == b"\0\0\0\1\0\0\0\2"
@@ -88,6 +95,8 @@ async def test_a_server_that_trusts_is_taken_at_its_word():
         [request(7)],
         [request(0) + GOOD.replace(b"UTF8", b"SJIS")],
         [request(0) + GOOD.replace(b"\0on\0", b"\0of\0")],
+        [request(0) + wire.message(b"S", b"search_path\0hr, public\0") + GOOD],
+        [request(0) + wire.message(b"S", b"search_path\0\0") + GOOD],
         [request(0) + b"".join(SAYS[1:])],
         [request(0) + SAYS[0] + SAYS[1] + SAYS[2] + wire.message(b"Z", b"T")],
         [request(0) + wire.message(b"G", b"\0\0\0")],
@@ -98,8 +107,8 @@ async def test_a_server_that_trusts_is_taken_at_its_word():
     ],
     ids=[
         "breaks the exchange off", "another's nonce", "MD5", "only with binding", "GSS",
-        "another encoding", "other strings", "hides its encoding", "in a transaction", "copies",
-        "ready at once", "short", "endless", "refuses",
+        "another encoding", "other strings", "another path", "no path", "hides its encoding",
+        "in a transaction", "copies", "ready at once", "short", "endless", "refuses",
     ],
 )  # fmt: skip
 async def test_a_server_that_lies_or_refuses_is_not_used(script):

@@ -12,10 +12,20 @@ from sidecar.intercept.postgres.protocol.answers import Answers
 from sidecar.intercept.postgres.protocol.denial import Denial
 from sidecar.intercept.postgres.protocol.expected import Expected
 from sidecar.intercept.postgres.protocol.pipeline import Pipeline
-from sidecar.intercept.postgres.protocol.prepared import Lease, Statement
+from sidecar.intercept.postgres.protocol.prepared import Lease, Statement, Statements
 from sidecar.intercept.postgres.protocol.session_names import NameUse
-from sidecar.intercept.postgres.protocol.uses import Uses
-from tests.intercept.postgres.stand import Raw, Stand, bind, close, describe, execute, parse
+from sidecar.intercept.postgres.protocol.uses import Form, Uses
+from tests.intercept.postgres.stand import (
+    Raw,
+    Stand,
+    agree,
+    bind,
+    close,
+    describe,
+    execute,
+    parse,
+    query,
+)
 
 READY = wire.message(b"Z", b"I")
 RUN = execute() + wire.SYNC
@@ -43,16 +53,21 @@ def prepared(statement: Statement, name: bytes = b"s") -> Pipeline:
     pipeline = Pipeline()
     pipeline.sent(Expected(b"P", name, statements=(statement,)))
     pipeline.sent(Expected(b"S"))
-    Answers(pipeline).feed(wire.message(b"1") + READY)
+    Answers(pipeline, agree).feed(wire.message(b"1") + READY)
     return pipeline
+
+
+def used(pipeline: Pipeline, data: bytes) -> Statements | None:
+    found = Uses(pipeline).used_by(data)
+    return None if found is None else found[0]
 
 
 @pytest.mark.parametrize("rest", [RUN, SEEN])
 def test_a_use_is_one_statement_and_nothing_else(rest: bytes) -> None:
     statement = plain()
 
-    assert Uses(prepared(statement)).used_by(bind(b"s") + rest) == (statement,)
-    assert Uses(prepared(statement, b"")).used_by(bind() + rest) == (statement,)
+    assert used(prepared(statement), bind(b"s") + rest) == (statement,)
+    assert used(prepared(statement, b""), bind() + rest) == (statement,)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +102,7 @@ def test_a_use_is_one_statement_and_nothing_else(rest: bytes) -> None:
     ],
 )
 def test_what_is_more_or_less_or_other_is_taken_message_by_message(data: bytes) -> None:
-    assert Uses(prepared(plain())).used_by(data) == ()
+    assert used(prepared(plain()), data) is None
 
 
 @pytest.mark.parametrize(
@@ -103,7 +118,7 @@ def test_what_is_more_or_less_or_other_is_taken_message_by_message(data: bytes) 
     ],
 )
 def test_where_more_is_due_than_a_lease_each_message_is_looked_at(statement: Statement) -> None:
-    assert Uses(prepared(statement)).used_by(bind(b"s") + RUN) == ()
+    assert used(prepared(statement), bind(b"s") + RUN) is None
 
 
 def _denied() -> Expected:
@@ -127,16 +142,16 @@ def test_while_anything_else_is_unanswered_each_message_is_looked_at(
     for one in before:
         pipeline.sent(one)
 
-    assert Uses(pipeline).used_by(bind(b"s") + RUN) == ()
+    assert used(pipeline, bind(b"s") + RUN) is None
 
 
 def test_what_the_server_skips_is_no_use() -> None:
     pipeline = prepared(plain())
     pipeline.sent(Expected(b"B"))
-    Answers(pipeline).feed(ERROR)
+    Answers(pipeline, agree).feed(ERROR)
 
     assert len(pipeline) == 0
-    assert Uses(pipeline).used_by(bind(b"s") + RUN) == ()
+    assert used(pipeline, bind(b"s") + RUN) is None
 
 
 def state(pipeline: Pipeline, of: Lease) -> object:
@@ -145,14 +160,39 @@ def state(pipeline: Pipeline, of: Lease) -> object:
     return told, seen, pipeline.portals.candidates(b"", pipeline.segment) != ()
 
 
+PARSED = wire.message(b"1")
+EXPECTED = {
+    b"BES": WHOLE,
+    b"BDES": BOUND + DESCRIBED + ROW + DONE + READY,
+    b"PBES": PARSED + WHOLE,
+    b"PBDES": PARSED + BOUND + wire.message(b"n") + DONE + READY,
+    b"Q": DESCRIBED + ROW + DONE + READY,
+}
+SAID = {
+    b"BES": bind(b"s") + RUN,
+    b"BDES": bind(b"s") + SEEN,
+    b"PBES": parse("select 1") + bind() + RUN,
+    b"PBDES": parse("select 1") + bind() + SEEN,
+    b"Q": query("select 1"),
+}
 _PIECES = st.lists(
     st.sampled_from(
-        (WHOLE, BOUND, ROW, DESCRIBED, wire.message(b"n"), DONE, READY, NOTICE, ERROR,
-         wire.message(b"Z", b"T"), wire.message(b"Z", b"E"), wire.message(b"s"),
-         wire.message(b"I"), b"D\0\0\0\1", BOUND + DESCRIBED + ROW + DONE + READY)
+        (*EXPECTED.values(), PARSED, BOUND, ROW, DESCRIBED, wire.message(b"n"), DONE, READY,
+         NOTICE, ERROR, wire.message(b"Z", b"T"), wire.message(b"Z", b"E"), wire.message(b"s"),
+         wire.message(b"I"), b"D\0\0\0\1", DONE + READY, DONE + wire.message(b"Z", b"T"))
     ),
     max_size=9,
 )  # fmt: skip
+
+
+def form_of(kinds: bytes) -> Form:
+    """Return the form of what a client says."""
+    uses, data = Uses(prepared(plain())), SAID[kinds]
+    used, asked = uses.used_by(data), None if kinds[:1] == b"B" else uses.asked_by(data)
+    form = used[1] if used is not None else asked.form if asked is not None else None
+    assert form is not None
+    assert form.kinds == kinds
+    return form
 
 
 def played(uses: Uses, answers: Answers, stream: bytes, size: int) -> bytes:
@@ -171,20 +211,26 @@ def played(uses: Uses, answers: Answers, stream: bytes, size: int) -> bytes:
     return out
 
 
-@given(st.lists(st.booleans(), min_size=1, max_size=3), _PIECES, st.integers(1, 200))
+@given(
+    st.lists(st.sampled_from((*SAID,)), min_size=1, max_size=3),
+    st.integers(0, 3),
+    _PIECES,
+    st.integers(1, 200),
+)
 def test_whatever_is_answered_all_is_as_message_by_message(
-    described: list[bool], pieces: list[bytes], size: int
+    said: list[bytes], right: int, pieces: list[bytes], size: int
 ) -> None:
     told = []
+    stream = b"".join([EXPECTED[kinds] for kinds in said[:right]] + pieces)
     for is_short in (True, False):
         statement = plain()
         pipeline = prepared(statement)
         uses = Uses(pipeline)
-        for is_described in described:
-            uses.sent((statement,), bind(b"s") + (SEEN if is_described else RUN))
+        for kinds in said:
+            uses.sent((statement,), form_of(kinds))
         if not is_short:
             uses.unfold()
-        out = played(uses, Answers(pipeline), b"".join(pieces), size)
+        out = played(uses, Answers(pipeline, agree), stream, size)
         uses.unfold()
         assert statement.lease is not None
         told.append((out, state(pipeline, statement.lease)))
@@ -194,11 +240,95 @@ def test_whatever_is_answered_all_is_as_message_by_message(
     assert short == long or (short[0].endswith(b"!") and long[0].endswith(b"!"))
 
 
+@pytest.mark.parametrize("kinds", [b"PBES", b"PBDES", b"Q"])
+def test_what_is_asked_anew_is_one_text_run_once_and_nothing_else(kinds: bytes) -> None:
+    asked = Uses(prepared(plain())).asked_by(SAID[kinds])
+
+    assert asked is not None
+    assert (asked.text, asked.form.kinds) == (b"select 1", kinds)
+
+
+TYPED = wire.parse(b"", b"select 1", b"\0\2\0\0\0\x17\0\0\0\x17")
+ASK = parse("select 1")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"Q",
+        query("")[:5] + b"\0\0\0\0\0\0",
+        wire.query(b"select 1")[:-1],
+        wire.query(b"select 1") + b"Q",
+        wire.query(b"select 1") + wire.query(b"drop table t"),
+        wire.message(b"Q", b"select 1\0drop table t\0"),
+        wire.message(b"Q", b"select 1"),
+        b"Q\0\0\0\x04" + wire.query(b"select 1")[5:],
+        ASK,
+        ASK + wire.SYNC,
+        ASK + bind() + execute(),
+        ASK + bind() + execute() + wire.FLUSH,
+        ASK + bind() + RUN + b"Q",
+        ASK + bind() + RUN + wire.query(b"drop table t"),
+        ASK + ASK + bind() + RUN,
+        ASK + bind() + bind() + RUN,
+        ASK + describe(b"S") + bind() + RUN,
+        ASK + bind(b"s") + RUN,
+        ASK + bind(b"", b"p") + RUN,
+        ASK + bind() + execute(rows=1) + wire.SYNC,
+        ASK + b"B\0\0\0\4" + RUN,
+        ASK + b"B\0\0\0\6\0\0" + RUN,
+        ASK + b"B\xff\xff\xff\xff" + bind()[5:] + RUN,
+        parse("select 1", b"s") + bind() + RUN,
+        parse("select 1", b"s") + bind(b"s") + RUN,
+        wire.message(b"P", b"\0select 1\0") + bind() + RUN,
+        wire.message(b"P", b"\0select 1\0\0\1") + bind() + RUN,
+        wire.message(b"P", b"\0select 1\0\0\0\0\0\0\x17") + bind() + RUN,
+        wire.message(b"P", b"\0select 1") + bind() + RUN,
+        b"P\0\0\0\0" + ASK[5:] + bind() + RUN,
+        b"P\xff\xff\xff\xff" + ASK[5:] + bind() + RUN,
+    ],
+)
+def test_what_is_more_than_one_text_is_taken_message_by_message(data: bytes) -> None:
+    assert Uses(prepared(plain())).asked_by(data) is None
+
+
+def test_types_of_parameters_are_no_part_of_the_text() -> None:
+    asked = Uses(prepared(plain())).asked_by(TYPED + bind() + RUN)
+
+    assert asked is not None
+    assert asked.text == b"select 1"
+
+
+def test_while_a_use_is_unanswered_nothing_is_asked_in_one_piece() -> None:
+    statement = plain()
+    uses = Uses(prepared(statement))
+    uses.sent((statement,), form_of(b"BES"))
+
+    assert uses.asked_by(SAID[b"Q"]) is None
+    assert uses.asked_by(SAID[b"PBES"]) is None
+
+
+@pytest.mark.parametrize("kinds", [b"PBES", b"PBDES"])
+def test_while_the_unnamed_statement_is_about_to_be_another_its_use_waits_for_that(
+    kinds: bytes,
+) -> None:
+    pipeline, other = prepared(plain(), b""), plain()
+    pipeline.statements.hold(b"s", (named := plain(),))
+    uses = Uses(pipeline)
+    uses.sent((other,), form_of(kinds))
+    use, of_name = bind() + RUN, bind(b"s") + RUN
+
+    assert uses.used_by(use) is None
+    assert uses.used_by(of_name) == ((named,), form_of(b"BES"))
+    uses.answered(EXPECTED[kinds])
+    assert uses.used_by(use) == ((other,), form_of(b"BES"))
+
+
 def test_of_a_use_that_is_never_answered_nobody_knows_what_became() -> None:
     statement = plain()
     pipeline = prepared(statement)
     uses = Uses(pipeline)
-    uses.sent((statement,), bind(b"s") + RUN)
+    uses.sent((statement,), form_of(b"BES"))
 
     uses.unfold()
     pipeline.abandon()
@@ -209,7 +339,7 @@ def test_of_a_use_that_is_never_answered_nobody_knows_what_became() -> None:
 
 def test_within_a_message_nothing_is_taken_for_an_answer() -> None:
     pipeline = prepared(plain())
-    answers = Answers(pipeline)
+    answers = Answers(pipeline, agree)
     # Anybody on the same server may write what a notification says.
     answers.feed(wire.message(b"A", b"\0\0\0\1channel\0" + WHOLE + b"\0")[:20])
 

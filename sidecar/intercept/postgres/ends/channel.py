@@ -196,10 +196,11 @@ class Channel(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         """Send, unless the connection has ended."""
-        if self.closed or self.transport.is_closing():
+        transport = self._transport
+        if self.closed or transport is None or transport.is_closing():
             return
         if self._tls is None:
-            self.transport.write(data)
+            transport.write(data)
         elif self._tls.is_open and data:
             try:
                 self._tls.write(data)

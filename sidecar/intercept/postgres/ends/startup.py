@@ -2,15 +2,19 @@
 
 Settings in a startup packet are settings of the session, so the same rule holds for them as for
 `SET`: what changes how a statement is read, or who runs it, is refused. The list is of what may be.
+Those in `options` are taken out of it and sent on by their names: the text itself goes nowhere.
+`search_path` is read, for a client may ask for the pinned one, and goes nowhere either.
 
 Source: PostgreSQL documentation, "Start-up" and "Message Formats" (StartupMessage, SSLRequest,
 GSSENCRequest, CancelRequest, NegotiateProtocolVersion).
 """
 
+import re
 import struct
 from dataclasses import dataclass
 from typing import Final
 
+from sidecar.intercept.postgres.ends.pinned import steps_of
 from sidecar.intercept.postgres.limits import STARTUP_BYTES_MAX
 from sidecar.intercept.postgres.protocol.wire import (
     CANCEL_REQUEST,
@@ -30,6 +34,9 @@ HARMLESS: Final = frozenset(
         "bytea_output",
         "client_min_messages",
         "datestyle",
+        "default_transaction_deferrable",
+        "default_transaction_isolation",
+        "default_transaction_read_only",
         "extra_float_digits",
         "geqo",
         "idle_in_transaction_session_timeout",
@@ -44,6 +51,9 @@ HARMLESS: Final = frozenset(
 MINOR_MAX: Final = 2
 _UTF8: Final = frozenset({"utf8", "utf-8", "unicode"})
 _VALUE_BYTES_MAX: Final = 256
+# A word of `options`: a backslash takes the meaning of whatever stands behind it.
+_WORD: Final = re.compile(r"(?:[^\\ ]|\\.)+")
+_OPTION: Final = re.compile(r"(?:-c|--)(?P<name>[A-Za-z_][A-Za-z0-9_.-]*)=(?P<value>.*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +73,17 @@ class CancelAsked:
 
 @dataclass(frozen=True, slots=True)
 class Startup:
-    """A session; `unknown` are protocol options that are declined, `minor` the version asked."""
+    """A session; `unknown` are protocol options that are declined, `minor` the version asked.
+
+    `search_path` is None where the client says nothing of it; who may say it is asked later on.
+    """
 
     user: str
     database: str
     settings: dict[str, str]
     minor: int
     unknown: tuple[str, ...]
+    search_path: tuple[str, ...] | None = None
 
     @property
     def negotiation(self) -> bytes:
@@ -164,9 +178,11 @@ def _startup(minor: int, pairs: dict[str, str]) -> Startup:
     database = pairs.pop("database", "") or user
     unknown = tuple(name for name in pairs if name.startswith("_pq_."))
     settings = {name: value for name, value in pairs.items() if name not in unknown}
+    _add_options(settings)
     encoding = settings.pop("client_encoding", "UTF8")
     if encoding.strip("'\"").lower() not in _UTF8:
         raise Refused("22023", "client_encoding must be UTF8", "set PGCLIENTENCODING=UTF8")
+    search_path = _search_path(settings.pop("search_path", None))
     for name in settings:
         if name not in HARMLESS:
             raise Refused(
@@ -174,4 +190,31 @@ def _startup(minor: int, pairs: dict[str, str]) -> Startup:
                 f"the sidecar does not let a session start with `{name}`",
                 "it may set: " + ", ".join(sorted(HARMLESS)),
             )
-    return Startup(user, database, settings, minor, unknown)
+    return Startup(user, database, settings, minor, unknown, search_path)
+
+
+def _search_path(said: str | None) -> tuple[str, ...] | None:
+    found = None if said is None else steps_of(said)
+    if said is not None and found is None:
+        raise Refused("22023", "search_path is not a list of schemas")
+    return found
+
+
+def _add_options(settings: dict[str, str]) -> None:
+    """Put the settings of `options` beside the others: `-c name=value` and `--name=value`.
+
+    Raises:
+        ProtocolError: One of them stands twice.
+        Refused: It holds something else.
+    """
+    words = iter(_WORD.findall(settings.pop("options", "")))
+    for word in words:
+        # INVARIANT: what is read here is all that the upstream is sent, so no reading can differ.
+        whole = word + next(words, "") if word == "-c" else word
+        found = _OPTION.fullmatch(re.sub(r"\\(.)", r"\1", whole))
+        if found is None:
+            raise Refused("42501", "of `options` only settings are taken", "write -c name=value")
+        name = found["name"].replace("-", "_").lower()
+        if name in settings:
+            raise ProtocolError("a startup packet with a setting that stands twice")
+        settings[name] = found["value"]

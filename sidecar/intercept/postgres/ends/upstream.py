@@ -15,8 +15,12 @@ from typing import Final
 
 from sidecar.facts.scram import MECHANISM, NONCE_BYTES, ScramClient, ScramError
 from sidecar.intercept.postgres.ends.channel import Channel, ConnectionEnded
+from sidecar.intercept.postgres.ends.pinned import (
+    REQUIRED,
+    ReadOtherwise,
+    check_parameter,
+)
 from sidecar.intercept.postgres.limits import MESSAGE_BYTES_MAX
-from sidecar.intercept.postgres.protocol.answers import REQUIRED, check_parameter
 from sidecar.intercept.postgres.protocol.wire import (
     HEADER_BYTES,
     PROTOCOL_3_0,
@@ -95,7 +99,9 @@ async def log_in(
     greeting = Greeting()
     try:
         await _prove(upstream, settings, random)
-        await _greet(upstream, greeting)
+        await _greet(upstream, greeting, settings.search_path)
+    except ReadOtherwise as error:
+        raise Refused("08001", str(error)) from None
     except (ScramError, ProtocolError, ConnectionEnded):
         raise Refused("08001", "the upstream cannot be used") from None
     said = b"".join(greeting.parameters)
@@ -159,11 +165,11 @@ def _reply(
     raise Refused("08001", "the upstream asks for a login that is not given")
 
 
-async def _greet(upstream: Channel, greeting: Greeting) -> None:
+async def _greet(upstream: Channel, greeting: Greeting, search_path: tuple[str, ...]) -> None:
     while not greeting.ready:
         kind, body = await _next(upstream)
         if kind == b"S":
-            check_parameter(body)
+            check_parameter(body, search_path, is_greeting=True)
             greeting.parameters.append(message(kind, body))
         elif kind == b"K":
             greeting.key = body

@@ -1,15 +1,13 @@
 """The server's stream: framed always, read where it says something, passed on as it is."""
 
 import struct
+from collections.abc import Callable
 from typing import Final
 
 from sidecar.intercept.postgres.limits import ANSWER_BYTES_MAX
 from sidecar.intercept.postgres.protocol.guard import curt
 from sidecar.intercept.postgres.protocol.pipeline import Pipeline
 from sidecar.intercept.postgres.protocol.wire import HEADER_BYTES, ProtocolError
-
-# What the server must say of itself, at the start and whenever it says it again.
-REQUIRED: Final = {"client_encoding": "UTF8", "standard_conforming_strings": "on"}
 
 _DESCRIPTIONS: Final = frozenset(b"Tn")
 _DATA_ROW: Final = ord("D")
@@ -26,8 +24,10 @@ _PARAMETER: Final = ord("S")
 class Answers:
     """Cuts the server's bytes into messages, however they arrive; the pipeline reads them."""
 
-    def __init__(self, pipeline: Pipeline) -> None:
+    def __init__(self, pipeline: Pipeline, agree: Callable[[bytes], None]) -> None:
+        """Take the pipeline, and what checks that a ParameterStatus says what is pinned."""
         self._pipeline = pipeline
+        self._agree = agree
         self._held = b""
         self._passing = 0
         self._is_dropping = False
@@ -92,7 +92,7 @@ class Answers:
         if kind in _READ:
             return self._pipeline.answered(kind, data[at + HEADER_BYTES : end])
         if kind == _PARAMETER:
-            check_parameter(data[at + HEADER_BYTES : end])
+            self._agree(data[at + HEADER_BYTES : end])
         elif kind == _NOTICE:
             body = data[at + HEADER_BYTES : end]
             return b"" if self._pipeline.is_quiet else curt(b"N", body)
@@ -113,11 +113,3 @@ def _end(data: bytes, at: int) -> int | None:
     if size > ANSWER_BYTES_MAX:
         raise ProtocolError("an answer of excessive length")
     return None
-
-
-def check_parameter(body: bytes) -> None:
-    """Check a ParameterStatus. Raises ProtocolError when the server reads text differently now."""
-    name, _, value = body.rstrip(b"\0").partition(b"\0")
-    required = REQUIRED.get(name.decode("ascii", "replace"))
-    if required is not None and value.decode("ascii", "replace") != required:
-        raise ProtocolError("the upstream changed how statements are read", "57P01")

@@ -38,7 +38,7 @@ class Denial:
     def blocking(self, lease: Lease) -> "Denial":
         """Return this denial as the end of a permitted call, which its outcome then tells."""
         lease.result = "blocked"
-        detail = f"decision {lease.forward.decision.id}"
+        detail = f"decision {lease.id}"
         return replace(self, blocked=lease, detail=detail)
 
     @property

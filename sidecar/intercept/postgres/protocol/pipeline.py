@@ -23,6 +23,7 @@ from sidecar.intercept.postgres.protocol.wire import ProtocolError, fields, tag_
 _DONE: Final = {ord("1"): b"P", ord("2"): b"B", ord("3"): b"C", ord("s"): b"E"}
 # What runs a statement.
 _RUNS: Final = (b"E", b"Q")
+_PARSE: Final = ord("P")
 _COPIES: Final = {ord("G"): "in", ord("H"): "out", ord("c"): "done"}
 _SKIPPED: Final = "skipped"
 
@@ -91,27 +92,33 @@ class Pipeline:
 
         The server has one list of statements, and one of portals and cursors, whoever names them.
         """
-        if expected.kind not in (b"P", b"B", b"C"):
-            return False
-        return expected.sql_name in self._sql_names(expected)
+        is_name = expected.kind in (b"P", b"B", b"C")
+        return is_name and expected.sql_name in self._sql_names(expected)
 
     def _sql_names(self, expected: Expected) -> dict[str, Named]:
         is_statement = expected.kind == b"P" or expected.closes == b"S"
         return self.names.prepared if is_statement else self.names.cursors
 
+    @property
+    def is_busy(self) -> bool:
+        """Return whether anything is unanswered, or the server skips or is quiet."""
+        is_other = self.is_skipping or self.is_doomed or self.is_quiet
+        return is_other or bool(self._queue) or self.fence is not None
+
     def plain(self, name: bytes) -> Statements:
         """Return the one statement of a name whose use is nothing but that (`uses`), or nothing."""
-        is_busy = self._queue or self.is_skipping or self.is_doomed or self.is_quiet or self.fence
-        return () if is_busy else self.statements.plain(name)
+        return () if self.is_busy else self.statements.plain(name)
 
-    def used(self, of: Statements, tag: bytes, size: int, status: str) -> None:
-        """Note that such a use was sent and answered, with rows of that size and this tag."""
-        self.segment += 1
+    def ran(self, kinds: bytes, of: Statements, tag: bytes, size: int, status: str) -> None:
+        """Note that messages of these kinds, one piece, were sent and answered (`uses`)."""
+        is_query, self.status = kinds == b"Q", status
+        self.segment += not is_query
         self.readies += 1
-        self.status = status
+        if kinds[0] == _PARSE:
+            self._touch(self.statements.hold(b"", of))
         if status == "I":
-            self.portals.forget()
-        else:
+            self._forget_portals()
+        elif not is_query:
             self.portals.hold(b"", of)
         lease = of[0].lease
         assert lease is not None
@@ -130,10 +137,8 @@ class Pipeline:
     @property
     def rows_pass(self) -> bool:
         """Return whether rows are what is awaited, and none of them is one too many."""
-        if not self._queue:
-            return False
-        head = self._queue[0]
-        return head.kind in _RUNS and not head.is_bounded and head.denial is None
+        head = self._queue[0] if self._queue else None
+        return head is not None and head.kind in _RUNS and not (head.is_bounded or head.denial)
 
     def rows_passed(self, count: int, size: int) -> None:
         """Count DataRows that pass unread."""
@@ -141,11 +146,7 @@ class Pipeline:
         self._bytes += size
 
     def row_passes(self, kind: int, size: int) -> bool:
-        """Count a DataRow or a CopyData of the server; return whether the client may have it.
-
-        Raises:
-            ProtocolError: Nothing is copied, or more is than may pass.
-        """
+        """Count a DataRow or CopyData; return whether it may pass. Raises ProtocolError."""
         self._bytes += size
         self._rows += 1
         head = self._head()
@@ -194,8 +195,7 @@ class Pipeline:
     def answered(self, kind: int, body: bytes) -> bytes | None:
         """Take an answer; return what the client is told in its place, None for the answer itself.
 
-        Raises:
-            ProtocolError: It does not answer what was asked.
+        Raises ProtocolError where it does not answer what was asked.
         """
         if kind == ord("E"):
             return self._failed(body)
@@ -273,8 +273,9 @@ class Pipeline:
 
     def _touch(self, statements: Statements) -> None:
         """See to it that a decision that no name leads to any more is told of, used or not."""
-        leases = (one.lease for one in statements)
-        self.touched.update({one: None for one in leases if one is not None and not one.told})
+        for one in statements:
+            if one.lease is not None and not one.lease.told:
+                self.touched[one.lease] = None
 
     def _completed(self, head: Expected, tag: bytes) -> None:
         head.status, rows = tag_of(tag)
@@ -325,7 +326,8 @@ class Pipeline:
 
     def _forget_portals(self) -> None:
         # One with values has a decision of its own.
-        self._touch(tuple(one for one in self.portals.forget() if one.said))
+        found = self.portals.forget()
+        self._touch(tuple([one for one in found if one.said]) if found else ())
 
     def _failed(self, body: bytes) -> bytes | None:
         said = fields(body)

@@ -17,16 +17,25 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from sidecar.intercept.postgres.limits import NAMES_MAX
-from sidecar.intercept.postgres.protocol.naming import Boundary, TokenSet
+from sidecar.intercept.postgres.protocol.naming import (
+    BACK_TO_START,
+    Boundary,
+    TokenSet,
+    boundary_of,
+)
 from sidecar.intercept.postgres.protocol.session_names import NameUse, Passed
 from sidecar.intercept.postgres.protocol.values import Unread, bound_values
 from sidecar.terms.answer import Forward
 from sidecar.terms.call import Identity, Json
 from sidecar.terms.domain import Needs
+from sidecar.terms.words import CallId
 
 # What differs from one use of a statement to the next, as CEL paths.
 _PARAMS: Final = "request.sql.params"
+_DIGEST: Final = "request.sql.text_sha256"
 _VARYING: Final = ("context.time", _PARAMS, "session")
+# What the parser calls the statements that reset a whole session.
+_BACK_TO_START: Final = frozenset({"reset_all", "discard_all"})
 
 
 @dataclass(slots=True, eq=False)
@@ -37,6 +46,7 @@ class Lease:
         until_s: On the loop's clock; not after it.
         told: Whether some outcome record tells of it.
         rows_max: How many rows of one run may pass; None where nothing bounds them.
+        again: The decision's id, where it is not `forward`'s own: it came out as that one did.
         is_quiet: Whether the server's words must not pass.
         copies: `in` or `out` for COPY, else empty.
         names: What the statement does to names of the session.
@@ -57,6 +67,29 @@ class Lease:
     is_quiet: bool = False
     copies: str = ""
     names: tuple[NameUse, ...] = ()
+    again: CallId | None = None
+
+    @property
+    def id(self) -> CallId:
+        """Return the decision's id."""
+        return self.again or self.forward.decision.id
+
+    @property
+    def sent(self) -> bytes:
+        """Return the text that was permitted, with what is due on it carried out."""
+        text = self.forward.payload["text"]
+        assert isinstance(text, str)
+        return text.encode("utf-8")
+
+    @property
+    def asked(self) -> Boundary | TokenSet | None:
+        """Return what a run does to the subject, as the parser read it."""
+        said = self.forward.request.request["sql"]
+        if not _BACK_TO_START.isdisjoint(said["verbs"]):
+            return BACK_TO_START
+        if said["kind"] != "session":
+            return None
+        return boundary_of(said["verbs"], self.sent.decode("utf-8"))
 
     @property
     def is_fenced(self) -> bool:
@@ -179,11 +212,12 @@ class Names:
         is_sole = len(found) == 1 and name not in self._proposed
         return found if is_sole and found[0].is_plain else ()
 
-    def hold(self, name: bytes, statements: Statements) -> None:
-        """Let `name` stand for what the server has confirmed."""
-        if self._held.get(name) is not statements:
-            self.propose(name, statements, 0)
-            self.settle(name, confirmed=True)
+    def hold(self, name: bytes, statements: Statements) -> Statements:
+        """Let `name` stand for what the server has confirmed; return what it displaces."""
+        if self._held.get(name) is statements:
+            return ()
+        self.propose(name, statements, 0)
+        return self.settle(name, confirmed=True)
 
     def propose(self, name: bytes, statements: Statements, segment: int) -> None:
         """Note that the server was asked to take `name` for `statements`."""
@@ -210,6 +244,8 @@ class Names:
 
     def forget(self) -> Statements:
         """Forget every name that the server has confirmed, and return what they stood for."""
+        if not self._held:
+            return ()
         found = self.all()
         self._held.clear()
         return found
@@ -229,6 +265,12 @@ def is_leasable(needs: Needs) -> bool:
 def reads_params(needs: Needs) -> bool:
     """Return whether some rule with these needs reads the values of parameters."""
     return any(_overlaps(path, _PARAMS) for path in needs.paths)
+
+
+@functools.lru_cache(maxsize=8)
+def reads_digest(needs: Needs) -> bool:
+    """Return whether some rule with these needs reads the digest of the text."""
+    return any(_overlaps(path, _DIGEST) for path in needs.paths)
 
 
 def _overlaps(path: str, other: str) -> bool:
