@@ -9,18 +9,7 @@ from typing import assert_never
 
 from hypothesis import strategies as st
 
-from sidecar.policy.language.tree import (
-    Bind,
-    Call,
-    Constant,
-    Fold,
-    ListOf,
-    MapOf,
-    MessageOf,
-    Name,
-    Select,
-    Tree,
-)
+from sidecar.policy.language import tree as cel
 
 LEAVES = st.sampled_from(
     ["a", "b.c", ".d", "1", "-1", "2u", ".5", "'x'", "r'y'", "null", "[]", "{}"]
@@ -42,24 +31,24 @@ def _formed(inner):
 EXPRESSIONS = st.recursive(LEAVES, _formed, max_leaves=12)
 
 
-def shown(tree: Tree) -> str:
+def shown(tree: cel.Tree) -> str:
     """Return the tree on one line."""
     match tree:
-        case Constant(kind=kind, value=value):
+        case cel.Constant(kind=kind, value=value):
             return {"bool": str(value).lower(), "null": "null"}.get(kind, f"{value!r}") + (
                 "u" if kind == "uint" else ""
             )
-        case Name(name=name, rooted=rooted):
+        case cel.Name(name=name, rooted=rooted):
             return f"${name}" if rooted else name
-        case Select(operand=operand, field=field, optional=optional, test=test):
+        case cel.Select(operand=operand, field=field, optional=optional, test=test):
             said = f"{shown(operand)}{'.?' if optional else '.'}{field}"
             return f"(has {said})" if test else said
-        case Call(function=function, args=args, target=target):
+        case cel.Call(function=function, args=args, target=target):
             on = "" if target is None else f"{shown(target)}."
             return _listed(f"{on}{function}", args)
-        case Bind(name=name, init=init, body=body):
+        case cel.Bind(name=name, init=init, body=body):
             return f"(bind {name} {shown(init)} {shown(body)})"
-        case Fold(kind=kind, range=range_, names=names, body=body, condition=condition):
+        case cel.Fold(kind=kind, range=range_, names=names, body=body, condition=condition):
             parts = (range_, body) if condition is None else (range_, condition, body)
             first, *rest = map(shown, parts)
             return f"({' '.join([kind, first, '[' + ' '.join(names) + ']', *rest])})"
@@ -67,20 +56,20 @@ def shown(tree: Tree) -> str:
             return _gathered(tree)
 
 
-def _gathered(tree: ListOf | MapOf | MessageOf) -> str:
+def _gathered(tree: cel.ListOf | cel.MapOf | cel.MessageOf) -> str:
     match tree:
-        case ListOf(items=items, optional=optional):
+        case cel.ListOf(items=items, optional=optional):
             marks = ["?" if at in optional else "" for at in range(len(items))]
             return f"[{' '.join(m + shown(i) for m, i in zip(marks, items, strict=True))}]"
-        case MapOf(entries=entries, optional=optional):
+        case cel.MapOf(entries=entries, optional=optional):
             marks = ["?" if at in optional else "" for at in range(len(entries))]
             pairs = [f"{shown(key)}: {shown(value)}" for key, value in entries]
             return f"{{{', '.join(m + p for m, p in zip(marks, pairs, strict=True))}}}"
-        case MessageOf(name=name, fields=fields):
+        case cel.MessageOf(name=name, fields=fields):
             return f"{name}{{{', '.join(f'{key}: {shown(value)}' for key, value in fields)}}}"
         case _:
             assert_never(tree)
 
 
-def _listed(head: str, args: tuple[Tree, ...]) -> str:
+def _listed(head: str, args: tuple[cel.Tree, ...]) -> str:
     return f"({' '.join([head, *map(shown, args)])})"

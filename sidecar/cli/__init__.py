@@ -35,8 +35,8 @@ VERBS: Final = {
     "doctor": "Check the machine, the configuration and the ledger.",
 }
 
-# Where a verb is that does not stand in a file or folder of its own name.
-_PLACES: Final = {name: f"reviewing.{name}" for name in ("replay", "suggest", "surface")}
+# What asks the reviewer stands in a folder of its own.
+_REVIEWING: Final = frozenset({"test", "lint", "fmt", "replay", "suggest", "surface"})
 
 
 class _Verbs(click.Group):
@@ -48,7 +48,8 @@ class _Verbs(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in VERBS:
             return None
-        name = f"{__name__}.{_PLACES.get(cmd_name, cmd_name)}"
+        room = f"{__name__}.reviewing" if cmd_name in _REVIEWING else __name__
+        name = f"{room}.{cmd_name}"
         try:
             found: click.Command = importlib.import_module(name).command
         except ModuleNotFoundError as error:
@@ -78,6 +79,7 @@ def root() -> None:
       0 ok   1 unexpected   2 usage   3 the bundle does not load
       4 tests or lint failed   5 coverage below the threshold   6 nothing ran
       10 denied   11 pending   20 the log is not intact
+      21 the log's disk takes nothing
     """
 
 

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import click
 import msgspec
 
+from sidecar.cli.paths import FILE, NAMED_FILE
 from sidecar.runtime import exits
 from sidecar.runtime.catalog.merge import Change
 from sidecar.runtime.catalog.pull import Pulled, pulled
@@ -35,12 +36,12 @@ def command() -> None:
 @click.option(
     "-o",
     "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=NAMED_FILE,
     help="The catalogue's file; its labels, comments and what functions touch are kept.",
 )
 @click.option(
     "--password-file",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=FILE,
     help="Holds the password on one line; else PGPASSWORD or ~/.pgpass.",
 )
 @click.option("--schema", "schemas", multiple=True, help="Only this schema; may be repeated.")

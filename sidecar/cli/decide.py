@@ -9,6 +9,7 @@ from typing import BinaryIO
 import click
 import orjson
 
+from sidecar.cli.paths import NAMED, NAMED_FILE
 from sidecar.intercept.envelope import decided
 from sidecar.policy.bundle import Bundle
 from sidecar.policy.language.brief import printable
@@ -29,13 +30,13 @@ from sidecar.terms.errors import EnvelopeError
 BUNDLE = click.option(
     "-b",
     "--bundle",
-    type=click.Path(path_type=Path),
+    type=NAMED,
     help="A bundle's folder or archive; without it the bundle of ./sidecar.yaml.",
 )
 CONFIG = click.option(
     "-c",
     "--config",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=NAMED_FILE,
     help="A sidecar.yaml: its bundle, unless -b says another, and its entities.",
 )
 LINES = click.option(

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from sidecar.cli.paths import NAMED_FILE
 from sidecar.runtime import exits
 from sidecar.runtime.config import DEFAULT_FILE
 from sidecar.runtime.doctor import examine
@@ -18,13 +19,7 @@ _STYLES = {"ok": "green", "warn": "yellow", "fail": "red"}
 
 
 @click.command("doctor")
-@click.option(
-    "-c",
-    "--config",
-    type=click.Path(dir_okay=False, path_type=Path),
-    default=DEFAULT_FILE,
-    show_default=True,
-)
+@click.option("-c", "--config", type=NAMED_FILE, default=DEFAULT_FILE, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="A list of findings.")
 def command(config: Path, *, as_json: bool) -> None:
     r"""Check the machine, the configuration, the bundle and the ledger.

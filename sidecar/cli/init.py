@@ -10,6 +10,7 @@ from typing import Final
 import click
 
 from sidecar.cli.key import entry_of
+from sidecar.cli.paths import NAMED_FOLDER
 from sidecar.cli.schemas import SCHEMAS, file_name
 from sidecar.facts.keys import issue
 from sidecar.syntax.yaml12 import dump
@@ -25,7 +26,7 @@ _SCHEMAS: Final = ".schemas"
 
 
 @click.command("init")
-@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("folder", type=NAMED_FOLDER)
 @click.option("--schemas", is_flag=True, help="Write FOLDER/.schemas alone, over older ones.")
 def command(folder: Path, *, schemas: bool) -> None:
     r"""Write a starter into FOLDER, which is made or is empty.

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 import msgspec
 
+from sidecar.cli.paths import FILE_OR_FOLDER, NAMED_FILE
 from sidecar.runtime.config import DEFAULT_FILE, ShadowDoc, read_config
 from sidecar.runtime.processes.machine import log_to_stderr
 from sidecar.runtime.supervisor import supervise
@@ -16,7 +17,7 @@ from sidecar.terms.errors import ConfigError
 @click.option(
     "-c",
     "--config",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=NAMED_FILE,
     default=DEFAULT_FILE,
     show_default=True,
     help="The configuration; its paths are relative to it.",
@@ -29,7 +30,7 @@ from sidecar.terms.errors import ConfigError
 )
 @click.option(
     "--shadow",
-    type=click.Path(exists=True, path_type=Path),
+    type=FILE_OR_FOLDER,
     help="A candidate bundle: asked about every call, obeyed in none; differences are recorded.",
 )
 def command(config: Path, workers: int | None, shadow: Path | None) -> None:
@@ -46,7 +47,8 @@ def command(config: Path, workers: int | None, shadow: Path | None) -> None:
 
     \b
     Exit codes: 0 stopped, 2 the configuration cannot be used, 3 the bundle does
-    not load, 20 the ledger is not intact or another process writes it.
+    not load, 20 the ledger is not intact or another process writes it, 21 the
+    ledger's disk is full or not writable.
 
     \b
     Examples:

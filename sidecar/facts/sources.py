@@ -54,7 +54,7 @@ class Sources:
     def __init__(self, providers: Mapping[str, Provider]) -> None:
         self._providers = dict(providers)
         # Of sets of keys that are asked for again and again: who is revoked, with every call.
-        self._standing: dict[frozenset[FactKey], tuple[Revocations, int, Facts]] = {}
+        self._standing: dict[frozenset[FactKey], tuple[RevocationView, int, Facts]] = {}
         remembers(self.forget)
 
     def forget(self) -> None:
@@ -76,11 +76,12 @@ class Sources:
         if not isinstance(revocations, Revocations) or {key.function for key in keys} != {REVOKED}:
             return self._asked(keys)
         # INVARIANT: of before it is asked, so that what changes meanwhile is asked for again.
-        epoch = revocations.epoch
+        view = revocations.view
+        epoch = view.epoch
         found = self._asked(keys)
         if len(self._standing) >= STANDING_MAX:
             self._standing.clear()
-        self._standing[keys] = (revocations, epoch, found)
+        self._standing[keys] = (view, epoch, found)
         return found
 
     def _asked(self, keys: frozenset[FactKey]) -> Facts:
@@ -116,28 +117,23 @@ class Revocations:
     """`revoked`: whether a party stands on the revocation list."""
 
     def __init__(self, view: RevocationView) -> None:
-        self._view = view
+        self.view = view
         # Of the last epoch that was asked about: nearly every answer is the one or the other.
         self._epoch: int | None = None
         self._facts: dict[bool, Fact] = {}
 
-    @property
-    def epoch(self) -> int:
-        """Return a number that grows whenever an answer may be another."""
-        return self._view.epoch
-
     def at_hand(self, arguments: tuple[str, ...]) -> Fact | None:
         """Return true or false; the list is whole, so there is no third answer."""
         (party,) = arguments
-        epoch = self._view.epoch
+        epoch = self.view.epoch
         if epoch != self._epoch:
             revision = f"epoch-{epoch}"
             self._facts = {value: Fact(value, "ledger", revision) for value in (False, True)}
             self._epoch = epoch
-        return self._facts[self._view.is_revoked(party)]
+        return self._facts[self.view.is_revoked(party)]
 
     async def fetch(self, arguments: tuple[str, ...]) -> Fact | None:
-        """Return the same."""
+        """Return what is at hand: nothing here is waited for."""
         return self.at_hand(arguments)
 
 
@@ -187,22 +183,27 @@ class Entities:
         return Fact(value, self._source, self._revision, self._now_ms() - self._since_ms)
 
     async def fetch(self, arguments: tuple[str, ...]) -> Fact | None:
-        """Return the same."""
+        """Return what is at hand: nothing here is waited for."""
         return self.at_hand(arguments)
 
 
 def entities_table(name: str, data: bytes) -> Table:
     """Return the table of an entities file; ConfigError has the first problem's position."""
-    if len(data) > ENTITIES_BYTES_MAX:
-        raise ConfigError(f"{name}:1:1: larger than {ENTITIES_BYTES_MAX} bytes")
-    try:
-        documents = load_documents(name, data)
-    except PolicyError as error:
-        raise ConfigError(str(error)) from None
+    documents = documents_of(name, data)
     if len(documents) != 1:
         raise ConfigError(f"{name}:1:1: expected one document, found {len(documents)}")
     _check_table(documents[0])
     return msgspec.convert(documents[0].value, dict[str, dict[str, dict[str, Any]]])
+
+
+def documents_of(name: str, data: bytes) -> list[Document]:
+    """Return the documents of a file of facts; ConfigError has the first problem's position."""
+    if len(data) > ENTITIES_BYTES_MAX:
+        raise ConfigError(f"{name}:1:1: larger than {ENTITIES_BYTES_MAX} bytes")
+    try:
+        return load_documents(name, data)
+    except PolicyError as error:
+        raise ConfigError(str(error)) from None
 
 
 def _check_table(document: Document) -> None:

@@ -18,7 +18,7 @@ from sidecar.policy.language.running.explain import Explained, Explainer, Part
 from sidecar.policy.language.running.program import Program
 from sidecar.policy.language.running.state import STEPS_MAX, MissingFacts
 from sidecar.policy.language.spans import pointed
-from sidecar.policy.language.telling import Told
+from sidecar.policy.language.telling import Explanation
 from sidecar.policy.language.types import DYN, AnyType
 from sidecar.policy.language.values import to_json, untyped
 from sidecar.policy.trial import from_json
@@ -77,10 +77,10 @@ class Bench:
                 raise self._failed(source, checked) from None
         raise TrialError("it asks for a fact, and without a configuration there is none")
 
-    def told(self, source: str) -> Told:
+    def explanation(self, source: str) -> Explanation:
         """Return what every part of an expression comes to. Raises TrialError where none does."""
         checked = self._checked(source)
-        return Told(source, self._explained(checked).part)
+        return Explanation(source, self._explained(checked).part)
 
     def type_of(self, source: str) -> str:
         """Return the type of an expression as the checker sees it. Raises TrialError."""

@@ -132,12 +132,12 @@ def compile_bundle(
     Raises:
         PolicyError: Every problem found, each `file:line:column: text`.
     """
-    with _uncollected():
+    with uncollected():
         return _compiled(files, domains, frozen=frozen)
 
 
 @contextmanager
-def _uncollected() -> Iterator[None]:
+def uncollected() -> Iterator[None]:
     """Pause the collector of cycles: what is loaded is kept, and looking it over costs the most."""
     was_enabled = gc.isenabled()
     gc.disable()

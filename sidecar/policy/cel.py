@@ -95,9 +95,9 @@ def shown(value: object) -> Json:
         return None
 
 
-def reads(found: frozenset[str], missing: str) -> bool:
-    """Return whether an expression that reads `found` may read `missing` or anything below it."""
+def reads(paths: frozenset[str], missing: str) -> bool:
+    """Return whether an expression that reads `paths` may read `missing` or anything below it."""
     return any(
         path == missing or path.startswith(missing + ".") or missing.startswith(path + ".")
-        for path in found
+        for path in paths
     )

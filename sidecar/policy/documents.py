@@ -17,8 +17,6 @@ API_VERSION: Final = "sidecar/v1"
 KINDS: Final = ("Policy", "Test", "Catalog", "Params", "Attributes")
 _NAME: Final = r"[a-z0-9][a-z0-9._-]{0,127}\Z"
 
-Name = str
-
 
 class Written(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """What every document shape shares: a field that is not named is refused."""

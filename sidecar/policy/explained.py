@@ -16,7 +16,7 @@ from sidecar.policy.language.checking.names import Environment
 from sidecar.policy.language.limits import Limits
 from sidecar.policy.language.reading.parser import parse
 from sidecar.policy.language.running.explain import Explainer
-from sidecar.policy.language.telling import Told, as_json, lines
+from sidecar.policy.language.telling import Explanation, as_json, lines
 from sidecar.policy.language.tree import Tree
 from sidecar.policy.language.types import DYN
 from sidecar.policy.limits import EXPRESSION_CHARS_MAX, EXPRESSION_NESTING_MAX
@@ -27,11 +27,11 @@ from sidecar.terms.decision import Facts
 _LIMITS: Final = Limits(EXPRESSION_CHARS_MAX, EXPRESSION_NESTING_MAX)
 
 
-class RuleTold(msgspec.Struct, frozen=True):
+class RuleExplanation(msgspec.Struct, frozen=True):
     """What a rule's variables came to, in their order by full name, and its condition."""
 
-    variables: dict[str, Told]
-    when: Told | None
+    variables: dict[str, Explanation]
+    when: Explanation | None
 
     def lines(self) -> list[str]:
         """Return why the condition came to its value; nothing for a rule without one."""
@@ -51,7 +51,7 @@ class RuleTold(msgspec.Struct, frozen=True):
 
 def explain_rule(
     rule: Rule, data: Mapping[str, object], facts: Facts, error: str | None = None
-) -> RuleTold:
+) -> RuleExplanation:
     """Return what `rule` comes to.
 
     Args:
@@ -63,25 +63,25 @@ def explain_rule(
     """
     names = tuple(f"variables.{name}" for name, _ in rule.variables)
     seen = {name: value for name, value in data.items() if name not in names}
-    variables: dict[str, Told] = {}
+    variables: dict[str, Explanation] = {}
     for name, (_, expression) in zip(names, rule.variables, strict=True):
-        told = told_of(expression.source, names, seen, facts)
+        told = explanation_of(expression.source, names, seen, facts)
         variables[name] = told
         if told.part.state == "value":
             seen[name] = told.part.value
     if rule.when is None:
-        return RuleTold(variables, None)
-    when = told_of(rule.when.source, names, seen, facts)
+        return RuleExplanation(variables, None)
+    when = explanation_of(rule.when.source, names, seen, facts)
     if error is not None and when.part.state == "value":
-        return RuleTold({}, None)
-    return RuleTold(variables, when)
+        return RuleExplanation({}, None)
+    return RuleExplanation(variables, when)
 
 
-def told_of(
+def explanation_of(
     source: str, variables: tuple[str, ...], data: Mapping[str, object], facts: Facts
-) -> Told:
+) -> Explanation:
     """Return what an expression of a rule comes to, given the full names of its variables."""
-    return Told(source, _explainer(source, variables).explain(data, facts).part)
+    return Explanation(source, _explainer(source, variables).explain(data, facts).part)
 
 
 def tree_of(source: str, variables: tuple[str, ...]) -> Tree:

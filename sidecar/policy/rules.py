@@ -22,12 +22,12 @@ from sidecar.syntax import json
 from sidecar.syntax.holes import filled
 from sidecar.syntax.yaml12 import Document, Step
 from sidecar.terms.call import Json
-from sidecar.terms.domain import Catalogue, Domain, ObligationType
+from sidecar.terms.domain import DENY_OBLIGATIONS, Catalogue, Domain, ObligationType
 from sidecar.terms.errors import PolicyError
 from sidecar.terms.words import Effect
 
 # What may stand on a deny: nothing there is masked or filtered, somebody is told or cut off.
-ON_DENY: Final = frozenset(("notify", "end_session"))
+ON_DENY: Final = frozenset(kind.name for kind in DENY_OBLIGATIONS)
 
 
 def _paths(
@@ -40,6 +40,14 @@ def _paths(
 
 def _roots(paths: frozenset[str]) -> frozenset[str]:
     return frozenset(path.partition(".")[0] for path in paths)
+
+
+def _listed(kind: ObligationType, fields: dict[str, Json]) -> dict[str, Json]:
+    """Return an obligation's fields, where lists are united with one text as the list of it."""
+    one = fields.get(kind.field)
+    if kind.combine != "union" or not isinstance(one, str):
+        return fields
+    return {**fields, kind.field: [one]}
 
 
 class Duty(msgspec.Struct, frozen=True):
@@ -315,7 +323,7 @@ class _PolicyCompiler:
         for domain, _ in known:
             for text in domain.check(obligation, self.reader.catalogues[domain.name]):
                 self._problem(path, text)
-        return self._holed(Duty(known[0][1], on, fields, {}), path, calls)
+        return self._holed(Duty(known[0][1], on, _listed(known[0][1], fields), {}), path, calls)
 
     def _misshapen(
         self, known: tuple[Domain, ObligationType], fields: dict[str, Json], path: tuple[Step, ...]

@@ -14,19 +14,6 @@ def trees_of(rule: Rule) -> dict[str, Tree]:
     return {name: tree_of(source, _names(rule)) for name, source in sources_of(rule).items()}
 
 
-def all_trees_of(rule: Rule) -> dict[str, Tree]:
-    """Return what `trees_of` does, then its `messageExpression` and the holes of its duties."""
-    found = trees_of(rule)
-    if rule.message_expression is not None:
-        found["messageExpression"] = tree_of(rule.message_expression.source, _names(rule))
-    for number, duty in enumerate(rule.duties):
-        for field, holes in duty.holes.items():
-            for place, hole in enumerate(holes):
-                name = f"obligations.{number}.{field}.{place}"
-                found[name] = tree_of(hole.source, _names(rule))
-    return found
-
-
 def sources_of(rule: Rule) -> dict[str, str]:
     """Return the texts of a rule's variables by `variables.<name>`, then of its `when`."""
     found = {f"variables.{name}": expression.source for name, expression in rule.variables}

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from sidecar import flow
 from sidecar.decide import explain
-from sidecar.decide.told import target_json, target_lines
+from sidecar.decide.explained import target_json, target_lines
 from sidecar.decide.view import View
 from sidecar.domains import by_protocol
 from sidecar.facts.asking import Fetches
@@ -55,11 +55,11 @@ class NobodyIsRevoked:
     """`revoked` at a dry run, where there is no ledger to say otherwise."""
 
     def at_hand(self, arguments: tuple[str, ...]) -> Fact | None:
-        """Return false."""
+        """Return that nobody is."""
         return Fact(value=False, source="dry_run", revision="none")
 
     async def fetch(self, arguments: tuple[str, ...]) -> Fact | None:
-        """Return the same."""
+        """Return what is at hand: nothing here is waited for."""
         return self.at_hand(arguments)
 
 
@@ -143,23 +143,23 @@ async def tried(call: Call, bundle: Bundle, facts: Fetches) -> Tried:
     return Tried(request, decision, used)
 
 
-def explained(found: Tried, bundle: Bundle) -> list[dict[str, Json]]:
+def explained(trial: Tried, bundle: Bundle) -> list[dict[str, Json]]:
     """Return every rule that was considered, target by target, with what it said and its text.
 
     `not_matched` are the other rules of the protocol, each with what left it out.
     """
-    if found.request.parse.status == "failed":
+    if trial.request.parse.status == "failed":
         return []
-    targets = explain(found.request, bundle, found.facts)
-    return [target_json(judged, bundle, found.facts) for judged in targets]
+    targets = explain(trial.request, bundle, trial.facts)
+    return [target_json(judged, bundle, trial.facts) for judged in targets]
 
 
-def explained_lines(found: Tried, bundle: Bundle) -> list[str]:
+def explained_lines(trial: Tried, bundle: Bundle) -> list[str]:
     """Return the same for a person: which clause was false or erred, and with what value."""
-    if found.request.parse.status == "failed":
+    if trial.request.parse.status == "failed":
         return []
-    targets = explain(found.request, bundle, found.facts)
-    return [line for judged in targets for line in target_lines(judged, bundle, found.facts)]
+    targets = explain(trial.request, bundle, trial.facts)
+    return [line for judged in targets for line in target_lines(judged, bundle, trial.facts)]
 
 
 def bench_of(call: bytes | None, bundle: Path | None, rule: str | None) -> Bench:

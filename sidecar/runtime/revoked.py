@@ -12,10 +12,10 @@ from pathlib import Path
 
 from sidecar.facts.identity import party_problem
 from sidecar.facts.limits import ENTITIES_BYTES_MAX
+from sidecar.facts.sources import documents_of
 from sidecar.record.fold import Revocations, revoke, unrevoke
-from sidecar.syntax.yaml12 import load_documents
 from sidecar.terms.call import Party
-from sidecar.terms.errors import ConfigError, PolicyError, SidecarError
+from sidecar.terms.errors import ConfigError, SidecarError
 from sidecar.terms.record import AdminRecord
 from sidecar.terms.words import CallId
 
@@ -86,12 +86,7 @@ def parties(name: str, data: bytes) -> frozenset[str]:
     Raises:
         ConfigError: With the position of what is no party.
     """
-    if len(data) > ENTITIES_BYTES_MAX:
-        raise ConfigError(f"{name}:1:1: larger than {ENTITIES_BYTES_MAX} bytes")
-    try:
-        documents = load_documents(name, data)
-    except PolicyError as error:
-        raise ConfigError(str(error)) from None
+    documents = documents_of(name, data)
     if not documents:
         return frozenset()
     if len(documents) != 1 or not isinstance(documents[0].value, list):

@@ -49,6 +49,7 @@ def test_case(row: Row, sidecar, shop, monkeypatch):
         (errors.ConfigError("x"), 2),
         (errors.EnvelopeError("x"), 2),
         (errors.LedgerBroken("x"), 20),
+        (errors.LedgerUnwritable("x"), 21),
         (errors.RecordError("x"), 1),
         (errors.FactUnavailable("x"), 1),
     ],
@@ -72,4 +73,5 @@ def test_codes_never_change():
         "DENIED": 10,
         "PENDING": 11,
         "LEDGER": 20,
+        "UNWRITABLE": 21,
     }

@@ -4,25 +4,17 @@ import asyncio
 import json
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.record import sample
 from tests.review import history
-
-ALL = [{"id": "all", "effect": "allow"}]
-CALLS: list[dict[str, Any]] = [
-    {"sql": "SELECT note FROM notes", "subject": "user:alice"},
-    {"sql": "SELECT note FROM notes", "subject": "user:bob", "actors": ["agent:bot"]},
-    {"sql": "SELECT salary FROM hr.salaries"},
-    {"http": "GET http://api.test/things/1"},
-]
+from tests.review.history import ALL
 
 
 @pytest.fixture
 def state(tmp_path) -> Path:
-    return history.record(tmp_path / "state", history.bundle_of(ALL), history.calls(CALLS))
+    return history.recorded(tmp_path / "state")
 
 
 def test_the_command_fails_on_what_it_is_told_to_fail_on(state, tmp_path, sidecar) -> None:

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from msgspec import convert
 
 from sidecar.cli import root
-from sidecar.cli.test import Asked, changes, rerun
+from sidecar.cli.reviewing.test import Asked, changes, rerun
 from sidecar.domains import by_protocol
 from sidecar.policy.bundle import compile_bundle
 from sidecar.review import crowd

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 
@@ -202,6 +203,21 @@ def test_the_doctor_names_every_insecure_option(sidecar, shop):
         assert told in texts
     assert levels(said)["secrets"] == {"fail"}
     assert "hunter2" not in said.out
+
+
+@pytest.mark.skipif(shutil.which("prlimit") is None, reason="no `prlimit`")
+@pytest.mark.parametrize(("hard", "level"), [(1279, "warn"), (1280, "ok")])
+def test_the_doctor_counts_the_descriptors_that_connections_take(sidecar, shop, hard, level):
+    """1,024 callers of the ask API, and 256 besides."""
+    found = subprocess.run(
+        ["prlimit", f"--nofile={hard}:{hard}", sys.executable, "-m", "sidecar", "doctor",
+         "-c", shop / "sidecar.yaml", "--json"],
+        capture_output=True, check=False,
+    )  # fmt: skip
+
+    (told,) = [one for one in json.loads(found.stdout) if one["check"] == "descriptors"]
+    assert told["level"] == level
+    assert str(hard) in told["text"]
 
 
 def test_the_doctor_prints_a_table(sidecar, shop):

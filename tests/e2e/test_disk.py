@@ -8,7 +8,7 @@ outage.
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,10 +28,9 @@ from tests.e2e.harness import (
     Sidecar,
     Site,
     eventually,
-    short_folder,
     until,
 )
-from tests.e2e.upstreams import Api, erp_role, site_with_doors
+from tests.e2e.upstreams import Api
 
 # How long a fault may stay unnoticed: a checkpoint is due each second, and needs the disk.
 NOTICED_S_MAX = 5
@@ -147,23 +146,6 @@ async def noticed(door: Doors) -> None:
 
 def events(site: Site, name: str) -> list[dict[str, Any]]:
     return [one["detail"] for one in site.records() if one.get("event") == name]
-
-
-@pytest.fixture(scope="module")
-def erp(database: LocalPostgres) -> LocalPostgres:
-    return erp_role(database)
-
-
-@pytest.fixture
-async def api() -> AsyncIterator[Api]:
-    async with Api().serving() as api:
-        yield api
-
-
-@pytest.fixture
-def site_of_doors(erp: LocalPostgres, api: Api) -> Iterator[Site]:
-    with short_folder() as folder:
-        yield site_with_doors(folder, erp, api)
 
 
 @pytest.mark.e2e
@@ -286,3 +268,22 @@ async def test_a_recorder_that_dies_is_waited_for_and_no_call_fails(site_of_door
 
     assert set(door.answered) <= {one["id"] for one in site.records()}
     await site.verified()
+
+
+@pytest.mark.e2e
+@pytest.mark.timeout(60)
+async def test_a_full_disk_at_a_start_is_told_apart_from_a_ledger_that_is_not_intact(site):
+    full = FAULTS["full"]
+    with full.prepared(site):
+        async with site.running() as sidecar:
+            assert (await (await sidecar.client()).decide(READ)).status == 200
+            assert await sidecar.stop() == 0
+        full.harm(site)
+        refused = await site.sidecar("run", "-c", str(site.config))
+        full.heal(site)
+        async with site.running() as sidecar:
+            assert (await (await sidecar.client()).decide(READ)).status == 200
+
+    assert refused.code == 21
+    assert "No space left on device" in refused.err
+    assert "Traceback" not in refused.err

@@ -8,7 +8,7 @@ where the supervisor itself was killed nothing is left, and the next life begins
 import asyncio
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any
@@ -22,8 +22,7 @@ from sidecar.record.ledger import ledger_paths
 from sidecar.record.proof import identity
 from sidecar.record.read import Reader
 from sidecar.record.verify import verify
-from tests.e2e.harness import DELETE, GONE, READ, Sidecar, Site, short_folder
-from tests.e2e.upstreams import Api, erp_role, site_with_doors
+from tests.e2e.harness import DELETE, GONE, READ, Sidecar, Site
 
 # (small, full) kills.
 KILLS = (50, 1000)
@@ -144,23 +143,6 @@ class Records:
         if record.get("listener") == "api":
             self.paths[record["targets"][0]["resource"].removeprefix("path:")] += 1
         self.statements += record.get("listener") == "erp" and record["outcome"] == "allow"
-
-
-@pytest.fixture(scope="module")
-def erp(database):
-    return erp_role(database)
-
-
-@pytest.fixture
-async def api() -> AsyncIterator[Api]:
-    async with Api().serving() as api:
-        yield api
-
-
-@pytest.fixture
-def site_of_doors(erp, api) -> Iterator[Site]:
-    with short_folder() as folder:
-        yield site_with_doors(folder, erp, api)
 
 
 @pytest.mark.e2e

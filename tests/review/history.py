@@ -43,6 +43,13 @@ CATALOG = {
         },
     },
 }
+ALL = [{"id": "all", "effect": "allow"}]
+CALLS: list[dict[str, Any]] = [
+    {"sql": "SELECT note FROM notes WHERE id = 7", "subject": "user:alice"},
+    {"sql": "SELECT note FROM notes", "subject": "user:bob", "actors": ["agent:bot"]},
+    {"sql": "SELECT salary FROM hr.salaries"},
+    {"http": "GET http://api.test/things/1"},
+]
 
 
 def bundle_of(rules: Any, catalog: Any = None, version: str = "1.0.0", **spec: Any) -> Bundle:
@@ -95,6 +102,11 @@ def _call(said: Mapping[str, Any], number: int) -> Call:
         identity=Identity(subject, actors),
         context=context,
     )
+
+
+def recorded(state: Path) -> Path:
+    """Return a state folder in which `CALLS` are on the record, all of them permitted."""
+    return record(state, bundle_of(ALL), calls(CALLS))
 
 
 class Nobody:

@@ -29,7 +29,7 @@ def covered(rules, ask, **spec):
 def test_what_is_not_covered_is_named(row):
     report = report_of(*covered(**row.given))
 
-    assert row.want == [site.told for site in report.missing]
+    assert row.want == [site.sentence for site in report.missing]
     assert (report.whole.percent == 100) == (row.want == [])
 
 
@@ -49,7 +49,7 @@ RULES: list[dict[str, Any]] = [
 def test_sites_stand_where_they_are_written():
     report = report_of(*covered(RULES, ["read select table:t"]))
 
-    places = {site.told: (site.line, site.column) for site in report.sites}
+    places = {site.sentence: (site.line, site.column) for site in report.sites}
 
     assert places == {
         "p/yes: never held": (7, 5),
@@ -101,7 +101,7 @@ def test_a_hundred_percent_is_not_told_where_one_of_a_thousand_is_missing():
 
     report = report_of(*covered(rules, ask))
 
-    assert [site.told for site in report.missing] == ["p/r: `match` never left anything out"]
+    assert [site.sentence for site in report.missing] == ["p/r: `match` never left anything out"]
     assert as_json(report)["percent"] == 99.9
 
 

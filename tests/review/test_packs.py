@@ -31,7 +31,7 @@ def test_every_cell_passes_and_nothing_is_left_unseen(name):
 
     assert [(each.request, each.differences) for each in outcome.cells if not each.passed] == []
     assert outcome.opinion.disagreements == []
-    assert [site.told for site in report.missing] == []
+    assert [site.sentence for site in report.missing] == []
 
 
 @pytest.mark.timeout(60)

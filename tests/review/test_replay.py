@@ -19,13 +19,13 @@ from sidecar.review.replay import Again, Differs, Same, read_recorded
 from sidecar.review.replay.beside import Beside
 from sidecar.review.replay.counts import Counts
 from sidecar.review.replay.lines import lines, shares
-from sidecar.review.replay.run import Asked, differing, replay
+from sidecar.review.replay.run import Asked, replay
 from sidecar.terms.errors import LedgerBroken
 from tests.record import sample
 from tests.review import history
+from tests.review.history import ALL, CALLS
 from tests.tables import Row, rows
 
-ALL = [{"id": "all", "effect": "allow"}]
 BESIDE = {
     "names": ("persons.table",),
     "keys": ("keys/inputs.key",),
@@ -77,17 +77,9 @@ def test_case(row: Row, tmp_path) -> None:
     assert "told" not in want or dict(counts.told) == want["told"]
 
 
-CALLS: list[dict[str, Any]] = [
-    {"sql": "SELECT note FROM notes WHERE id = 7", "subject": "user:alice"},
-    {"sql": "SELECT note FROM notes", "subject": "user:bob", "actors": ["agent:bot"]},
-    {"sql": "SELECT salary FROM hr.salaries"},
-    {"http": "GET http://api.test/things/1"},
-]
-
-
 @pytest.fixture
 def state(tmp_path) -> Path:
-    return history.record(tmp_path / "state", history.bundle_of(ALL), history.calls(CALLS))
+    return history.recorded(tmp_path / "state")
 
 
 def ids(path: Path, beside: Path | None = None) -> list[str]:
@@ -294,17 +286,6 @@ def test_a_base_stands_for_a_bundle_that_is_not_kept(state) -> None:
 
     assert counted(Asked(state), now).gone == 4
     assert counted(Asked(state), now, history.bundle_of(ALL)).differs == {"allow-to-deny": 4}
-
-
-def test_those_that_differ_are_listed_in_order(state) -> None:
-    closed = [*ALL, {"id": "closed", "effect": "deny", "when": "'compensation' in resource.labels"}]
-
-    found = list(differing(Asked(state), history.bundle_of(closed), None))
-
-    ((recorded, replayed),) = found
-    assert recorded.record.id.endswith("2")
-    assert isinstance(replayed, Differs)
-    assert replayed.change == "allow-to-deny"
 
 
 def test_many_processes_count_what_one_does(tmp_path, monkeypatch) -> None:

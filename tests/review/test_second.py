@@ -7,7 +7,7 @@ import pytest
 from msgspec import structs
 
 from sidecar.domains import by_protocol
-from sidecar.policy.explained import told_of, tree_of
+from sidecar.policy.explained import explanation_of, tree_of
 from sidecar.policy.language.functions import FUNCTIONS
 from sidecar.review.second import SecondOpinion, opinion, rehearse
 from sidecar.review.second.branches import Branch, branches
@@ -61,7 +61,7 @@ def test_a_second_opinion(row):
 
 @pytest.mark.parametrize("row", DIVERGENCES, ids=lambda row: row.id)
 def test_a_known_divergence_is_still_one_and_is_found_by_its_row(row):
-    told = told_of(row.example, (), {}, {})
+    told = explanation_of(row.example, (), {}, {})
     differing = [branch for branch in branches(told.part) if not agrees(row.example, branch)]
 
     assert differing
@@ -126,7 +126,7 @@ def test_what_the_others_language_lacks_is_no_disagreement(when):
 
 
 def test_a_part_without_a_function_is_no_known_divergence():
-    told = told_of("delegated", (), {"delegated": True}, {})
+    told = explanation_of("delegated", (), {"delegated": True}, {})
 
     assert known(Branch(told.part, {})) is None
 
@@ -200,7 +200,7 @@ class Listening(SecondOpinion):
 
     def ask(self, rule, data):
         facts = Anybody(data.pop("entity()", None))
-        told = told_of(rule.when.source, (), data, facts)
+        told = explanation_of(rule.when.source, (), data, facts)
         self.outcomes.add("error" if told.part.state == "error" else told.part.value)
 
 

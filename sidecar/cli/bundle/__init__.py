@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sidecar.cli.bundle.diff import diff
-from sidecar.cli.reviewing.outputs import OutputFile, write
+from sidecar.cli.paths import FILE_OR_FOLDER, FOLDER, OutputFile, write
 from sidecar.domains import by_protocol
 from sidecar.policy.bundle import Bundle
 from sidecar.policy.match import Filter
@@ -38,7 +38,7 @@ command.add_command(diff)
 
 
 @command.command("build")
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("folder", type=FOLDER)
 @click.option("-o", "--output", type=OutputFile(), required=True)
 @click.option("--json", "as_json", is_flag=True, help="One object with name, version, digest.")
 def build(folder: Path, output: Path, *, as_json: bool) -> None:
@@ -66,7 +66,7 @@ def build(folder: Path, output: Path, *, as_json: bool) -> None:
 
 
 @command.command("show")
-@click.argument("bundle", type=click.Path(exists=True, path_type=Path))
+@click.argument("bundle", type=FILE_OR_FOLDER)
 @click.option("--json", "as_json", is_flag=True, help="One object with every rule.")
 def show(bundle: Path, *, as_json: bool) -> None:
     r"""Show name, version, digest and rules of BUNDLE, a folder or an archive.

@@ -8,6 +8,7 @@ from typing import Final
 import click
 import orjson
 
+from sidecar.cli.paths import FILE, FILE_OR_FOLDER
 from sidecar.domains import by_protocol
 from sidecar.policy.bundle import Bundle
 from sidecar.review.diff import Asked, Difference, compare, understood
@@ -25,14 +26,10 @@ _FAILS: Final = ("gain", "loss", "undecided", "any")
 @click.command("diff")
 @click.argument("before", metavar="A")
 @click.argument("after", metavar="B")
-@click.option(
-    "--requests",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Envelopes, one a line, that are asked too.",
-)
+@click.option("--requests", type=FILE, help="Envelopes, one a line, that are asked too.")
 @click.option(
     "--records",
-    type=click.Path(exists=True, path_type=Path),
+    type=FILE_OR_FOLDER,
     help="Recorded decisions that are asked too: a state folder, an export, lines.",
 )
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")

@@ -8,7 +8,8 @@ import click
 import msgspec
 
 from sidecar.cli.cel.prompt import converse
-from sidecar.cli.cel.session import Session, read_object, said, shown
+from sidecar.cli.cel.session import Session, read_object, shown, with_notes
+from sidecar.cli.paths import NAMED
 from sidecar.policy.bench import Bench
 from sidecar.policy.trial import Trial, evaluate
 from sidecar.runtime import exits
@@ -38,7 +39,7 @@ class _Stated(TypedDict):
 @click.option(
     "-b",
     "--bundle",
-    type=click.Path(path_type=Path),
+    type=NAMED,
     help="With --call: the bundle whose catalogues, parameters and types it has.",
 )
 @click.option("--rule", help="With -b: `policy/rule`; its variables are names too.")
@@ -80,7 +81,7 @@ def command(expr: str | None, **stated: Unpack[_Stated]) -> None:
     try:
         _once(session, expr, stated)
     except TrialError as error:
-        click.echo(f"sidecar: {said(error)}", err=True)
+        click.echo(f"sidecar: {with_notes(error)}", err=True)
         sys.exit(exits.USAGE)
 
 

@@ -16,7 +16,7 @@ from typing import Final
 import click
 
 from sidecar.cli.cel.completion import completions
-from sidecar.cli.cel.session import QUIT, Session, said
+from sidecar.cli.cel.session import QUIT, Session, with_notes
 from sidecar.policy.bench import Bench
 from sidecar.terms.errors import SidecarError
 
@@ -44,7 +44,7 @@ def _answered(session: Session, line: str) -> bool:
     try:
         told = session.answer(line)
     except SidecarError as error:
-        click.echo(said(error), err=True)
+        click.echo(with_notes(error), err=True)
         return False
     except KeyboardInterrupt:
         click.echo("interrupted", err=True)

@@ -59,7 +59,7 @@ class Session:
 
     def explain(self, source: str) -> str:
         """Return what made an expression come to its value."""
-        return "\n".join(lines(self.bench.told(source), {}))
+        return "\n".join(lines(self.bench.explanation(source), {}))
 
     def set(self, rest: str) -> str:
         """Let a name stand for a value."""
@@ -85,7 +85,7 @@ class Session:
     def names(self, _rest: str) -> str:
         """Return each name with the beginning of its value."""
         found = sorted(self.bench.names)
-        told = (lines(self.bench.told(name), {})[0] for name in found)
+        told = (lines(self.bench.explanation(name), {})[0] for name in found)
         return "\n".join(told) or "no names yet; `:set` or `:input` gives some"
 
 
@@ -106,7 +106,7 @@ def shown(value: Json, *, indented: bool) -> str:
     return "\n".join(map(printable, text.split("\n")))
 
 
-def said(error: SidecarError) -> str:
+def with_notes(error: SidecarError) -> str:
     """Return an error with the line that it points to."""
     return "\n".join([str(error), *getattr(error, "__notes__", ())])
 

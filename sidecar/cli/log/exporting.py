@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, get_args
+from typing import get_args
 
 import click
 import orjson
@@ -20,6 +20,7 @@ from sidecar.cli.log.places import (
     wanted,
 )
 from sidecar.cli.log.progress import counted
+from sidecar.cli.paths import NAMED
 from sidecar.record.audit import export as exporting
 from sidecar.record.audit.export import Asked, Entries, Format, Lines, Manifest, Rows
 from sidecar.record.audit.tables import Csv, Parquet
@@ -29,15 +30,13 @@ from sidecar.record.read import Wanted
 from sidecar.record.segments.walk import Damage
 from sidecar.terms.errors import LedgerBroken
 
-_new_path: Final = click.Path(path_type=Path)
-
 
 @click.command("export")
 @click.option(
     "--format", "form", type=click.Choice(get_args(Format)), default="jsonl", show_default=True
 )
-@click.option("-o", "--out", type=_new_path, help="The folder that is made.")
-@click.option("--verifier", type=_new_path, help="Write the verifier, one Python file, here.")
+@click.option("-o", "--out", type=NAMED, help="The folder that is made.")
+@click.option("--verifier", type=NAMED, help="Write the verifier, one Python file, here.")
 @filters
 @handles_option
 @key_option

@@ -98,12 +98,7 @@ async def _forget(state: Path, person: str) -> bool:
 @state_option
 @config_option
 def hold(
-    name: str | None,
-    reason: str | None,
-    state: Path | None,
-    config: Path | None,
-    *,
-    as_json: bool,
+    name: str | None, reason: str | None, state: Path | None, config: Path | None, *, as_json: bool
 ) -> None:
     r"""Hold the ledger for a matter of law: nothing is pruned and nobody is forgotten.
 

@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 import click
 
 from sidecar.cli.log.people import People, Strangers
+from sidecar.cli.paths import FILE, FOLDER
 from sidecar.record.disk import DISK, why
 from sidecar.record.ledger import ledger_paths
 from sidecar.record.limits import NOTE_BYTES_MAX
@@ -34,17 +35,13 @@ Option = Callable[[Callable[..., None]], Callable[..., None]]
 config_option: Option = click.option(
     "-c",
     "--config",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=FILE,
     help="Configuration whose `state` is read (default: ./sidecar.yaml).",
 )
 state_option: Option = click.option(
-    "--state",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="State folder, instead of the configuration's.",
+    "--state", type=FOLDER, help="State folder, instead of the configuration's."
 )
-folder_argument: Option = click.argument(
-    "folder", required=False, type=click.Path(exists=True, file_okay=False, path_type=Path)
-)
+folder_argument: Option = click.argument("folder", required=False, type=FOLDER)
 handles_option: Option = click.option(
     "--handles",
     is_flag=True,
@@ -126,9 +123,9 @@ def filters(verb: Callable[..., None]) -> Callable[..., None]:
     return verb
 
 
-def wanted(said: dict[str, str | None]) -> Wanted:
+def wanted(options: dict[str, str | None]) -> Wanted:
     """Return what the options of `filters` ask for."""
-    return Wanted(**{**said, "since": when(said["since"]), "until": when(said["until"])})
+    return Wanted(**{**options, "since": when(options["since"]), "until": when(options["until"])})
 
 
 def state_folder(state: Path | None, config: Path | None) -> Path:

@@ -28,6 +28,7 @@ from sidecar.cli.log.places import (
 )
 from sidecar.cli.log.progress import counted
 from sidecar.cli.log.rotating import moved, rotate_key
+from sidecar.cli.paths import FILE, FOLDER
 from sidecar.record.audit.beside import Beside, Checked
 from sidecar.record.audit.index import Index
 from sidecar.record.audit.mirror import Mirror
@@ -49,8 +50,6 @@ from sidecar.terms.errors import LedgerBroken
 
 LEDGER_NOT_INTACT: Final = 20
 _FILE_NAME = re.compile(r"[\w-]+\Z")
-_note_file = click.Path(exists=True, dir_okay=False, path_type=Path)
-_folder_path = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
 @click.command("verify")
@@ -58,11 +57,11 @@ _folder_path = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.option(
     "--checkpoint",
     "notes",
-    type=_note_file,
+    type=FILE,
     multiple=True,
     help="Checkpoint held elsewhere (a copy of the ledger's file `checkpoint`).",
 )
-@click.option("--mirror", type=_folder_path, help="A copy of the ledger, or an export of it.")
+@click.option("--mirror", type=FOLDER, help="A copy of the ledger, or an export of it.")
 @json_option
 @of_ledger
 def verify(
@@ -122,10 +121,10 @@ def verify(
 @click.command("prove")
 @click.argument("id", required=False)
 @click.option(
-    "-o", "--out", type=_folder_path, default=".", show_default=True, help="Where they are written."
+    "-o", "--out", type=FOLDER, default=".", show_default=True, help="Where they are written."
 )
-@click.option("--check", type=_note_file, help="A receipt to be verified, with --record and --key.")
-@click.option("--record", type=_note_file, help="The record's bytes, for --check.")
+@click.option("--check", type=FILE, help="A receipt to be verified, with --record and --key.")
+@click.option("--record", type=FILE, help="The record's bytes, for --check.")
 @key_option
 @of_ledger
 def prove(

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Final
 
 import click
@@ -19,10 +20,15 @@ from sidecar.cli.log.places import (
     people_of,
     wanted,
 )
-from sidecar.cli.log.proof_state import proof_state
 from sidecar.cli.log.rules import rule_texts
 from sidecar.record.audit.find import about
+from sidecar.record.audit.prove import Prover
+from sidecar.record.disk import DISK, why
+from sidecar.record.ledger import ledger_paths
+from sidecar.record.proof import identity
 from sidecar.record.read import Reader, Wanted
+from sidecar.record.segments.walk import Damage
+from sidecar.terms.errors import LedgerBroken
 
 POLL_S: Final = 0.25
 _COLOURS: Final = {"auto": None, "always": True, "never": False}
@@ -37,13 +43,7 @@ _COLOURS: Final = {"auto": None, "always": True, "never": False}
 @json_option
 @of_ledger
 def tail(
-    count: int,
-    color: str,
-    where: Where,
-    *,
-    follow: bool,
-    as_json: bool,
-    **said: str | None,
+    count: int, color: str, where: Where, *, follow: bool, as_json: bool, **said: str | None
 ) -> None:
     r"""Show the last records: when, what came of it, by which policy version, who did what.
 
@@ -82,13 +82,7 @@ def tail(
 @handles_option
 @json_option
 @of_ledger
-def show(
-    id: str,
-    where: Where,
-    *,
-    full: bool,
-    as_json: bool,
-) -> None:
+def show(id: str, where: Where, *, full: bool, as_json: bool) -> None:
     r"""Tell the story of one call: who, what, by which rules and their text, what came of it.
 
     \b
@@ -109,7 +103,7 @@ def show(
     people = people_of(ledger)
     found, linked = people.record(found), list(map(people.record, linked))
     texts = dict(rule_texts(ledger.resolve().parent, found))
-    proof = proof_state(ledger, found["log"]["seq"])
+    proof = _proof_state(ledger, found["log"]["seq"])
     if as_json:
         said = {"record": found, "linked": linked, "rules": texts, "proof": proof}
         click.echo(orjson.dumps(said, option=orjson.OPT_INDENT_2))
@@ -152,3 +146,22 @@ def _show_fields(console: Console, lines: Iterable[tuple[str, str]]) -> None:
 
 def _console(colour: bool | None = None) -> Console:
     return Console(highlight=False, markup=False, emoji=False, force_terminal=colour)
+
+
+def _proof_state(ledger: Path, seq: int) -> str:
+    """Return whether record `seq` is proven by the signed checkpoint, and if not why not."""
+    _, key_file = ledger_paths(ledger.resolve().parent)
+    if not identity.is_there(key_file):
+        return "not looked at: the key is not here (`sidecar log verify --key`)"
+    try:
+        prover = Prover(ledger, identity.load(DISK, key_file).verifier)
+        if seq >= prover.checkpoint.size:
+            return "not signed yet"
+        prover.inclusion(seq)
+    except (Damage, LedgerBroken) as error:
+        return f"NOT PROVEN: {error}"
+    except LookupError as error:
+        return f"not proven: {error}"
+    except OSError as error:
+        return f"NOT PROVEN: it cannot be read: {why(error)}"
+    return f"proven by the signed checkpoint of {prover.checkpoint.size} records"

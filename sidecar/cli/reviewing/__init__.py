@@ -1,1 +1,1 @@
-"""Verbs that read records or a whole bundle: replay, suggest, surface."""
+"""Verbs that ask the reviewer: test, lint, fmt, replay, suggest, surface."""

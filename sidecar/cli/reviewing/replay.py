@@ -12,6 +12,7 @@ from rich.markup import escape
 
 from sidecar.cli.log.places import when
 from sidecar.cli.log.progress import counted
+from sidecar.cli.paths import FILE_OR_FOLDER, FOLDER
 from sidecar.domains import by_protocol
 from sidecar.policy.bundle import Bundle
 from sidecar.review.replay.counts import TOLD, Counts, rows_of
@@ -29,7 +30,7 @@ _WORDS: Final = {
 
 
 @click.command("replay")
-@click.argument("records", type=click.Path(exists=True, path_type=Path))
+@click.argument("records", type=FILE_OR_FOLDER)
 @click.option(
     "-b",
     "--bundle",
@@ -37,12 +38,11 @@ _WORDS: Final = {
     help="By which everything is decided anew: a folder, an archive, or `REV:path` of git.",
 )
 @click.option(
-    "--base",
-    help="The bundle that decided then, where the state folder does not have it.",
+    "--base", help="The bundle that decided then, where the state folder does not have it."
 )
 @click.option(
     "--state",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    type=FOLDER,
     help="Where names, keys and side objects are, if not beside the records.",
 )
 @click.option(

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from sidecar.cli.log.progress import counted
+from sidecar.cli.paths import FILE_OR_FOLDER, FOLDER, NAMED_FOLDER
 from sidecar.domains import by_protocol
 from sidecar.review.replay.recorded import Recorded, beside_of, read_recorded
 from sidecar.review.suggest.draft import SIBLINGS_MIN, drafted
@@ -21,24 +22,20 @@ from sidecar.terms.errors import ConfigError
 @click.option(
     "--from",
     "records",
-    type=click.Path(exists=True, path_type=Path),
+    type=FILE_OR_FOLDER,
     required=True,
     help="A state folder, a ledger's folder, a segment, or an export.",
 )
 @click.option(
     "-o",
     "--output",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=NAMED_FOLDER,
     help="A folder that is not there yet; the bundle is printed where none is named.",
 )
-@click.option(
-    "--state",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Where names and keys are, if not beside the records.",
-)
+@click.option("--state", type=FOLDER, help="Where names and keys are, if not beside the records.")
 @click.option(
     "--base",
-    type=click.Path(exists=True, path_type=Path),
+    type=FILE_OR_FOLDER,
     help="The bundle whose catalogues hold, where the state folder does not have it.",
 )
 @click.option(

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sidecar.cli.reviewing.outputs import OutputFile, write
+from sidecar.cli.paths import FILE, FILE_OR_FOLDER, OutputFile, write
 from sidecar.domains import by_protocol
 from sidecar.policy.bundle import Bundle
 from sidecar.review.surface.page import page, summary, undecided, words
@@ -31,13 +31,13 @@ _WIDTH: Final = 200
 @click.option(
     "-b",
     "--bundle",
-    type=click.Path(exists=True, path_type=Path),
+    type=FILE_OR_FOLDER,
     help="A bundle's folder or archive (default: that of ./sidecar.yaml).",
 )
 @click.option(
     "-c",
     "--config",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=FILE,
     help="Where AGENT is a workload, or a workload's actor: its parties are taken from there.",
 )
 @click.option("--subject", help="`type:id` of whom it acts for, where no workload says it.")

@@ -282,9 +282,9 @@ class _Table:
         together = (*self._exact.values(), *self._holding.values())
         return {one for found in together if len(found) >= GUARDED_MIN for one in found}
 
-    def collect(self, text: str, found: set[int]) -> None:
+    def collect(self, text: str, into: set[int]) -> None:
         """Add the rules that may speak of `text`."""
-        found.update(self._exact.get(text, ()))
+        into.update(self._exact.get(text, ()))
         if self._holding:
             for part in self._holding.keys() & _parts(text):
-                found.update(self._holding[part])
+                into.update(self._holding[part])

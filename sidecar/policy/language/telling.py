@@ -30,7 +30,7 @@ _TELLING: Final[dict[tuple[str, object], RoundKind]] = {
 _NO_CHILDREN: Final = (Name, Select)
 
 
-class Told(msgspec.Struct, frozen=True):
+class Explanation(msgspec.Struct, frozen=True):
     """An expression and what it came to."""
 
     source: str
@@ -41,7 +41,7 @@ class Told(msgspec.Struct, frozen=True):
         return quoted(self.source[part.tree.start : part.tree.end])
 
 
-def lines(told: Told, variables: Mapping[str, Told]) -> list[str]:
+def lines(told: Explanation, variables: Mapping[str, Explanation]) -> list[str]:
     """Return why an expression came to its value, indented by two blanks a level.
 
     Args:
@@ -58,10 +58,10 @@ def lines(told: Told, variables: Mapping[str, Told]) -> list[str]:
 
 
 class _Lines:
-    def __init__(self, variables: Mapping[str, Told]) -> None:
+    def __init__(self, variables: Mapping[str, Explanation]) -> None:
         self._variables = dict(variables)
 
-    def of(self, told: Told, part: Part, depth: int) -> Iterator[str]:
+    def of(self, told: Explanation, part: Part, depth: int) -> Iterator[str]:
         """Yield a part with what it came to, and below it the parts that made it so."""
         if isinstance(part.tree, Name) and part.tree.name in self._variables:
             yield from self._variable(part, depth)
@@ -69,7 +69,7 @@ class _Lines:
         yield f"{'  ' * depth}{told.text(part)} → {_outcome(part)}"
         yield from self._below(told, part, depth + 1)
 
-    def _below(self, told: Told, part: Part, depth: int) -> Iterator[str]:
+    def _below(self, told: Explanation, part: Part, depth: int) -> Iterator[str]:
         if isinstance(part.tree, _NO_CHILDREN):
             yield from self._variable(part, depth)
         for cause in _causes(part):
@@ -79,7 +79,7 @@ class _Lines:
             yield from self._rounds(told, part, part.tree, part.rounds, depth)
 
     def _rounds(
-        self, told: Told, part: Part, tree: Fold, rounds: Rounds, depth: int
+        self, told: Explanation, part: Part, tree: Fold, rounds: Rounds, depth: int
     ) -> Iterator[str]:
         blank = "  " * depth
         counted = ", ".join(f"{count} {kind}" for kind, count in rounds.counts.items())
@@ -177,13 +177,13 @@ def _root(tree: Tree) -> str | None:
     return tree.name if isinstance(tree, Name) and tree.rooted else None
 
 
-def as_json(told: Told) -> dict[str, Json]:
+def as_json(told: Explanation) -> dict[str, Json]:
     """Return every part of an expression that is no literal, with what it came to."""
     return _Json(told).of(told.part)
 
 
 class _Json:
-    def __init__(self, told: Told) -> None:
+    def __init__(self, told: Explanation) -> None:
         self._told = told
         self._left = PARTS_MAX
 

@@ -3,50 +3,39 @@
 from collections.abc import Iterator
 from typing import assert_never
 
-from sidecar.policy.language.tree import (
-    Bind,
-    Call,
-    Constant,
-    Fold,
-    ListOf,
-    MapOf,
-    MessageOf,
-    Name,
-    Select,
-    Tree,
-)
+from sidecar.policy.language import tree as cel
 
 
-def children(tree: Tree) -> tuple[Tree, ...]:
+def children(tree: cel.Tree) -> tuple[cel.Tree, ...]:
     """Return the nodes directly below `tree`, in the order of the text."""
     match tree:
-        case Constant() | Name():
+        case cel.Constant() | cel.Name():
             return ()
-        case Select(operand=operand):
+        case cel.Select(operand=operand):
             return (operand,)
-        case Call(args=args, target=target):
+        case cel.Call(args=args, target=target):
             return args if target is None else (target, *args)
-        case Bind(init=init, body=body):
+        case cel.Bind(init=init, body=body):
             return (init, body)
-        case Fold(range=range_, condition=condition, body=body):
+        case cel.Fold(range=range_, condition=condition, body=body):
             return (range_, body) if condition is None else (range_, condition, body)
         case _:
             return _elements(tree)
 
 
-def _elements(tree: ListOf | MapOf | MessageOf) -> tuple[Tree, ...]:
+def _elements(tree: cel.ListOf | cel.MapOf | cel.MessageOf) -> tuple[cel.Tree, ...]:
     match tree:
-        case ListOf(items=items):
+        case cel.ListOf(items=items):
             return items
-        case MapOf(entries=entries):
+        case cel.MapOf(entries=entries):
             return tuple(side for entry in entries for side in entry)
-        case MessageOf(fields=fields):
+        case cel.MessageOf(fields=fields):
             return tuple(value for _, value in fields)
         case _:
             assert_never(tree)
 
 
-def nodes(tree: Tree) -> Iterator[Tree]:
+def nodes(tree: cel.Tree) -> Iterator[cel.Tree]:
     """Yield `tree` and every node below it, outer before inner."""
     rest = [tree]
     while rest:

@@ -32,8 +32,7 @@ from sidecar.policy.vocabulary.values import type_of_value
 from sidecar.syntax.yaml12 import Document, Step
 from sidecar.terms.call import Json
 
-# By CEL root; of a party, an action and a resource they are the `properties`.
-SECTIONS: Final = AttributesSpec.__struct_fields__
+# Of a party, an action and a resource they are the `properties`.
 _BELOW: Final = frozenset({"subject", "actor", "resource", "action"})
 _PLAIN: Final = {"string": STRING, "integer": INT, "boolean": BOOL, "null": NULL, "number": DYN}
 # A keyword that is not one would be passed over in silence, and its attributes with it.

@@ -10,17 +10,17 @@ from sidecar.policy.vocabulary.roots import UNDECLARED
 _OWN: Final = frozenset({"subject", "actor", "resource", "action", "session"})
 
 
-def is_untyped(path: str, seen: Mapping[str, AnyType]) -> bool:
+def is_untyped(path: str, roots: Mapping[str, AnyType]) -> bool:
     """Return whether an Attributes document could say of which type `path` is, and none does.
 
     Args:
         path: As an expression reads it.
-        seen: The types of the roots for the calls that it meets.
+        roots: The types of the roots for the calls that it meets.
     """
     root, *fields = path.split(".")
-    if root not in _OWN or root not in seen:
+    if root not in _OWN or root not in roots:
         return False
-    found = seen[root]
+    found = roots[root]
     for field in fields:
         if not isinstance(found, Record):
             # Behind what is declared as a map or as anything, nothing more can be said.

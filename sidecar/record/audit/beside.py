@@ -5,7 +5,7 @@ The log proves itself; these are compared with what it says of them:
 | what | is compared |
 |---|---|
 | `bundles/` | each bundle by which something was decided, by its digest |
-| `persons.table` | that it can be opened whole; that subjects who were never forgotten are in it |
+| `persons.table` | that it opens, with all rows; that subjects who were never forgotten are in it |
 | `inputs/` | each object that a record names, by its digest; absent ones unless some were erased |
 
 What is not at hand in a copy of the ledger, which has no `keys/`, is told as not checked.
@@ -158,6 +158,8 @@ class Beside:
                 if table.value_of(handle.decode()) is None:
                     text = "its subject is not in the table of persons, and nobody was forgotten"
                     raise Damage(path.name, None, seq, text)
+        if table.missing:
+            raise Damage(path.name, None, None, f"rows are missing at its end: {table.missing}")
         return len(table.known)
 
     def _check_objects(self, folder: Path) -> int:

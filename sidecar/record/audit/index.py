@@ -1,21 +1,21 @@
-"""Where records are: a table beside the log by which `log show`, `prove` and `tail` find them.
+"""Where records are: a table beside the log by which `log show` and `log prove` find them.
 
 `index.db` is derived: made by whoever asks, from the records that are new since it was asked last;
 when it is deleted, damaged, of another log or of another form it is made anew. It is never
 believed: what is found is read at its place in the log and compared with what was asked for, and
-what is not found is looked for in the log. Only handles of persons stand in it.
+what is not found is looked for in the log.
 """
 
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import orjson
 
 from sidecar.record import disk
-from sidecar.record.disk import DISK, FILE_MODE, Io
+from sidecar.record.disk import DISK, FILE_MODE
 from sidecar.record.limits import NOTE_BYTES_MAX
 from sidecar.record.read import followed, parts
 from sidecar.record.segments.sealed import NotSealed, opened
@@ -33,47 +33,37 @@ from sidecar.record.segments.walk import Damage
 INDEX: Final = "index.db"
 CHECKPOINT: Final = "checkpoint"
 # Anything else under our name is made anew.
-_FORM: Final = 1
+_FORM: Final = 2
 _TABLE: Final = """
 create table records (
     seq integer primary key, segment integer not null, offset integer not null,
-    id text not null, parent text, kind text not null, time text not null,
-    subject text, actors text not null, outcome text, rules text not null
+    id text not null, parent text
 ) strict;
 create index by_id on records (id);
 create index by_parent on records (parent) where parent is not null;
-create index by_time on records (time);
 create table about (origin text not null, segment integer not null, offset integer not null) strict;
 """
-_BY_ID: Final = "select seq, segment, offset from records where id = ? order by seq"
-_BY_PARENT: Final = "select seq, segment, offset from records where parent = ? order by seq"
-_INSERT: Final = "insert or replace into records values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-
-
-class Place(NamedTuple):
-    """Where a record stands."""
-
-    seq: int
-    segment: int
-    offset: int
+_BY_ID: Final = "select segment, offset from records where id = ? order by seq"
+_BY_PARENT: Final = "select segment, offset from records where parent = ? order by seq"
+_INSERT: Final = "insert or replace into records values (?, ?, ?, ?, ?)"
 
 
 class Index:
     """The index of the ledger in `folder`; made by `Index.open`."""
 
-    def __init__(self, table: sqlite3.Connection, folder: Path, io: Io) -> None:
-        self._table, self._folder, self._io = table, folder, io
+    def __init__(self, table: sqlite3.Connection, folder: Path) -> None:
+        self._table, self._folder = table, folder
         # Where the log was seen not to be whole; what stands behind is not taken in.
         self.damage: Damage | None = None
 
     @classmethod
-    def open(cls, folder: Path, io: Io = DISK) -> "Index":
+    def open(cls, folder: Path) -> "Index":
         """Return the index of `folder`, in memory when it cannot be written there."""
         path = folder / INDEX
-        origin = _origin(folder, io)
+        origin = _origin(folder)
         for attempt in (path, path, ":memory:"):
             try:
-                return cls(_table(attempt, origin), folder, io)
+                return cls(_table(attempt, origin), folder)
             except sqlite3.Error:
                 # Damaged, of another form, or not ours to write.
                 with suppress(OSError):
@@ -113,63 +103,40 @@ class Index:
         rows = self._table.execute(_BY_PARENT, (id,)).fetchall()
         return found if len(found) == len(rows) else None
 
-    def place(self, id: str) -> Place | None:
-        """Return where the record `id` stands, as the index says."""
-        found = self._table.execute(_BY_ID, (id,)).fetchone()
-        return None if found is None else Place(*found)
-
-    def backwards(self, outcome: str | None = None, until: str | None = None) -> Iterator[Place]:
-        """Yield the places of records from the last to the first.
-
-        Args:
-            outcome: Only those with this outcome.
-            until: Only those of this time or before.
-        """
-        yield from (
-            Place(*row)
-            for row in self._table.execute(
-                "select seq, segment, offset from records "
-                "where (?1 is null or outcome = ?1) and (?2 is null or time <= ?2) "
-                "order by seq desc",
-                (outcome, until),
-            )
-        )
-
-    def record(self, place: Place) -> bytes | None:
-        """Return the record that stands at `place`, None when none does."""
-        path = self._folder / name_of(place.segment)
-        with suppress(OSError, BadFrame, NotSealed), opened(self._io, path) as (read, size):
-            for chunk in chunks(read, size, place.offset):
-                return chunk.records[0] if chunk.records else None
-        return None
-
     def _read(self, query: str, id: str, fits: Callable[[dict[str, Any]], bool]) -> Iterator[bytes]:
-        rows = self._table.execute(query, (id,)).fetchall()
-        for row in rows:
-            record = self.record(Place(*row))
+        for segment, offset in self._table.execute(query, (id,)).fetchall():
+            record = self._at(segment, offset)
             if record is not None and fits(orjson.loads(record)):
                 yield record
+
+    def _at(self, segment: int, offset: int) -> bytes | None:
+        """Return the record that stands at a place of the log, None when none does."""
+        path = self._folder / name_of(segment)
+        with suppress(OSError, BadFrame, NotSealed), opened(DISK, path) as (read, size):
+            for chunk in chunks(read, size, offset):
+                return chunk.records[0] if chunk.records else None
+        return None
 
     def _new(self) -> Iterator[tuple[list[tuple[Any, ...]], int, int]]:
         """Yield rows of the table by the chunk, and up to where the log is then known."""
         segment, offset = self._table.execute("select segment, offset from about").fetchone()
         try:
-            for name, following in followed(segment_names(self._io.names(self._folder))):
+            for name, following in followed(segment_names(DISK.names(self._folder))):
                 first = first_seq_of(name)
                 if first < segment:
                     continue
                 begin = offset if first == segment and offset else HEADER_BYTES
-                for chunk in parts(self._io, self._folder / name, following, begin):
+                for chunk in parts(DISK, self._folder / name, following, begin):
                     yield _rows(first, chunk), first, chunk.end
         except Damage as damage:
             # INVARIANT: the place in `about` stays before it, so whoever asks next sees it as well.
             self.damage = damage
 
 
-def _origin(folder: Path, io: Io) -> str:
+def _origin(folder: Path) -> str:
     """Return the log's name as its checkpoint says it: the index of another log is of no use."""
     try:
-        note = disk.read_all(io, folder / CHECKPOINT, NOTE_BYTES_MAX)
+        note = disk.read_all(DISK, folder / CHECKPOINT, NOTE_BYTES_MAX)
     except OSError:
         return ""
     return note.partition(b"\n")[0].decode(errors="replace")
@@ -215,25 +182,4 @@ def _rows(segment: int, chunk: Chunk) -> list[tuple[Any, ...]]:
 
 
 def _row(segment: int, offset: int, record: dict[str, Any]) -> tuple[Any, ...]:
-    place: dict[str, Any] = record["log"]
-    return (
-        place["seq"],
-        segment,
-        offset,
-        record["id"],
-        record.get("parent"),
-        record["kind"],
-        record["time"],
-        _party(record.get("subject")),
-        " ".join(filter(None, map(_party, record.get("actors", [])))),
-        record.get("outcome"),
-        " ".join(_rules(record.get("rules", []))),
-    )
-
-
-def _party(party: dict[str, str] | None) -> str | None:
-    return None if party is None else f"{party['type']}:{party['id']}"
-
-
-def _rules(rules: Sequence[dict[str, Any]]) -> list[str]:
-    return [f"{rule['policy']}/{rule['id']}" for rule in rules]
+    return record["log"]["seq"], segment, offset, record["id"], record.get("parent")

@@ -7,7 +7,7 @@ where what they lead to is not what was signed, the records are asked instead.
 from pathlib import Path
 from typing import NamedTuple
 
-from sidecar.record.disk import DISK, Io
+from sidecar.record.disk import DISK
 from sidecar.record.proof.checkpoint import Checkpoint, Verifier
 from sidecar.record.proof.nodes import LogNodes
 from sidecar.record.proof.proofs import (
@@ -34,7 +34,7 @@ class Proof(NamedTuple):
 class Prover:
     """Proves what is in the ledger in `folder`, under the checkpoint that is signed there now."""
 
-    def __init__(self, folder: Path, trusted: Verifier, io: Io = DISK) -> None:
+    def __init__(self, folder: Path, trusted: Verifier) -> None:
         """Take the checkpoint.
 
         Raises:
@@ -42,9 +42,9 @@ class Prover:
         """
         # First with the tiles, which are not believed, then without.
         self._sources = [
-            LogNodes(io, folder, trusted.name, with_tiles=tiled) for tiled in (True, False)
+            LogNodes(DISK, folder, trusted.name, with_tiles=tiled) for tiled in (True, False)
         ]
-        self.note = read_note(io, folder)
+        self.note = read_note(DISK, folder)
         self.checkpoint = open_checkpoint(CHECKPOINT, self.note, trusted)
 
     def inclusion(self, seq: int) -> Proof:

@@ -91,13 +91,6 @@ def is_true(formula: Formula) -> bool:
     return isinstance(formula, AllOf) and all(is_true(part) for part in formula.parts)
 
 
-def is_false(formula: Formula) -> bool:
-    """Return whether nothing can make it true, from its shape alone."""
-    if isinstance(formula, AnyOf):
-        return all(is_false(part) for part in formula.parts)
-    return isinstance(formula, AllOf) and any(is_false(part) for part in formula.parts)
-
-
 def clauses_of(formula: Formula) -> Iterator[Clause]:
     """Yield every clause, in the order of the text."""
     if isinstance(formula, Clause):

@@ -7,7 +7,7 @@ import msgspec
 
 from sidecar.decide.target import Judged
 from sidecar.policy.bundle import Bundle
-from sidecar.policy.explained import RuleTold
+from sidecar.policy.explained import RuleExplanation
 from sidecar.policy.language.running.explain import Part
 from sidecar.policy.match import Filter
 from sidecar.policy.rules import Rule
@@ -35,7 +35,7 @@ class Coverage:
         # Matrices ask for the same few targets over and over.
         self._matched: dict[tuple[str, ...], tuple[Key, ...]] = {}
 
-    def hear(self, rule: Rule, told: RuleTold, *, held: bool) -> None:
+    def hear(self, rule: Rule, told: RuleExplanation, *, held: bool) -> None:
         """Count what one rule came to on one input."""
         if held:
             self.hits[rule.key, "rule"] += 1

@@ -38,7 +38,7 @@ class Counted(msgspec.Struct, frozen=True):
         return 100.0 * self.covered / self.total if self.total else 100.0
 
     @property
-    def told(self) -> float:
+    def percent_shown(self) -> float:
         """Return the percentage to one digit, never 100 where something is missing."""
         return int(self.percent * 10) / 10
 
@@ -91,9 +91,9 @@ def report_of(bundle: Bundle, coverage: Coverage, before: Bundle | None = None) 
 def lines(report: Report) -> Iterator[str]:
     """Yield the coverage for a person: the numbers, then each site that is missing."""
     told = ", ".join(f"{name} {one.covered}/{one.total}" for name, one in report.by_kind().items())
-    yield f"coverage {report.whole.told:.1f} %: {told}"
+    yield f"coverage {report.whole.percent_shown:.1f} %: {told}"
     for site in report.missing:
-        yield f"  {site.file}:{site.line}:{site.column}: {site.told}"
+        yield f"  {site.file}:{site.line}:{site.column}: {site.sentence}"
 
 
 def as_json(report: Report) -> dict[str, Json]:
@@ -112,14 +112,14 @@ def as_json(report: Report) -> dict[str, Json]:
             }
         )
     return {
-        "percent": report.whole.told,
+        "percent": report.whole.percent_shown,
         **{name.replace(" ", "_"): _shown(one) for name, one in report.by_kind().items()},
         "files": files,
     }
 
 
 def _shown(one: Counted) -> dict[str, Json]:
-    return {"covered": one.covered, "total": one.total, "percent": one.told}
+    return {"covered": one.covered, "total": one.total, "percent": one.percent_shown}
 
 
 def lcov(report: Report, folder: str | None = None) -> str:

@@ -59,7 +59,7 @@ class Site(msgspec.Struct, frozen=True):
     column: int
 
     @property
-    def told(self) -> str:
+    def sentence(self) -> str:
         """Return the site as a person reads it."""
         what = f"`{self.text}` " if self.text else ""
         return f"{self.rule}: {what}never {self.side}"

@@ -1,6 +1,6 @@
 """What changes between two bundles: which requests gain or lose permission, asked of both."""
 
 from sidecar.review.diff.calls import Asked, understood
-from sidecar.review.diff.compare import Difference, Group, compare
+from sidecar.review.diff.compare import Difference, compare
 
-__all__ = ["Asked", "Difference", "Group", "compare", "understood"]
+__all__ = ["Asked", "Difference", "compare", "understood"]

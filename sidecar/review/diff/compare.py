@@ -77,7 +77,7 @@ def compare(before: Bundle, after: Bundle, corpus: Iterable[Asked] = ()) -> Diff
     # What tests say changes no decision, and the digest is not over them.
     if not _is_same(before.digest, after.digest):
         comparison.run()
-    return comparison.told()
+    return comparison.difference()
 
 
 def _is_same(one: str, other: str) -> bool:
@@ -284,7 +284,7 @@ class _Comparison:
         if self._is_full:
             self._undecided.append(f"more requests than {REQUESTS_MAX} would have to be asked")
 
-    def told(self) -> Difference:
+    def difference(self) -> Difference:
         """Return what was found."""
         groups: dict[str, list[Group]] = defaultdict(list)
         for group in self._groups.values():

@@ -145,16 +145,16 @@ def _read(request: Request, target: Target, field: str) -> object:
 
 
 def invented(
-    reach: Reach, found: Witness, bundles: tuple[Bundle, Bundle], who: Person
+    reach: Reach, witness: Witness, bundles: tuple[Bundle, Bundle], who: Person
 ) -> Iterator[Asked]:
     """Yield requests with one invented target each that `match` takes and a witness describes."""
-    for key in islice(_keys(reach, found.values), _KEYS_MAX):
-        for cls in _classes(reach, found.values):
-            protocol = _protocol(reach, key, found.values)
+    for key in islice(_keys(reach, witness.values), _KEYS_MAX):
+        for cls in _classes(reach, witness.values):
+            protocol = _protocol(reach, key, witness.values)
             if protocol is None or protocol not in bundles[0].domains:
                 continue
-            target = _target(key, cls, protocol, reach, found.values)
-            request = _filled(_request(protocol, target, found, reach), found, bundles[1])
+            target = _target(key, cls, protocol, reach, witness.values)
+            request = _filled(_request(protocol, target, witness, reach), witness, bundles[1])
             if request is not None:
                 told = {
                     "protocol": protocol,

@@ -67,18 +67,18 @@ def _nothing(clause: Clause) -> Json:
     return _DEFAULTS.get(clause.kind, "other")
 
 
-def person(found: Witness, usually: Mapping[str, Json]) -> Person | None:
+def person(witness: Witness, usually: Mapping[str, Json]) -> Person | None:
     """Return somebody who is as a witness says, and otherwise usual; None where nobody can be.
 
     A witness that speaks of the actor, and not of whether there is one, has one.
     """
-    said = {path: value for path, value in found.values.items() if path.startswith(ROOTS)}
-    rest = {path: value for path, value in usually.items() if path not in found.absent}
+    said = {path: value for path, value in witness.values.items() if path.startswith(ROOTS)}
+    rest = {path: value for path, value in usually.items() if path not in witness.absent}
     for path in said:
         rest = {each: value for each, value in rest.items() if not each.startswith(f"{path}.")}
     has_actor = any(path.startswith("actor.") for path in said)
-    is_delegated = found.values.get("delegated", has_actor)
-    number = found.values.get("actors")
+    is_delegated = witness.values.get("delegated", has_actor)
+    number = witness.values.get("actors")
     if isinstance(number, list):
         is_delegated = bool(number)
     values = {**rest, **said}

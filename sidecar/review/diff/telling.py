@@ -11,20 +11,20 @@ from sidecar.terms.call import Json
 _SHOWN_MAX: Final = 400
 
 
-def lines(found: Difference) -> Iterator[str]:
+def lines(difference: Difference) -> Iterator[str]:
     """Yield what a person is told, line by line."""
-    yield f"{found.before} → {found.after}: {found.asked} requests asked"
+    yield f"{difference.before} → {difference.after}: {difference.asked} requests asked"
     for kind, heading in (("gain", "GAINED"), ("loss", "LOST")):
-        groups = [group for group in found.groups if group.change.kind == kind]
+        groups = [group for group in difference.groups if group.change.kind == kind]
         if groups:
-            yield f"{heading}: {_requests(found.counts(kind))}"
+            yield f"{heading}: {_requests(difference.counts(kind))}"
         for group in groups:
             yield from _group(group)
-    if not found.groups:
+    if not difference.groups:
         yield "no request was found that gains or loses permission"
-    if found.undecided:
+    if difference.undecided:
         yield "NOT DECIDED:"
-        yield from (f"  {text}" for text in found.undecided)
+        yield from (f"  {text}" for text in difference.undecided)
 
 
 def _requests(count: int) -> str:
@@ -51,14 +51,14 @@ def _short(example: dict[str, Json]) -> dict[str, Json]:
     }
 
 
-def as_json(found: Difference) -> dict[str, Json]:
+def as_json(difference: Difference) -> dict[str, Json]:
     """Return everything, for a program."""
     return {
-        "before": found.before,
-        "after": found.after,
-        "asked": found.asked,
-        "gained": found.counts("gain"),
-        "lost": found.counts("loss"),
+        "before": difference.before,
+        "after": difference.after,
+        "asked": difference.asked,
+        "gained": difference.counts("gain"),
+        "lost": difference.counts("loss"),
         "changes": [
             {
                 "kind": group.change.kind,
@@ -68,7 +68,7 @@ def as_json(found: Difference) -> dict[str, Json]:
                 "count": group.count,
                 "example": group.example,
             }
-            for group in found.groups
+            for group in difference.groups
         ],
-        "undecided": found.undecided,
+        "undecided": difference.undecided,
     }

@@ -24,7 +24,7 @@ class Exemption(msgspec.Struct, frozen=True):
     is_rule: bool
 
 
-def settled(found: list[Finding], looked: Looked) -> list[Finding]:
+def settled(findings: list[Finding], looked: Looked) -> list[Finding]:
     """Return findings with the reasons for which some are exempt, and what exempts nothing."""
     used: set[int] = set()
     exemptions = list(_exemptions(looked))
@@ -32,7 +32,7 @@ def settled(found: list[Finding], looked: Looked) -> list[Finding]:
     for number, one in enumerate(exemptions):
         by_code.setdefault(one.asked.code, []).append((number, one))
     told = []
-    for finding in found:
+    for finding in findings:
         for number, one in by_code.get(finding.code, ()):
             if _is_about(one, finding):
                 used.add(number)

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from typing import Final
 
 import msgspec
 
@@ -20,8 +19,6 @@ from sidecar.review.trees import WHEN, sources_of
 from sidecar.syntax.yaml12 import Document, load_documents
 from sidecar.terms.call import Json
 from sidecar.terms.words import CLASSES, PHASES
-
-_ANY: Final = ("*",)
 
 
 class Reach(msgspec.Struct, frozen=True):
@@ -184,7 +181,7 @@ def formula_of_nothing(*, positive: bool) -> Formula:
     return AllOf() if positive else AnyOf()
 
 
-def found(code: str, rule: Rule, text: str, level: Level | None = None) -> Finding:
+def finding_of(code: str, rule: Rule, text: str, level: Level | None = None) -> Finding:
     """Return a finding about a rule; its level is the check's own unless it is said."""
     return Finding(code, level or CHECKS[code].level, rule.where, f"`{rule.key}`{text}", rule.key)
 

@@ -9,7 +9,7 @@ kept. Whatever a rule of the other bundle may read and the record does not have 
 nothing is said of that decision: replay answers same, differs or input gone, and never guesses.
 """
 
-from sidecar.review.replay.recorded import Recorded, read_recorded
-from sidecar.review.replay.redecide import Again, Differs, InputGone, Same, redecide
+from sidecar.review.replay.recorded import read_recorded
+from sidecar.review.replay.redecide import Again, Differs, Same
 
-__all__ = ["Again", "Differs", "InputGone", "Recorded", "Same", "read_recorded", "redecide"]
+__all__ = ["Again", "Differs", "Same", "read_recorded"]

@@ -22,21 +22,21 @@ def came_out_alike(one: LoggedDecision, other: LoggedDecision) -> bool:
     )
 
 
-def differences(found: Recorded, now: Decision, due: list[Obligation]) -> Iterator[str]:
+def differences(recorded: Recorded, now: Decision, due: list[Obligation]) -> Iterator[str]:
     """Yield what of a decision is not as it was recorded."""
-    record = found.record
+    record = recorded.record
     if record.effect != now.outcome:
         yield "outcome"
     was_refused = group_of(record.effect) != group_of(record.outcome)
     if record.reason != now.reason and not was_refused:
         yield "reason"
-    if found.is_cut:
+    if recorded.is_cut:
         return
     lists: tuple[tuple[str, Callable[[], bool]], ...] = (
         ("rules", lambda: tuple(record.rules) == now.rules),
         ("errors", lambda: was_refused or len(record.errors) == len(now.errors)),
-        ("targets", lambda: was_refused or _is_alike(found, now)),
-        ("obligations", lambda: _is_due_alike(found, now, due)),
+        ("targets", lambda: was_refused or _is_alike(recorded, now)),
+        ("obligations", lambda: _is_due_alike(recorded, now, due)),
     )
     yield from (name for name, is_so in lists if not is_so())
 

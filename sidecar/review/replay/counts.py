@@ -68,10 +68,10 @@ class Counts(msgspec.Struct):
     resources: dict[str, Counter[str]] = {}
     examples: dict[str, list[Example]] = {}
 
-    def add(self, found: Recorded, replayed: Replayed) -> None:
+    def add(self, recorded: Recorded, replayed: Replayed) -> None:
         """Take in one decision."""
         self.records += 1
-        self.other_engine += found.record.engine != ENGINE
+        self.other_engine += recorded.record.engine != ENGINE
         match replayed:
             case Same(_, told):
                 self.same += 1
@@ -80,7 +80,7 @@ class Counts(msgspec.Struct):
                 self.gone += 1
                 self.missing.update(missing)
             case Differs(now, change, told):
-                self._differs(found, now, change, told)
+                self._differs(recorded, now, change, told)
 
     def _differs(self, found: Recorded, now: Decision, change: str, told: tuple[str, ...]) -> None:
         self.differs[change] += 1
@@ -184,14 +184,14 @@ def rows_of(rows: Counter[str]) -> dict[str, int]:
     return shown
 
 
-def rule_of(found: Recorded, now: Decision) -> str:
+def rule_of(recorded: Recorded, now: Decision) -> str:
     """Return the rule that makes the difference.
 
     It is one that decides now, else one that permitted before and is silent now.
     """
     if deciding := decided_by(now.outcome, now.rules):
         return deciding[0]
-    before = decided_by(found.record.outcome, found.record.rules)
+    before = decided_by(recorded.record.outcome, recorded.record.rules)
     return f"{before[0]} (silent now)" if before else f"({now.reason})"
 
 

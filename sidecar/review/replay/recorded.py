@@ -166,29 +166,29 @@ def joined(record: LoggedDecision, beside: Beside) -> Recorded:
     return Recorded(record, data.decode("utf-8", "replace"), names, (), is_whole)
 
 
-def understood(found: Recorded, *, by_others: bool) -> Understood:
+def understood(logged: Recorded, *, by_others: bool) -> Understood:
     """Return the Request of a record that has a text; what is lost of it is said, not guessed.
 
     Args:
-        found: With a text.
+        logged: With a text.
         by_others: Whether rules of another bundle than the one that decided are to read it: what
             is masked because no rule read it is then lost.
 
     Raises:
         LedgerBroken: The text is no Request.
     """
-    assert found.text is not None
-    masks = by_others or not found.is_whole
-    text, is_exact = _named(found)
+    assert logged.text is not None
+    masks = by_others or not logged.is_whole
+    text, is_exact = _named(logged)
     opens: list[tuple[str, str]] = []
     try:
         if not is_exact or (masks and MASK in text):
-            walk = _Walk(found.names, masks=masks)
-            text = msgspec.json.encode(walk.request(msgspec.json.decode(found.text))).decode()
+            walk = _Walk(logged.names, masks=masks)
+            text = msgspec.json.encode(walk.request(msgspec.json.decode(logged.text))).decode()
             opens = walk.open
         return Understood(_read_request(text), tuple(dict.fromkeys(opens)))
     except (msgspec.MsgspecError, KeyError, TypeError, AttributeError):
-        raise LedgerBroken(f"{found.record.id}: the recorded input is no request") from None
+        raise LedgerBroken(f"{logged.record.id}: the recorded input is no request") from None
 
 
 def _named(found: Recorded) -> tuple[str, bool]:

@@ -315,11 +315,6 @@ class Again:
         return None if is_due else OBLIGATIONS
 
 
-def redecide(found: Recorded, bundle: Bundle, beside: Beside, *, as_read: bool = False) -> Replayed:
-    """Return what comes of one recorded decision under `bundle`; for many, keep one `Again`."""
-    return Again(bundle, beside, as_read=as_read)(found)
-
-
 def _judged(
     request: Request, bundle: Bundle, facts: Facts, *, may_lack: bool
 ) -> Decision | frozenset[FactKey]:

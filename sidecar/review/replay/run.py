@@ -4,23 +4,21 @@ Each process compiles the bundle itself and keeps what it has decided. A small l
 this one: to start another takes longer.
 """
 
-import gc
 import multiprocessing
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from sidecar.domains import by_protocol
-from sidecar.policy.bundle import Bundle, compile_bundle
+from sidecar.policy.bundle import Bundle, compile_bundle, uncollected
 from sidecar.review.replay.catalogues import Catalogues
 from sidecar.review.replay.counts import Counts
 from sidecar.review.replay.lines import Share, lines, shares
 from sidecar.review.replay.recorded import Recorded, beside_of, recorded
-from sidecar.review.replay.redecide import Again, Differs, Replayed
+from sidecar.review.replay.redecide import Again, Replayed
 from sidecar.terms.domain import Domain
 
 # Below this another process costs more than it takes over.
@@ -83,17 +81,6 @@ def replay(asked: Asked, bundle: Bundle, base: Bundle | None, progress: Progress
     return _in_parallel(asked, found, _Job(asked, dict(bundle.files), _files(base)), progress)
 
 
-def differing(
-    asked: Asked, bundle: Bundle, base: Bundle | None
-) -> Iterator[tuple[Recorded, Replayed]]:
-    """Yield each decision that comes out otherwise, in order."""
-    again = _again(asked, bundle, base)
-    for share in shares(asked.path):
-        for found, replayed in _replayed(share, asked, again):
-            if isinstance(replayed, Differs):
-                yield found, replayed
-
-
 def _again(asked: Asked, bundle: Bundle, base: Bundle | None) -> Again:
     beside = beside_of(asked.path, asked.state)
     catalogues = Catalogues(bundle, beside)
@@ -110,23 +97,12 @@ def _replayed(share: Share, asked: Asked, again: Again) -> Iterator[tuple[Record
 
 
 def _count(share: Share, asked: Asked, again: Again, counts: Counts, progress: Progress) -> None:
-    with _uncollected():
+    # There are no cycles here, and what is remembered makes a look for them long.
+    with uncollected():
         for found, replayed in _replayed(share, asked, again):
             counts.add(found, replayed)
             if not counts.records % _PROGRESS_EVERY:
                 progress(counts.records)
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """Pause the collector of cycles: there are none, and what is remembered makes a look long."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 # --- many processes ---

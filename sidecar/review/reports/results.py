@@ -34,7 +34,7 @@ def results(
     for left in () if mutation is None else mutation.left_over:
         yield _at(left.where, "mutant-survived", left.text)
     for site in () if report is None else report.missing:
-        yield Result("not-covered", "note", site.told, site.file, site.line, site.column)
+        yield Result("not-covered", "note", site.sentence, site.file, site.line, site.column)
 
 
 def _at(where: str, rule: str, text: str) -> Result:

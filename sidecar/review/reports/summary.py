@@ -50,7 +50,7 @@ def _failures(outcome: Outcome) -> Iterator[str]:
 
 def _coverage(report: Report) -> Iterator[str]:
     yield ""
-    yield f"Coverage {report.whole.told:.1f} %"
+    yield f"Coverage {report.whole.percent_shown:.1f} %"
     yield ""
     yield "| of | covered | all |"
     yield "|---|---:|---:|"
@@ -58,7 +58,9 @@ def _coverage(report: Report) -> Iterator[str]:
         yield f"| {name} | {one.covered} | {one.total} |"
     missing = report.missing
     if missing:
-        yield from _fenced([f"{one.file}:{one.line}:{one.column}: {one.told}" for one in missing])
+        yield from _fenced(
+            [f"{one.file}:{one.line}:{one.column}: {one.sentence}" for one in missing]
+        )
 
 
 def _mutation(mutation: Mutation) -> Iterator[str]:

@@ -6,8 +6,8 @@ from typing import Final
 
 import msgspec
 
-from sidecar.policy.explained import RuleTold, explain_rule
-from sidecar.policy.language.telling import Told
+from sidecar.policy.explained import RuleExplanation, explain_rule
+from sidecar.policy.language.telling import Explanation
 from sidecar.policy.rules import Rule
 from sidecar.review.second.branches import Branch, branches, parts_of
 from sidecar.review.second.divergences import known
@@ -79,7 +79,9 @@ class SecondOpinion:
         """Return rule and branch → why cel-python could not be asked."""
         return dict(one.unheard for one in self.heard.values() if one.unheard) | self._left_out
 
-    def hear(self, rule: Rule, told: RuleTold, data: Mapping[str, object], facts: Facts) -> None:
+    def hear(
+        self, rule: Rule, told: RuleExplanation, data: Mapping[str, object], facts: Facts
+    ) -> None:
         """Evaluate the branches of a rule and of its variables on one input that was told."""
         seen = {name: each for name, each in data.items() if not name.startswith("variables.")}
         hearing = _Hearing(self, rule, facts)
@@ -135,14 +137,14 @@ class _Hearing:
         self._rule = rule
         self._facts = facts
 
-    def hear(self, name: str, told: Told, data: Mapping[str, object]) -> None:
+    def hear(self, name: str, told: Explanation, data: Mapping[str, object]) -> None:
         """Compare every branch of an expression that is new."""
         for branch in branches(told.part):
             key = (self._rule.key, name, branch.outcome)
             if self._opinion.is_new(key):
                 self._opinion.keep(key, self._compared(told, branch, data))
 
-    def _compared(self, told: Told, branch: Branch, data: Mapping[str, object]) -> Heard:
+    def _compared(self, told: Explanation, branch: Branch, data: Mapping[str, object]) -> Heard:
         at = self._opinion.at
         if self._opinion.is_over():
             return self._unheard(told, branch, TOO_MANY)
@@ -160,11 +162,13 @@ class _Hearing:
             return self._unheard(told, branch, "its language lacks what this uses")
         return Heard(at, disagreement=self._disagreement(told, smallest, data))
 
-    def _unheard(self, told: Told, branch: Branch, why: str) -> Heard:
+    def _unheard(self, told: Explanation, branch: Branch, why: str) -> Heard:
         name = f"{self._rule.key}: {told.text(branch.part)}"
         return Heard(self._opinion.at, unheard=(name, why))
 
-    def _both(self, told: Told, branch: Branch, data: Mapping[str, object]) -> tuple[Said, Said]:
+    def _both(
+        self, told: Explanation, branch: Branch, data: Mapping[str, object]
+    ) -> tuple[Said, Said]:
         part = branch.part
         source = told.source[part.tree.start : part.tree.end]
         other = evaluate(source, activation({**data, **branch.names}), self._facts)
@@ -173,7 +177,7 @@ class _Hearing:
         # Where theirs failed it does not matter what form our value has.
         return Said(None if other.failed else ours(part.value)), other
 
-    def _smallest(self, told: Told, branch: Branch, data: Mapping[str, object]) -> Branch:
+    def _smallest(self, told: Explanation, branch: Branch, data: Mapping[str, object]) -> Branch:
         """Return the innermost part on which the two differ."""
         for below in parts_of(branch):
             try:
@@ -184,7 +188,9 @@ class _Hearing:
                 return self._smallest(told, below, data)
         return branch
 
-    def _disagreement(self, told: Told, branch: Branch, data: Mapping[str, object]) -> Disagreement:
+    def _disagreement(
+        self, told: Explanation, branch: Branch, data: Mapping[str, object]
+    ) -> Disagreement:
         one, other = self._both(told, branch, data)
         rule = self._rule
         return Disagreement(rule.key, rule.where, told.text(branch.part), str(one), str(other))

@@ -8,8 +8,8 @@ grants more labels than were seen: a pattern that stands for resources nobody ha
 only where they carry no other label.
 """
 
-from sidecar.review.suggest.draft import Draft, drafted
+from sidecar.review.suggest.draft import drafted
 from sidecar.review.suggest.files import files_of
-from sidecar.review.suggest.observed import Observed, observe
+from sidecar.review.suggest.observed import observe
 
-__all__ = ["Draft", "Observed", "drafted", "files_of", "observe"]
+__all__ = ["drafted", "files_of", "observe"]

@@ -48,11 +48,11 @@ class Draft(msgspec.Struct, frozen=True):
     policies: tuple[DraftPolicy, ...]
 
 
-def drafted(seen: Observed, siblings_min: int = SIBLINGS_MIN) -> Draft:
+def drafted(observed: Observed, siblings_min: int = SIBLINGS_MIN) -> Draft:
     """Return a draft that permits what was observed."""
     names: set[str] = set()
     policies = []
-    for who, whats in sorted(seen.evidence.items(), key=lambda one: one[0].name):
+    for who, whats in sorted(observed.evidence.items(), key=lambda one: one[0].name):
         name = _unique(f"suggested-{slug(who.name)}", names)
         policies.append(_policy(name, who, whats, siblings_min))
     return Draft(tuple(policies))

@@ -39,13 +39,13 @@ class Tried(NamedTuple):
 
 
 def files_of(
-    draft: Draft, seen: Observed, catalogues: Mapping[str, bytes], domains: Mapping[str, Domain]
+    draft: Draft, observed: Observed, catalogues: Mapping[str, bytes], domains: Mapping[str, Domain]
 ) -> dict[str, bytes]:
     """Return the files of the drafted bundle, tests and all.
 
     Args:
         draft: The rules.
-        seen: What they were drafted from.
+        observed: What they were drafted from.
         catalogues: The catalogue files of the bundle that decided.
         domains: For compiling it.
 
@@ -65,11 +65,11 @@ def files_of(
         return files
     bundle = compile_bundle(files, domains)
     for policy in draft.policies:
-        tried = dict(_tried(policy, seen, bundle))
+        tried = dict(_tried(policy, observed, bundle))
         reached = frozenset(rule for one in tried.values() for rule in one.rules)
         files[f"policies/{policy.name}.yaml"] = _policy(policy, reached)
         if tried:
-            files[f"policies/{policy.name}_test.yaml"] = _suite(policy, seen, tried)
+            files[f"policies/{policy.name}_test.yaml"] = _suite(policy, observed, tried)
     return files
 
 

@@ -7,8 +7,3 @@ A thing is a resource or a pattern of resources with a class of action. Of a cal
 but who makes it and what it is done to; whatever else a rule reads stays as a condition, in the
 rule's own words. Nothing is taken for allowed that a rule might still refuse.
 """
-
-from sidecar.review.surface.reach import Reached, reach
-from sidecar.review.surface.things import Thing, things_of
-
-__all__ = ["Reached", "Thing", "reach", "things_of"]

@@ -38,13 +38,13 @@ _WIDTH: Final = _LEFT + _COLUMNS * _CELL + 20
 _CELLS_MAX: Final = _COLUMNS * 12
 
 
-def page(name: str, bundle: str, found: Sequence[Reached]) -> str:
+def page(name: str, bundle: str, reached: Sequence[Reached]) -> str:
     """Return the page.
 
     Args:
         name: Of the agent.
         bundle: Name and version.
-        found: What it may do.
+        reached: What it may do.
     """
     digest = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
@@ -56,28 +56,28 @@ def page(name: str, bundle: str, found: Sequence[Reached]) -> str:
             f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
             f"<title>{escape(title)}</title><style>{_STYLE}</style></head><body>",
             f"<h1>{escape(title)}</h1><p>Under <code>{escape(bundle)}</code>.</p>",
-            _picture(name, found),
-            f"<p>{_legend(found)}</p>",
-            *_open(found),
-            _table(found),
+            _picture(name, reached),
+            f"<p>{_legend(reached)}</p>",
+            *_open(reached),
+            _table(reached),
             "</body></html>\n",
         ]
     )
 
 
-def summary(found: Iterable[Reached]) -> dict[str, dict[str, int]]:
+def summary(reached: Iterable[Reached]) -> dict[str, dict[str, int]]:
     """Return how many things of each protocol are allowed, conditional, denied."""
     counts: dict[str, Counter[str]] = {}
-    for one in found:
+    for one in reached:
         counts.setdefault(one.thing.protocol, Counter())[one.status] += 1
     return {
         protocol: {status: its[status] for status in STATUSES} for protocol, its in counts.items()
     }
 
 
-def undecided(found: Iterable[Reached]) -> dict[str, int]:
+def undecided(reached: Iterable[Reached]) -> dict[str, int]:
     """Return on what it depends that is not known here, and for how many things."""
-    return dict(Counter(path for one in found for path in one.unknown).most_common())
+    return dict(Counter(path for one in reached for path in one.unknown).most_common())
 
 
 def _picture(name: str, found: Sequence[Reached]) -> str:
@@ -162,10 +162,10 @@ def _table(found: Sequence[Reached]) -> str:
     return f"<h2>Everything</h2><table><tr>{heads}</tr>{''.join(rows)}</table>"
 
 
-def words(one: Reached) -> list[str]:
+def words(reached: Reached) -> list[str]:
     """Return under what something may be done, a line each."""
-    told = [f"when {text}" for text in one.when]
-    told += [f"unless {text}" for text in one.unless]
-    told += [f"with {text}" for text in one.obligations]
-    told += [f"after approval: {text}" for text in one.approval]
-    return [*told, f"by {', '.join(one.rules)}"] if one.rules else told
+    told = [f"when {text}" for text in reached.when]
+    told += [f"unless {text}" for text in reached.unless]
+    told += [f"with {text}" for text in reached.obligations]
+    told += [f"after approval: {text}" for text in reached.approval]
+    return [*told, f"by {', '.join(reached.rules)}"] if reached.rules else told

@@ -11,8 +11,8 @@ import msgspec
 
 from sidecar import flow
 from sidecar.decide import explain
+from sidecar.decide.explained import target_lines
 from sidecar.decide.target import Judged
-from sidecar.decide.told import target_lines
 from sidecar.facts.asking import next_stop
 from sidecar.intercept.envelope import Seen, operator_call, read_envelope
 from sidecar.policy.bundle import Bundle

@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from sidecar.policy.explained import told_of
+from sidecar.policy.explained import explanation_of
 from sidecar.policy.language import environment
 from sidecar.policy.language.brief import brief
 from sidecar.policy.language.checking.checker import check
@@ -15,7 +15,7 @@ from sidecar.policy.language.reading.parser import parse
 from sidecar.policy.language.running.explain import Explainer, Part
 from sidecar.policy.language.running.program import Program
 from sidecar.policy.language.running.state import MissingFacts
-from sidecar.policy.language.telling import Told, as_json, lines
+from sidecar.policy.language.telling import Explanation, as_json, lines
 from sidecar.policy.language.tree import Bind, Call, Fold
 from sidecar.policy.language.types import DYN
 from sidecar.policy.language.walk import nodes
@@ -30,7 +30,7 @@ def test_a_person_is_told_why(row):
     data = row.table["data"]
     data["subject"]["properties"]["big"] = "a" * 2_000
 
-    told = told_of(row.given, (), data, {})
+    told = explanation_of(row.given, (), data, {})
 
     assert row.want == lines(told, {})
 
@@ -47,7 +47,9 @@ def test_explain_agrees_with_the_exact_and_the_fast_evaluator(scaled):
 
         assert outcome(part) == value(program.run_exactly, data), (source, data)
         assert outcome(part) == value(program.run, data), (source, data)
-        whole = json.dumps([as_json(Told(source, part)), lines(Told(source, part), {})])
+        whole = json.dumps(
+            [as_json(Explanation(source, part)), lines(Explanation(source, part), {})]
+        )
         assert len(whole) < 400_000
 
 
@@ -122,7 +124,7 @@ def test_a_macro_inside_of_what_is_bound_and_asked_for_in_a_macro_keeps_its_own_
 def test_the_deepest_expression_that_a_policy_may_hold_is_told():
     source = "(" * 95 + "delegated" + " && true)" * 95
 
-    told = told_of(source, (), {"delegated": True}, {})
+    told = explanation_of(source, (), {"delegated": True}, {})
 
     assert told.part.value is True
     assert len(lines(told, {})) == 41

@@ -17,21 +17,10 @@ from typing import Any, Final, TypeAlias, TypeGuard
 
 import msgspec
 
+from sidecar.policy.language import tree as cel
 from sidecar.policy.language.checking import folds, wording
 from sidecar.policy.language.checking.names import Environment, Path, path_of
 from sidecar.policy.language.functions.wrappers import FIELD, WRAPPERS
-from sidecar.policy.language.tree import (
-    Bind,
-    Call,
-    Constant,
-    Fold,
-    ListOf,
-    MapOf,
-    MessageOf,
-    Name,
-    Select,
-    Tree,
-)
 from sidecar.policy.language.types import (
     BOOL,
     BYTES,
@@ -56,7 +45,7 @@ from sidecar.policy.language.types import (
     optional_of,
 )
 
-_Typed: TypeAlias = tuple[Tree, AnyType]
+_Typed: TypeAlias = tuple[cel.Tree, AnyType]
 
 _KINDS: Final = {
     "null": NULL,
@@ -82,12 +71,12 @@ class TypeProblem(msgspec.Struct, frozen=True):
 class Checked(msgspec.Struct, frozen=True):
     """A tree with its names resolved, the type of its value, and what is wrong with it."""
 
-    tree: Tree
+    tree: cel.Tree
     type: AnyType
     problems: tuple[TypeProblem, ...]
 
 
-def check(tree: Tree, environment: Environment) -> Checked:
+def check(tree: cel.Tree, environment: Environment) -> Checked:
     """Return `tree` resolved and typed.
 
     Args:
@@ -107,19 +96,19 @@ class _Checker:
         self._locals: dict[str, AnyType] = {}
         self.problems: list[TypeProblem] = []
 
-    def visit(self, tree: Tree) -> _Typed:
+    def visit(self, tree: cel.Tree) -> _Typed:
         """Return a node resolved, with its type."""
         return _VISITS[type(tree)](self, tree)
 
-    def _wrong(self, text: str, tree: Tree) -> AnyType:
+    def _wrong(self, text: str, tree: cel.Tree) -> AnyType:
         self.problems.append(TypeProblem(text, tree.start, tree.end))
         return DYN
 
-    def _visit_all(self, trees: Iterable[Tree]) -> tuple[tuple[Tree, ...], list[AnyType]]:
+    def _visit_all(self, trees: Iterable[cel.Tree]) -> tuple[tuple[cel.Tree, ...], list[AnyType]]:
         typed = [self.visit(tree) for tree in trees]
         return tuple(tree for tree, _ in typed), [found for _, found in typed]
 
-    def _condition(self, tree: Tree, said: str) -> Tree:
+    def _condition(self, tree: cel.Tree, said: str) -> cel.Tree:
         resolved, found = self.visit(tree)
         if found not in (BOOL, DYN):
             self._wrong(f"{said} expects a bool, this is {wording.a(found)}", tree)
@@ -127,18 +116,18 @@ class _Checker:
 
     # Names and fields.
 
-    def constant(self, tree: Constant) -> _Typed:
+    def constant(self, tree: cel.Constant) -> _Typed:
         return tree, _KINDS[tree.kind]
 
-    def name(self, tree: Name) -> _Typed:
+    def name(self, tree: cel.Name) -> _Typed:
         if self._is_local(tree):
             return tree, self._locals[tree.name]
         return self._resolved(Path(tree, ()), [tree])
 
-    def _is_local(self, root: Name) -> bool:
+    def _is_local(self, root: cel.Name) -> bool:
         return not root.rooted and root.name in self._locals
 
-    def _resolved(self, path: Path, chain: list[Tree]) -> _Typed:
+    def _resolved(self, path: Path, chain: list[cel.Tree]) -> _Typed:
         """Return the longest declared name of a path, and the selection of its other fields.
 
         Args:
@@ -154,25 +143,27 @@ class _Checker:
             shown = chain[bool(wording.is_dotted(path, self._environment.variables))]
             return chain[-1], self._wrong(said, shown)
         node = chain[count]
-        tree: Tree = Name(node.start, node.end, full, rooted=True)
+        tree: cel.Tree = cel.Name(node.start, node.end, full, rooted=True)
         found = self._environment.type_of(full)
         for node, field in zip(chain[count + 1 :], path.fields[count:], strict=True):
-            tree = Select(node.start, node.end, tree, field)
+            tree = cel.Select(node.start, node.end, tree, field)
             found = self._field(found, field, node)
         return tree, found
 
-    def select(self, tree: Select) -> _Typed:
+    def select(self, tree: cel.Select) -> _Typed:
         path = path_of(tree)
         if path is not None and not self._is_local(path.root):
             return self._resolved(path, _chain(tree))
         operand, over = self.visit(tree.operand)
         found = self._field(over, tree.field, tree, is_asked=tree.test or tree.optional)
-        resolved = Select(tree.start, tree.end, operand, tree.field, tree.optional, tree.test)
+        resolved = cel.Select(tree.start, tree.end, operand, tree.field, tree.optional, tree.test)
         if tree.test:
             return resolved, BOOL
         return resolved, _optional(found) if tree.optional else found
 
-    def _field(self, over: AnyType, field: str, node: Tree, *, is_asked: bool = False) -> AnyType:
+    def _field(
+        self, over: AnyType, field: str, node: cel.Tree, *, is_asked: bool = False
+    ) -> AnyType:
         """Return the type of a field of something of type `over`; `is_asked` for, not just read."""
         if isinstance(over, Record):
             known = over.fields.get(field)
@@ -193,27 +184,27 @@ class _Checker:
 
     # Calls.
 
-    def call(self, tree: Call) -> _Typed:
+    def call(self, tree: cel.Call) -> _Typed:
         if tree.function in _LOGIC:
             said = f"`{tree.function.strip('_')}`"
             clauses = tuple(self._condition(arg, said) for arg in tree.args)
-            return Call(tree.start, tree.end, tree.function, clauses), BOOL
+            return cel.Call(tree.start, tree.end, tree.function, clauses), BOOL
         if tree.function == "_?_:_":
             return self._conditional(tree)
         full = self._namespaced(tree)
         if tree.target is None or full is not None:
             return self._global(tree, full or tree.function)
         (target, *args), types = self._visit_all((tree.target, *tree.args))
-        resolved = Call(tree.start, tree.end, tree.function, tuple(args), target)
+        resolved = cel.Call(tree.start, tree.end, tree.function, tuple(args), target)
         return resolved, self._overload(tree, tree.function, types, is_member=True)
 
-    def _conditional(self, tree: Call) -> _Typed:
+    def _conditional(self, tree: cel.Call) -> _Typed:
         condition, then, otherwise = tree.args
         asked = self._condition(condition, "`? :`")
         (one, other), types = self._visit_all((then, otherwise))
-        return Call(tree.start, tree.end, tree.function, (asked, one, other)), join(*types)
+        return cel.Call(tree.start, tree.end, tree.function, (asked, one, other)), join(*types)
 
-    def _namespaced(self, tree: Call) -> str | None:
+    def _namespaced(self, tree: cel.Call) -> str | None:
         """Return the dotted name of the function, where its target is a namespace."""
         path = path_of(tree.target) if tree.target is not None else None
         if path is None or self._is_local(path.root):
@@ -225,10 +216,10 @@ class _Checker:
         is_value = self._environment.variable(path.root.name, rooted=path.root.rooted) is not None
         return name if self._environment.function(name) or not is_value else None
 
-    def _global(self, tree: Call, name: str) -> _Typed:
+    def _global(self, tree: cel.Call, name: str) -> _Typed:
         known = len(self.problems)
         typed = self._called(tree, name)
-        if name == "@in" and isinstance(tree.args[0], Call) and tree.args[0].function == "!_":
+        if name == "@in" and isinstance(tree.args[0], cel.Call) and tree.args[0].function == "!_":
             self._explain_not(known)
         return typed
 
@@ -239,21 +230,23 @@ class _Checker:
                 self.problems[at] = TypeProblem(f"{one.text}; {wording.NOT_IN}", one.start, one.end)
                 return
 
-    def _called(self, tree: Call, name: str) -> _Typed:
+    def _called(self, tree: cel.Call, name: str) -> _Typed:
         args, types = self._visit_all(tree.args)
         full = self._environment.function(name)
         if full is None:
             known = self._environment.function_names(is_member=False)
             found = self._wrong(wording.unknown_function(name, known), tree)
-            return Call(tree.start, tree.end, name, args), found
-        resolved = Call(tree.start, tree.end, full, args)
+            return cel.Call(tree.start, tree.end, name, args), found
+        resolved = cel.Call(tree.start, tree.end, full, args)
         record, key = types[0] if types else DYN, tree.args[-1] if tree.args else None
         if full in _INDEX and isinstance(record, Record) and _is_string(key):
             found = self._field(record, str(key.value), tree, is_asked=full == "_[?_]")
             return resolved, found if full == "_[_]" else _optional(found)
         return resolved, self._overload(tree, full, types, is_member=False)
 
-    def _overload(self, tree: Call, full: str, types: list[AnyType], *, is_member: bool) -> AnyType:
+    def _overload(
+        self, tree: cel.Call, full: str, types: list[AnyType], *, is_member: bool
+    ) -> AnyType:
         """Return what the function returns for arguments of these types (a target is the first)."""
         arity = len(types) - is_member
         function = self._environment.declared(full, arity, is_member=is_member)
@@ -271,13 +264,13 @@ class _Checker:
 
     # Aggregates.
 
-    def list_of(self, tree: ListOf) -> _Typed:
+    def list_of(self, tree: cel.ListOf) -> _Typed:
         items, types = self._visit_all(tree.items)
         for at in tree.optional:
             types[at] = self._unwrapped(types[at], tree.items[at])
-        return ListOf(tree.start, tree.end, items, tree.optional), list_of(join_all(types))
+        return cel.ListOf(tree.start, tree.end, items, tree.optional), list_of(join_all(types))
 
-    def map_of(self, tree: MapOf) -> _Typed:
+    def map_of(self, tree: cel.MapOf) -> _Typed:
         keys, key_types = self._visit_all(key for key, _ in tree.entries)
         values, types = self._visit_all(value for _, value in tree.entries)
         for (key, _), found in zip(tree.entries, key_types, strict=True):
@@ -286,10 +279,10 @@ class _Checker:
         for at in tree.optional:
             types[at] = self._unwrapped(types[at], tree.entries[at][1])
         entries = tuple(zip(keys, values, strict=True))
-        resolved = MapOf(tree.start, tree.end, entries, tree.optional)
+        resolved = cel.MapOf(tree.start, tree.end, entries, tree.optional)
         return resolved, map_of(join_all(key_types), join_all(types))
 
-    def _unwrapped(self, found: AnyType, tree: Tree) -> AnyType:
+    def _unwrapped(self, found: AnyType, tree: cel.Tree) -> AnyType:
         """Return what an optional holds that stands behind a `?`."""
         if isinstance(found, Type) and found.name == "optional":
             return found.args[0]
@@ -297,23 +290,23 @@ class _Checker:
             return DYN
         return self._wrong(f"`?` expects an optional, this is {wording.a(found)}", tree)
 
-    def message_of(self, tree: MessageOf) -> _Typed:
+    def message_of(self, tree: cel.MessageOf) -> _Typed:
         full = self._environment.wrapper(tree.name)
         typed = [(name, *self.visit(value)) for name, value in tree.fields]
         fields = tuple((name, value) for name, value, _ in typed)
         if full is None:
             found = self._wrong(f"there are no message types, such as `{tree.name}`", tree)
-            return MessageOf(tree.start, tree.end, tree.name, fields), found
+            return cel.MessageOf(tree.start, tree.end, tree.name, fields), found
         wrapped = WRAPPERS[full].type
         if [name for name, _ in fields] not in ([], [FIELD]):
             self._wrong(f"`{full}` has one field, `{FIELD}`", tree)
         elif any(not fits(found, wrapped, {}) for _, _, found in typed):
             self._wrong(f"`{full}` expects {wording.a(wrapped)}", tree)
-        return MessageOf(tree.start, tree.end, full, fields), wrapped
+        return cel.MessageOf(tree.start, tree.end, full, fields), wrapped
 
     # Macros.
 
-    def fold(self, tree: Fold) -> _Typed:
+    def fold(self, tree: cel.Fold) -> _Typed:
         range_, over = self.visit(tree.range)
         element = folds.elements(tree.kind, over)
         if element is None:
@@ -330,34 +323,34 @@ class _Checker:
         is_test = tree.kind in folds.TESTS
         body, found = (self._condition(tree.body, said), BOOL) if is_test else self.visit(tree.body)
         self._locals = outer
-        resolved = Fold(
+        resolved = cel.Fold(
             tree.start, tree.end, tree.kind, range_, tree.names, body, condition=condition
         )
         return resolved, folds.result(tree.kind, over, names[0], found)
 
-    def bind(self, tree: Bind) -> _Typed:
+    def bind(self, tree: cel.Bind) -> _Typed:
         init, found = self.visit(tree.init)
         outer = self._locals
         self._locals = outer | {tree.name: found}
         body, result = self.visit(tree.body)
         self._locals = outer
-        return Bind(tree.start, tree.end, tree.name, init, body), result
+        return cel.Bind(tree.start, tree.end, tree.name, init, body), result
 
 
-def _chain(tree: Tree) -> list[Tree]:
+def _chain(tree: cel.Tree) -> list[cel.Tree]:
     """Return the nodes of a dotted name: of its root, its root and first field, and so on."""
     chain = [tree]
-    while isinstance(tree, Select):
+    while isinstance(tree, cel.Select):
         tree = tree.operand
         chain.append(tree)
     return chain[::-1]
 
 
-def _last_word(node: Tree) -> Tree:
+def _last_word(node: cel.Tree) -> cel.Tree:
     """Return the field alone of a plain selection; of `has(…)` and of backticks, the whole."""
-    if not isinstance(node, Select) or node.test or not node.field.isidentifier():
+    if not isinstance(node, cel.Select) or node.test or not node.field.isidentifier():
         return node
-    return Name(node.end - len(node.field), node.end, node.field)
+    return cel.Name(node.end - len(node.field), node.end, node.field)
 
 
 def _optional(found: AnyType) -> AnyType:
@@ -366,8 +359,8 @@ def _optional(found: AnyType) -> AnyType:
     return found if is_optional else optional_of(found)
 
 
-def _is_string(tree: Tree | None) -> TypeGuard[Constant]:
-    return isinstance(tree, Constant) and tree.kind == "string"
+def _is_string(tree: cel.Tree | None) -> TypeGuard[cel.Constant]:
+    return isinstance(tree, cel.Constant) and tree.kind == "string"
 
 
 @lru_cache(maxsize=4096)
@@ -386,13 +379,13 @@ def _returned(signature: Signature, types: tuple[AnyType, ...]) -> AnyType | Non
 
 # The tree is a closed union; each method takes the one kind of node that it stands beside.
 _VISITS: Final[dict[type, Callable[[_Checker, Any], _Typed]]] = {
-    Constant: _Checker.constant,
-    Name: _Checker.name,
-    Select: _Checker.select,
-    Call: _Checker.call,
-    ListOf: _Checker.list_of,
-    MapOf: _Checker.map_of,
-    MessageOf: _Checker.message_of,
-    Fold: _Checker.fold,
-    Bind: _Checker.bind,
+    cel.Constant: _Checker.constant,
+    cel.Name: _Checker.name,
+    cel.Select: _Checker.select,
+    cel.Call: _Checker.call,
+    cel.ListOf: _Checker.list_of,
+    cel.MapOf: _Checker.map_of,
+    cel.MessageOf: _Checker.message_of,
+    cel.Fold: _Checker.fold,
+    cel.Bind: _Checker.bind,
 }

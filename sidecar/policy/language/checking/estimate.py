@@ -16,21 +16,11 @@ from typing import Final, TypeAlias
 
 import msgspec
 
+from sidecar.policy.language import tree as cel
 from sidecar.policy.language.running import cost
 from sidecar.policy.language.running.ahead.constants import constants
 from sidecar.policy.language.running.ahead.weights import weight
 from sidecar.policy.language.running.state import STEPS_MAX
-from sidecar.policy.language.tree import (
-    Bind,
-    Call,
-    Constant,
-    Fold,
-    ListOf,
-    MapOf,
-    Name,
-    Select,
-    Tree,
-)
 from sidecar.policy.language.walk import children
 
 # The length of a dotted path, where that is known.
@@ -71,7 +61,7 @@ class Estimate(msgspec.Struct, frozen=True):
         return self.is_certain or self.worst > STEPS_MAX
 
 
-def estimate(tree: Tree, lengths: Lengths = lambda _: None) -> Estimate:
+def estimate(tree: cel.Tree, lengths: Lengths = lambda _: None) -> Estimate:
     """Return what `tree`, checked, may cost.
 
     Args:
@@ -84,7 +74,7 @@ def estimate(tree: Tree, lengths: Lengths = lambda _: None) -> Estimate:
     return Estimate(_text(high), int(_at(high, ASSUMED)), _exceeds_from(high), certain)
 
 
-def length_of(tree: Tree, lengths: Lengths) -> int | None:
+def length_of(tree: cel.Tree, lengths: Lengths) -> int | None:
     """Return how many elements the value of `tree` has, where that is known."""
     low, high = _Reader(lengths, ()).length(tree)
     return int(low) if high == (low,) else None
@@ -102,21 +92,21 @@ class _Reader:
         # The largest lower bound of any part: some parts are not always reached.
         self.lowest = Fraction(0)
 
-    def visit(self, tree: Tree, *, inside: bool) -> _Bounds:
+    def visit(self, tree: cel.Tree, *, inside: bool) -> _Bounds:
         """Return what a node costs at least and at most."""
-        if isinstance(tree, Fold):
+        if isinstance(tree, cel.Fold):
             return self._fold(tree, inside=inside)
-        if isinstance(tree, Bind):
+        if isinstance(tree, cel.Bind):
             return self._bind(tree, inside=inside)
         low, high = Fraction(0), self._call(tree) if inside else _NOTHING
-        is_strict = not (isinstance(tree, Call) and tree.function in {"_&&_", "_||_", "_?_:_"})
+        is_strict = not (isinstance(tree, cel.Call) and tree.function in {"_&&_", "_||_", "_?_:_"})
         for child in children(tree):
             below, above = self.visit(child, inside=inside)
             low += below if is_strict else 0
             high = _sum(high, above)
         return low, high
 
-    def _fold(self, tree: Fold, *, inside: bool) -> _Bounds:
+    def _fold(self, tree: cel.Fold, *, inside: bool) -> _Bounds:
         low, high = self.visit(tree.range, inside=inside)
         if tree.kind in _OPTIONAL:
             _, body = self.visit(tree.body, inside=True)
@@ -133,7 +123,7 @@ class _Reader:
         self.lowest = max(self.lowest, low)
         return low, _sum(high, _product(longest, each))
 
-    def _bind(self, tree: Bind, *, inside: bool) -> _Bounds:
+    def _bind(self, tree: cel.Bind, *, inside: bool) -> _Bounds:
         _, init = self.visit(tree.init, inside=inside)
         outer = self._bound
         self._bound = outer | {tree.name: self.length(tree.init)}
@@ -141,9 +131,9 @@ class _Reader:
         self._bound = outer
         return low, _sum(init, body)
 
-    def _call(self, tree: Tree) -> Polynomial:
+    def _call(self, tree: cel.Tree) -> Polynomial:
         """Return what a call pays inside of a macro, as far as lists are concerned."""
-        if not isinstance(tree, Call):
+        if not isinstance(tree, cel.Call):
             return _NOTHING
         args = tree.args if tree.target is None else (tree.target, *tree.args)
         if tree.function == "@in":
@@ -152,45 +142,45 @@ class _Reader:
             return _NOTHING
         found = _NOTHING
         for arg in args:
-            if not isinstance(arg, Constant):
+            if not isinstance(arg, cel.Constant):
                 found = _sum(found, _scaled(self.length(arg)[1], cost.PARTS, 0))
         return found
 
-    def length(self, tree: Tree) -> _Bounds:
+    def length(self, tree: cel.Tree) -> _Bounds:
         """Return how long what `tree` is must be at least, and may be at most."""
-        if isinstance(tree, ListOf | MapOf):
-            items = len(tree.items) if isinstance(tree, ListOf) else len(tree.entries)
+        if isinstance(tree, cel.ListOf | cel.MapOf):
+            items = len(tree.items) if isinstance(tree, cel.ListOf) else len(tree.entries)
             return Fraction(items - len(tree.optional)), (Fraction(items),)
-        if isinstance(tree, Name | Select):
+        if isinstance(tree, cel.Name | cel.Select):
             return self._named(tree)
-        if isinstance(tree, Fold):
+        if isinstance(tree, cel.Fold):
             return self._made(tree)
-        if isinstance(tree, Bind):
+        if isinstance(tree, cel.Bind):
             return Fraction(0), _UNKNOWN
-        return self._called(tree) if isinstance(tree, Call) else (Fraction(0), _UNKNOWN)
+        return self._called(tree) if isinstance(tree, cel.Call) else (Fraction(0), _UNKNOWN)
 
-    def _named(self, tree: Name | Select) -> _Bounds:
-        if isinstance(tree, Name) and not tree.rooted:
+    def _named(self, tree: cel.Name | cel.Select) -> _Bounds:
+        if isinstance(tree, cel.Name) and not tree.rooted:
             return self._bound.get(tree.name, (Fraction(0), _UNKNOWN))
         path = _path(tree)
         known = self._lengths(path) if path is not None else None
         return (Fraction(0), _UNKNOWN) if known is None else (Fraction(known), (Fraction(known),))
 
-    def _made(self, tree: Fold) -> _Bounds:
+    def _made(self, tree: cel.Fold) -> _Bounds:
         low, high = self.length(tree.range)
         if tree.kind == "transformMapEntry":
             return Fraction(0), _product(high, _UNKNOWN)
         is_kept = tree.kind in _EVERY and tree.condition is None
         return low if is_kept else Fraction(0), high
 
-    def _called(self, tree: Call) -> _Bounds:
+    def _called(self, tree: cel.Call) -> _Bounds:
         if tree.function == "_+_":
             (one, other) = (self.length(arg) for arg in tree.args)
             return one[0] + other[0], _sum(one[1], other[1])
         if tree.function == "_?_:_":
             one, other = self.length(tree.args[1]), self.length(tree.args[2])
             return min(one[0], other[0]), _most(one[1], other[1])
-        if tree.function == "lists.range" and isinstance(tree.args[0], Constant):
+        if tree.function == "lists.range" and isinstance(tree.args[0], cel.Constant):
             size = tree.args[0].value
             if isinstance(size, int) and size >= 0:
                 return Fraction(size), (Fraction(size),)
@@ -199,13 +189,13 @@ class _Reader:
         return Fraction(0), _UNKNOWN
 
 
-def _path(tree: Name | Select) -> str | None:
+def _path(tree: cel.Name | cel.Select) -> str | None:
     fields: list[str] = []
-    node: Tree = tree
-    while isinstance(node, Select) and not node.optional and not node.test:
+    node: cel.Tree = tree
+    while isinstance(node, cel.Select) and not node.optional and not node.test:
         fields.append(node.field)
         node = node.operand
-    return ".".join([node.name, *reversed(fields)]) if isinstance(node, Name) else None
+    return ".".join([node.name, *reversed(fields)]) if isinstance(node, cel.Name) else None
 
 
 def _sum(one: Polynomial, other: Polynomial) -> Polynomial:

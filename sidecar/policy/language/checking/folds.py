@@ -48,23 +48,23 @@ def named(over: AnyType, key: AnyType, value: AnyType, count: int) -> tuple[AnyT
     return (key,) if isinstance(over, Record) or _is(over, "map") else (value,)
 
 
-def result(kind: FoldKind, over: AnyType, one: AnyType, body: AnyType) -> AnyType:
+def result(kind: FoldKind, over: AnyType, element: AnyType, body: AnyType) -> AnyType:
     """Return the type of a macro.
 
     Args:
         kind: Of macro.
         over: What it goes over.
-        one: The type of its first name.
+        element: The type of its first name.
         body: The type of its body.
     """
     if kind == "filter":
-        return DYN if over == DYN else list_of(one)
+        return DYN if over == DYN else list_of(element)
     if kind in {"map", "transformList"}:
         return list_of(body)
     if kind == "transformMap":
         if isinstance(over, Record):
             return msgspec.structs.replace(over, fields=dict.fromkeys(over.fields, body))
-        return map_of(one, body)
+        return map_of(element, body)
     if kind == "transformMapEntry":
         return body if _is(body, "map") else map_of(DYN, DYN)
     if kind in OPTIONAL:

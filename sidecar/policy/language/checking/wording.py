@@ -67,11 +67,11 @@ def unknown_function(name: str, known: Iterable[str]) -> str:
     return f"unknown function `{name}`" + (f"; did you mean `{near[0]}`?" if near else "")
 
 
-def wrong_count(name: str, arities: list[int], found: int) -> str:
+def wrong_count(name: str, arities: list[int], count: int) -> str:
     """Say how many arguments a function takes."""
     wanted = " or ".join(map(str, arities))
     plural = "" if arities == [1] else "s"
-    return f"`{written(name)}` expects {wanted} argument{plural}, found {found}"
+    return f"`{written(name)}` expects {wanted} argument{plural}, found {count}"
 
 
 def no_overload(function: Function, types: list[AnyType]) -> str:

@@ -49,9 +49,5 @@ def _table(declared: Iterable[Function]) -> dict[tuple[str, bool, int], Function
 
 
 FUNCTIONS: Final = _table(each for module in _MODULES for each in module.DECLARED)
-# `math`, `strings`, `optional`, …: names that stand before a dot and are no variables.
-NAMESPACES: Final = frozenset(
-    name.partition(".")[0] for name, is_member, _ in FUNCTIONS if "." in name and not is_member
-)
 
-__all__ = ["FUNCTIONS", "NAMESPACES", "Function"]
+__all__ = ["FUNCTIONS", "Function"]

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from sidecar.policy.language.faults import BadConversion, Overflow
 from sidecar.policy.language.types import Signature, signature
 
 
@@ -37,6 +38,23 @@ def member(name: str, call: Callable[..., object], *signatures: str) -> Function
 def metered(declared: Function) -> Function:
     """Return `declared` as one whose `call` takes a meter."""
     return msgspec.structs.replace(declared, is_metered=True)
+
+
+def spells(convert: Callable[[object], object]) -> Callable[[object], bool]:
+    """Return the function that tells whether a text can be converted: `isIP(text)` of `ip(text)`.
+
+    Args:
+        convert: Takes texts alone; anything else is no overload here either.
+    """
+
+    def is_spelt(text: object) -> bool:
+        try:
+            convert(text)
+        except (BadConversion, Overflow):
+            return False
+        return True
+
+    return is_spelt
 
 
 def _declared(

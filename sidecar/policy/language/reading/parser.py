@@ -15,19 +15,10 @@ Source: https://github.com/google/cel-spec/blob/master/doc/langdef.md#syntax
 
 from typing import Final
 
+from sidecar.policy.language import tree as cel
 from sidecar.policy.language.limits import Limits
 from sidecar.policy.language.reading import literals, macros
 from sidecar.policy.language.reading.lexer import RESERVED, SyntaxProblem, Token, tokens, too_deep
-from sidecar.policy.language.tree import (
-    Call,
-    Constant,
-    ListOf,
-    MapOf,
-    MessageOf,
-    Name,
-    Select,
-    Tree,
-)
 from sidecar.policy.language.walk import children
 
 _AND, _OR = 2, 1
@@ -54,10 +45,10 @@ _WORDS: Final = {"true": True, "false": False, "null": None}
 _LIMITS: Final = Limits()
 
 # A node with the offsets of its text, brackets included.
-_Span = tuple[Tree, int, int]
+_Span = tuple[cel.Tree, int, int]
 
 
-def parse(source: str, limits: Limits = _LIMITS, *, macros: bool = True) -> Tree:
+def parse(source: str, limits: Limits = _LIMITS, *, macros: bool = True) -> cel.Tree:
     """Return the tree of `source`.
 
     Args:
@@ -77,7 +68,7 @@ def parse(source: str, limits: Limits = _LIMITS, *, macros: bool = True) -> Tree
     return tree
 
 
-def _refuse_deep(tree: Tree, depth_max: int) -> None:
+def _refuse_deep(tree: cel.Tree, depth_max: int) -> None:
     rest = [(tree, 1)]
     while rest:
         node, depth = rest.pop()
@@ -97,7 +88,7 @@ class _Parser:
         self._at = 0
         self._kind = found[0].kind
 
-    def whole(self) -> Tree:
+    def whole(self) -> cel.Tree:
         """Return the tree of everything up to the end."""
         tree = self._expression()
         if self._kind != "end":
@@ -135,13 +126,13 @@ class _Parser:
 
     # Expressions, from the loosest operator to the tightest.
 
-    def _expression(self) -> Tree:
+    def _expression(self) -> cel.Tree:
         """Return a conditional, or what stands in its place."""
         start = self._tokens[self._at].start
         tree = self._operators()
         if self._kind != "?":
             return tree
-        choices: list[tuple[Tree, Tree, int]] = []
+        choices: list[tuple[cel.Tree, cel.Tree, int]] = []
         while self._skip("?"):
             then = self._operators()
             if not self._skip(":"):
@@ -151,10 +142,10 @@ class _Parser:
             tree = self._operators()
         end = self._end()
         for condition, then, began in reversed(choices):
-            tree = Call(began, end, "_?_:_", (condition, then, tree))
+            tree = cel.Call(began, end, "_?_:_", (condition, then, tree))
         return tree
 
-    def _operators(self) -> Tree:
+    def _operators(self) -> cel.Tree:
         """Return a chain of binary operators, or the one operand."""
         start = self._tokens[self._at].start
         tree = self._unary() if self._kind in _SIGNS else self._member()
@@ -183,7 +174,7 @@ class _Parser:
         clauses.append(_balanced("_&&_", [*terms, operands.pop()]))
         return _balanced("_||_", clauses)[0]
 
-    def _unary(self) -> Tree:
+    def _unary(self) -> cel.Tree:
         """Return a value behind its `!` or `-` signs, which do not mix."""
         kind = self._kind
         signs = [self._next().start]
@@ -197,10 +188,10 @@ class _Parser:
             tree = self._member()
         end = self._end()
         for start in reversed(signs):
-            tree = Call(start, end, f"{kind}_", (tree,))
+            tree = cel.Call(start, end, f"{kind}_", (tree,))
         return tree
 
-    def _negative_after_not(self, signs: list[int]) -> tuple[list[int], Tree]:
+    def _negative_after_not(self, signs: list[int]) -> tuple[list[int], cel.Tree]:
         """Return `-1` of `!-1`: the grammar lets `!` stand before a literal, not before a `-`."""
         minus = self._next()
         if not self._is_signed():
@@ -212,7 +203,7 @@ class _Parser:
         """Return whether a number stands here that a minus before it belongs to."""
         return self._kind == "number" and self._tokens[self._at].text[-1] not in "uU"
 
-    def _member(self, minus: int | None = None) -> Tree:
+    def _member(self, minus: int | None = None) -> cel.Tree:
         """Return a value with the selections, calls and indexes that follow it.
 
         Args:
@@ -222,11 +213,11 @@ class _Parser:
         # INVARIANT: `is_path` holds while only plain selections were read: `a.b.C{…}` is a message.
         is_path = self._kind in {"name", "."}
         tree = self._name() if is_path else self._primary(minus)
-        is_path = is_path and isinstance(tree, Name)
+        is_path = is_path and isinstance(tree, cel.Name)
         while True:
             if self._kind == ".":
                 tree = self._dot(tree, start)
-                is_path = is_path and isinstance(tree, Select) and not tree.optional
+                is_path = is_path and isinstance(tree, cel.Select) and not tree.optional
             elif self._kind == "[":
                 tree, is_path = self._index(tree, start), False
             elif self._kind == "{" and is_path:
@@ -234,7 +225,7 @@ class _Parser:
             else:
                 return tree
 
-    def _dot(self, operand: Tree, start: int) -> Tree:
+    def _dot(self, operand: cel.Tree, start: int) -> cel.Tree:
         self._next()
         optional = self._skip("?")
         if self._kind not in {"name", "field"}:
@@ -243,21 +234,21 @@ class _Parser:
         if self._kind == "(" and token.kind == "name" and not optional:
             args = self._arguments()
             end = self._end()
-            call = Call(start, end, token.text, args, operand)
+            call = cel.Call(start, end, token.text, args, operand)
             return macros.expanded(call, token.start) if self._macros else call
         field = token.text if token.kind == "name" else token.text[1:-1]
-        return Select(start, token.end, operand, field, optional)
+        return cel.Select(start, token.end, operand, field, optional)
 
-    def _index(self, operand: Tree, start: int) -> Tree:
+    def _index(self, operand: cel.Tree, start: int) -> cel.Tree:
         opening = self._next()
         function = "_[?_]" if self._skip("?") else "_[_]"
         index = self._expression()
         end = self._close(opening).end
-        return Call(start, end, function, (operand, index))
+        return cel.Call(start, end, function, (operand, index))
 
-    def _message(self, named: Tree, start: int) -> Tree:
+    def _message(self, named: cel.Tree, start: int) -> cel.Tree:
         opening = self._next()
-        fields: list[tuple[str, Tree]] = []
+        fields: list[tuple[str, cel.Tree]] = []
         while self._more("}", first=not fields):
             self._skip("?")
             if self._kind not in {"name", "field"}:
@@ -267,11 +258,11 @@ class _Parser:
                 raise self._expected("`:` and the field's value")
             fields.append((field, self._expression()))
         end = self._close(opening, "`,` or ").end
-        return MessageOf(start, end, _path(named), tuple(fields))
+        return cel.MessageOf(start, end, _path(named), tuple(fields))
 
     # What stands alone.
 
-    def _primary(self, minus: int | None) -> Tree:
+    def _primary(self, minus: int | None) -> cel.Tree:
         kind = self._kind
         if kind == "(":
             opening = self._next()
@@ -284,22 +275,22 @@ class _Parser:
             return self._map()
         return self._literal(minus)
 
-    def _literal(self, minus: int | None) -> Tree:
+    def _literal(self, minus: int | None) -> cel.Tree:
         token = self._tokens[self._at]
         kind, start, end = token.kind, token.start, token.end
         if kind in {"text", "raw"}:
             self._next()
-            return Constant(start, end, *literals.text(token))
+            return cel.Constant(start, end, *literals.text(token))
         if kind == "number":
             self._next()
             start = start if minus is None else minus
-            return Constant(start, end, *literals.number(token, negative=minus is not None))
+            return cel.Constant(start, end, *literals.number(token, negative=minus is not None))
         if kind in _WORDS:
             self._next()
-            return Constant(start, end, "null" if kind == "null" else "bool", _WORDS[kind])
+            return cel.Constant(start, end, "null" if kind == "null" else "bool", _WORDS[kind])
         raise self._expected("a value")
 
-    def _name(self) -> Tree:
+    def _name(self) -> cel.Tree:
         start = self._tokens[self._at].start
         rooted = self._skip(".")
         if self._kind != "name":
@@ -308,13 +299,13 @@ class _Parser:
         if token.text in RESERVED:
             raise SyntaxProblem(f"`{token.text}` is a reserved word", token.start, token.end)
         if self._kind != "(":
-            return Name(start, token.end, token.text, rooted)
+            return cel.Name(start, token.end, token.text, rooted)
         args = self._arguments()
         function = f".{token.text}" if rooted else token.text
-        call = Call(start, self._end(), function, args)
+        call = cel.Call(start, self._end(), function, args)
         return macros.expanded(call, token.start) if self._macros else call
 
-    def _arguments(self) -> tuple[Tree, ...]:
+    def _arguments(self) -> tuple[cel.Tree, ...]:
         opening = self._next()
         if self._skip(")"):
             return ()
@@ -330,20 +321,20 @@ class _Parser:
             return self._kind != closing
         return self._skip(",") and not first and self._kind != closing
 
-    def _list(self) -> Tree:
+    def _list(self) -> cel.Tree:
         opening = self._next()
-        items: list[Tree] = []
+        items: list[cel.Tree] = []
         optional = set()
         while self._more("]", first=not items):
             if self._skip("?"):
                 optional.add(len(items))
             items.append(self._expression())
         end = self._close(opening, "`,` or ").end
-        return ListOf(opening.start, end, tuple(items), frozenset(optional))
+        return cel.ListOf(opening.start, end, tuple(items), frozenset(optional))
 
-    def _map(self) -> Tree:
+    def _map(self) -> cel.Tree:
         opening = self._next()
-        entries: list[tuple[Tree, Tree]] = []
+        entries: list[tuple[cel.Tree, cel.Tree]] = []
         optional = set()
         while self._more("}", first=not entries):
             if self._skip("?"):
@@ -353,33 +344,33 @@ class _Parser:
                 raise self._expected("`:` and the key's value")
             entries.append((key, self._expression()))
         end = self._close(opening, "`,` or ").end
-        return MapOf(opening.start, end, tuple(entries), frozenset(optional))
+        return cel.MapOf(opening.start, end, tuple(entries), frozenset(optional))
 
 
 def _apply(operands: list[_Span], function: str) -> None:
     right, _, end = operands.pop()
     left, start, _ = operands.pop()
-    operands.append((Call(start, end, function, (left, right)), start, end))
+    operands.append((cel.Call(start, end, function, (left, right)), start, end))
 
 
 def _balanced(function: str, terms: list[_Span]) -> _Span:
     """Return the terms joined by `function`, as deep as the logarithm of their number."""
     while len(terms) > 1:
         pairs = [
-            (Call(one[1], two[2], function, (one[0], two[0])), one[1], two[2])
+            (cel.Call(one[1], two[2], function, (one[0], two[0])), one[1], two[2])
             for one, two in zip(terms[::2], terms[1::2], strict=False)
         ]
         terms = pairs + terms[len(pairs) * 2 :]
     return terms[0]
 
 
-def _path(named: Tree) -> str:
+def _path(named: cel.Tree) -> str:
     """Return the dotted name that a chain of plain selections spells."""
     fields: list[str] = []
-    while isinstance(named, Select):
+    while isinstance(named, cel.Select):
         fields.append(named.field)
         named = named.operand
-    assert isinstance(named, Name)
+    assert isinstance(named, cel.Name)
     return ("." if named.rooted else "") + ".".join([named.name, *reversed(fields)])
 
 

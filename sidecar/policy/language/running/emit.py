@@ -13,23 +13,12 @@ from collections.abc import Callable, Collection
 from types import CodeType, FunctionType
 from typing import Any, Final, TypeAlias, cast
 
+from sidecar.policy.language import tree as cel
 from sidecar.policy.language.facts import FACT_NAMES
 from sidecar.policy.language.functions import FUNCTIONS
 from sidecar.policy.language.running import cost, forms, loops
 from sidecar.policy.language.running.ahead.constants import constants
 from sidecar.policy.language.running.scope import BUDGET, Piece, Scope, Unsure
-from sidecar.policy.language.tree import (
-    Bind,
-    Call,
-    Constant,
-    Fold,
-    ListOf,
-    MapOf,
-    MessageOf,
-    Name,
-    Select,
-    Tree,
-)
 from sidecar.policy.language.values import TYPES, Maybe, Uint
 from sidecar.policy.language.walk import nodes
 from sidecar.terms.decision import Facts
@@ -51,7 +40,7 @@ _KINDS: Final = {
 _VALUES: Final = {bool: "bool", int: "int", str: "string", list: "list", Maybe: "maybe"}
 
 
-def emitted(tree: Tree, variables: Collection[str]) -> Fast | None:
+def emitted(tree: cel.Tree, variables: Collection[str]) -> Fast | None:
     """Return a function of data and facts, or None where there is no fast form.
 
     The function raises one of `scope.GIVES_UP` where the exact evaluator must be asked.
@@ -85,18 +74,18 @@ class Emitter:
         self.folds = 0
         self.constants: dict[int, object] = {}
 
-    def begin(self, tree: Tree) -> Piece:
+    def begin(self, tree: cel.Tree) -> Piece:
         """Return the code of an expression, which has a budget of its own."""
         self._begun(tree)
         return self.visit(tree)
 
-    def begin_condition(self, tree: Tree) -> str:
+    def begin_condition(self, tree: cel.Tree) -> str:
         """Return the code of a condition, of which nothing is known but that it must be a bool."""
         self._begun(tree)
         return self.condition(tree)
 
-    def _begun(self, tree: Tree) -> None:
-        self.folds = sum(isinstance(node, Fold) for node in nodes(tree))
+    def _begun(self, tree: cel.Tree) -> None:
+        self.folds = sum(isinstance(node, cel.Fold) for node in nodes(tree))
         self.constants = constants(tree)
 
     def source(self, body: Piece) -> str:
@@ -107,11 +96,11 @@ class Emitter:
             lines.remove(f" b = [{BUDGET}]")
         return "\n".join([*self.scope.functions, *lines, ""])
 
-    def visit(self, tree: Tree) -> Piece:
+    def visit(self, tree: cel.Tree) -> Piece:
         """Return the code of a node."""
         return _VISITS[type(tree)](self, tree)
 
-    def condition(self, tree: Tree) -> str:
+    def condition(self, tree: cel.Tree) -> str:
         """Return code whose value is `True` or `False`, of a node that must be a bool."""
         piece = self.visit(tree)
         if piece.kind == "bool":
@@ -121,7 +110,7 @@ class Emitter:
 
     # Names, fields, literals.
 
-    def constant(self, tree: Constant) -> Piece:
+    def constant(self, tree: cel.Constant) -> Piece:
         """Return a literal."""
         if tree.kind == "uint":
             assert isinstance(tree.value, int)
@@ -129,7 +118,7 @@ class Emitter:
         text = repr(tree.value)
         return Piece(f"({text})" if text.startswith("-") else text, tree.kind)
 
-    def name(self, tree: Name) -> Piece:
+    def name(self, tree: cel.Name) -> Piece:
         """Return a local, a variable or a type."""
         if not tree.rooted:
             return Piece(self.scope.local(tree.name))
@@ -143,7 +132,7 @@ class Emitter:
             raise Unsure
         return Piece(self.scope.constant(kind))
 
-    def select(self, tree: Select) -> Piece:
+    def select(self, tree: cel.Select) -> Piece:
         """Return the reading of a field."""
         if self.scope.fields and (known := self.scope.fields.get(path_of(tree) or ())):
             return Piece(self.scope.read(known))
@@ -161,7 +150,7 @@ class Emitter:
 
     # Calls.
 
-    def call(self, tree: Call) -> Piece:
+    def call(self, tree: cel.Call) -> Piece:
         """Return a call, whatever its function is."""
         if id(tree) in self.constants:
             value = self.constants[id(tree)]
@@ -175,7 +164,7 @@ class Emitter:
         piece = form(self, args) if form else None
         return piece or self._strict(tree, args)
 
-    def _strict(self, tree: Call, args: tuple[Tree, ...]) -> Piece:
+    def _strict(self, tree: cel.Call, args: tuple[cel.Tree, ...]) -> Piece:
         codes = [self.visit(arg).code for arg in args]
         if tree.target is None and (tree.function, len(codes)) in FACT_NAMES:
             asked = ", ".join([self.scope.read("f"), repr(tree.function), *codes])
@@ -196,58 +185,58 @@ class Emitter:
 
     # Aggregates and macros.
 
-    def list_of(self, tree: ListOf) -> Piece:
+    def list_of(self, tree: cel.ListOf) -> Piece:
         """Return the making of a list."""
         codes = [self.visit(item).code for item in tree.items]
         for at in tree.optional:
             codes[at] = f"*held({codes[at]})"
         return Piece(f"[{', '.join(codes)}]", "list")
 
-    def map_of(self, tree: MapOf) -> Piece:
+    def map_of(self, tree: cel.MapOf) -> Piece:
         """Return the making of a map."""
         if tree.optional:
             raise Unsure
         entries = [(self.visit(key).code, self.visit(value).code) for key, value in tree.entries]
-        keys = [key.value if isinstance(key, Constant) else None for key, _ in tree.entries]
+        keys = [key.value if isinstance(key, cel.Constant) else None for key, _ in tree.entries]
         if all(isinstance(key, str) for key in keys) and len(set(keys)) == len(keys):
             return Piece(f"{{{', '.join(f'{key}: {value}' for key, value in entries)}}}", "map")
         return Piece(f"map_of({', '.join(f'({key}, {value})' for key, value in entries)})", "map")
 
-    def message_of(self, _tree: MessageOf) -> Piece:
+    def message_of(self, _tree: cel.MessageOf) -> Piece:
         """Return nothing: the exact evaluator knows the few there are."""
         raise Unsure
 
-    def fold(self, tree: Fold) -> Piece:
+    def fold(self, tree: cel.Fold) -> Piece:
         """Return a macro."""
         return loops.loop(self, tree)
 
-    def bind(self, tree: Bind) -> Piece:
+    def bind(self, tree: cel.Bind) -> Piece:
         """Return a body that knows one more name."""
         return loops.bind(self, tree)
 
 
-def _is_literal(tree: Tree) -> bool:
-    return isinstance(tree, Constant) and type(tree.value) is str
+def _is_literal(tree: cel.Tree) -> bool:
+    return isinstance(tree, cel.Constant) and type(tree.value) is str
 
 
-def path_of(tree: Tree) -> tuple[str, ...] | None:
+def path_of(tree: cel.Tree) -> tuple[str, ...] | None:
     """Return the variable and the fields of `variable.field.field`, None for anything else."""
     fields: list[str] = []
-    while isinstance(tree, Select) and not tree.optional and not tree.test:
+    while isinstance(tree, cel.Select) and not tree.optional and not tree.test:
         fields.append(tree.field)
         tree = tree.operand
-    if not isinstance(tree, Name) or not tree.rooted:
+    if not isinstance(tree, cel.Name) or not tree.rooted:
         return None
     return (tree.name, *reversed(fields))
 
 
-def _chain(tree: Tree, function: str) -> list[Tree]:
+def _chain(tree: cel.Tree, function: str) -> list[cel.Tree]:
     """Return the clauses of a chain of `&&` or `||`, however it is bracketed."""
-    found: list[Tree] = []
+    found: list[cel.Tree] = []
     rest = [tree]
     while rest:
         node = rest.pop()
-        if isinstance(node, Call) and node.function == function:
+        if isinstance(node, cel.Call) and node.function == function:
             rest += reversed(node.args)
         else:
             found.append(node)
@@ -256,13 +245,13 @@ def _chain(tree: Tree, function: str) -> list[Tree]:
 
 # The tree is a closed union; each method takes the one kind of node that it stands beside.
 _VISITS: Final[dict[type, Callable[[Emitter, Any], Piece]]] = {
-    Constant: Emitter.constant,
-    Name: Emitter.name,
-    Select: Emitter.select,
-    Call: Emitter.call,
-    ListOf: Emitter.list_of,
-    MapOf: Emitter.map_of,
-    MessageOf: Emitter.message_of,
-    Fold: Emitter.fold,
-    Bind: Emitter.bind,
+    cel.Constant: Emitter.constant,
+    cel.Name: Emitter.name,
+    cel.Select: Emitter.select,
+    cel.Call: Emitter.call,
+    cel.ListOf: Emitter.list_of,
+    cel.MapOf: Emitter.map_of,
+    cel.MessageOf: Emitter.message_of,
+    cel.Fold: Emitter.fold,
+    cel.Bind: Emitter.bind,
 }

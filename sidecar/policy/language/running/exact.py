@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from typing import Any, Final
 
+from sidecar.policy.language import tree as cel
 from sidecar.policy.language.facts import FACT_NAMES
 from sidecar.policy.language.faults import (
     Fault,
@@ -40,18 +41,6 @@ from sidecar.policy.language.running.closures import (
     paid_call,
 )
 from sidecar.policy.language.running.state import Run
-from sidecar.policy.language.tree import (
-    Bind,
-    Call,
-    Constant,
-    Fold,
-    ListOf,
-    MapOf,
-    MessageOf,
-    Name,
-    Select,
-    Tree,
-)
 from sidecar.policy.language.values import TYPES, Maybe, Uint, map_key
 
 
@@ -60,7 +49,7 @@ class Exact:
 
     __slots__ = ("_slots", "_step")
 
-    def __init__(self, tree: Tree, variables: Collection[str]) -> None:
+    def __init__(self, tree: cel.Tree, variables: Collection[str]) -> None:
         """Make closures of a tree.
 
         Args:
@@ -119,17 +108,17 @@ class Builder:
         # How many macros are around.
         self._depth = 0
 
-    def visit(self, tree: Tree) -> Step:
+    def visit(self, tree: cel.Tree) -> Step:
         """Return the closure of a node."""
         if id(tree) in self._constants:
             return self.known(tree, self._constants[id(tree)])
         return _VISITS[type(tree)](self, tree)
 
-    def known(self, _tree: Tree, value: object) -> Step:
+    def known(self, _tree: cel.Tree, value: object) -> Step:
         """Return a part that is constant."""
         return lambda _run: value
 
-    def _all(self, trees: tuple[Tree, ...]) -> tuple[Step, ...]:
+    def _all(self, trees: tuple[cel.Tree, ...]) -> tuple[Step, ...]:
         return tuple(self.visit(tree) for tree in trees)
 
     def _slot(self) -> int:
@@ -138,12 +127,12 @@ class Builder:
 
     # Names, fields, literals.
 
-    def constant(self, tree: Constant) -> Step:
+    def constant(self, tree: cel.Constant) -> Step:
         """Return a literal."""
         value = Uint(tree.value) if tree.kind == "uint" else tree.value  # type: ignore[arg-type]  # an int
         return lambda _run: value
 
-    def name(self, tree: Name) -> Step:
+    def name(self, tree: cel.Name) -> Step:
         """Return a local, a variable or a type."""
         name = tree.name
         if not tree.rooted:
@@ -153,7 +142,7 @@ class Builder:
         kind = TYPES.get(name)
         return _failing(NoSuchVariable) if kind is None else lambda _run: kind
 
-    def select(self, tree: Select) -> Step:
+    def select(self, tree: cel.Select) -> Step:
         """Return the reading of a field."""
         operand, field = self.visit(tree.operand), tree.field
         if tree.test:
@@ -164,7 +153,7 @@ class Builder:
 
     # Calls.
 
-    def call(self, tree: Call) -> Step:
+    def call(self, tree: cel.Call) -> Step:
         """Return a call, whatever its function is."""
         name = tree.function
         if tree.target is not None:
@@ -176,13 +165,13 @@ class Builder:
             return lambda run: run.fact(name, tuple([arg(run) for arg in args]))
         return self._strict(tree, args, is_member=False)
 
-    def _member(self, tree: Call, target: Tree) -> Step:
+    def _member(self, tree: cel.Call, target: cel.Tree) -> Step:
         steps = (self.visit(target), *self._all(tree.args))
         if len(steps) == 2 and tree.function in INSTEAD:
             return INSTEAD[tree.function](*steps)
         return self._strict(tree, steps, is_member=True)
 
-    def _strict(self, tree: Call, args: tuple[Step, ...], *, is_member: bool) -> Step:
+    def _strict(self, tree: cel.Call, args: tuple[Step, ...], *, is_member: bool) -> Step:
         """Return a call of a function that needs all of its arguments."""
         declared = FUNCTIONS.get((tree.function, is_member, len(tree.args)))
         if declared is None:
@@ -193,7 +182,7 @@ class Builder:
             return paid_call(declared, args)
         return called(declared.call, args)
 
-    def _metered(self, declared: Function, pattern: Tree, args: tuple[Step, ...]) -> Step:
+    def _metered(self, declared: Function, pattern: cel.Tree, args: tuple[Step, ...]) -> Step:
         own = literal_pattern(pattern)
         if own is not None and not self._depth:
             return called(declared.call, args)
@@ -201,7 +190,7 @@ class Builder:
 
     # Aggregates.
 
-    def list_of(self, tree: ListOf) -> Step:
+    def list_of(self, tree: cel.ListOf) -> Step:
         """Return the making of a list."""
         items, optional = self._all(tree.items), tree.optional
         if not optional:
@@ -216,7 +205,7 @@ class Builder:
 
         return gather
 
-    def map_of(self, tree: MapOf) -> Step:
+    def map_of(self, tree: cel.MapOf) -> Step:
         """Return the making of a map."""
         entries = [(self.visit(key), self.visit(value)) for key, value in tree.entries]
         optional = tree.optional
@@ -231,7 +220,7 @@ class Builder:
 
         return gather
 
-    def message_of(self, tree: MessageOf) -> Step:
+    def message_of(self, tree: cel.MessageOf) -> Step:
         """Return the making of a wrapper's value."""
         wrapper = WRAPPERS.get(tree.name)
         if wrapper is None or [name for name, _ in tree.fields] not in ([], [FIELD]):
@@ -241,7 +230,7 @@ class Builder:
 
     # Macros.
 
-    def fold(self, tree: Fold) -> Step:
+    def fold(self, tree: cel.Fold) -> Step:
         """Return a macro."""
         over = self.visit(tree.range)
         outer = self._scope
@@ -257,7 +246,7 @@ class Builder:
         each = weight(tree, self._constants)
         return folds.folded(tree.kind, folds.Parts(over, slots, condition, body, each))
 
-    def bind(self, tree: Bind) -> Step:
+    def bind(self, tree: cel.Bind) -> Step:
         """Return a body that knows one more name."""
         init = self.visit(tree.init)
         outer, slot = self._scope, self._slot()
@@ -272,9 +261,9 @@ class Builder:
         return bound
 
 
-def literal_pattern(tree: Tree) -> Program | None:
+def literal_pattern(tree: cel.Tree) -> Program | None:
     """Return the pattern that a literal is, None for anything else."""
-    if not isinstance(tree, Constant) or not isinstance(tree.value, str):
+    if not isinstance(tree, cel.Constant) or not isinstance(tree.value, str):
         return None
     with suppress(Fault):
         return compiled(tree.value)
@@ -324,13 +313,13 @@ def _field(operand: Step, field: str, text: str) -> Step:
     return read
 
 
-def _as_written(tree: Select) -> str:
+def _as_written(tree: cel.Select) -> str:
     """Return the path of a field, as far as it is names that stand in the expression's own text."""
     fields, below = [tree.field], tree.operand
-    while isinstance(below, Select):
+    while isinstance(below, cel.Select):
         fields.append(below.field)
         below = below.operand
-    root = below.name if isinstance(below, Name) else "…"
+    root = below.name if isinstance(below, cel.Name) else "…"
     return ".".join([root, *(one if one.isidentifier() else "…" for one in reversed(fields))])
 
 
@@ -343,13 +332,13 @@ def _failing(fault: type[Fault]) -> Step:
 
 # The tree is a closed union; each method takes the one kind of node that it stands beside.
 _VISITS: Final[dict[type, Callable[[Builder, Any], Step]]] = {
-    Constant: Builder.constant,
-    Name: Builder.name,
-    Select: Builder.select,
-    Call: Builder.call,
-    ListOf: Builder.list_of,
-    MapOf: Builder.map_of,
-    MessageOf: Builder.message_of,
-    Fold: Builder.fold,
-    Bind: Builder.bind,
+    cel.Constant: Builder.constant,
+    cel.Name: Builder.name,
+    cel.Select: Builder.select,
+    cel.Call: Builder.call,
+    cel.ListOf: Builder.list_of,
+    cel.MapOf: Builder.map_of,
+    cel.MessageOf: Builder.message_of,
+    cel.Fold: Builder.fold,
+    cel.Bind: Builder.bind,
 }

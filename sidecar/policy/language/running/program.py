@@ -60,11 +60,6 @@ class Program:
         """Return what it was made from."""
         return self._tree
 
-    @property
-    def is_fast(self) -> bool:
-        """Return whether there is fast code for it."""
-        return emitted(self._tree, self._variables) is not None
-
     def _first(self, data: Mapping[str, object], facts: Facts) -> object:
         """Make the fast form, and run it."""
         self._fast = emitted(self._tree, self._variables) or self.run_exactly

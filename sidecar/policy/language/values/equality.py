@@ -166,7 +166,7 @@ def key_value(key: object) -> object:
     return key
 
 
-def found(mapping: dict[object, object], key: object) -> object:
+def value_at(mapping: dict[object, object], key: object) -> object:
     """Return what `mapping` holds at `key`; a double finds the integer that it equals.
 
     Raises:

@@ -12,7 +12,7 @@ from sidecar.policy.language.checking.estimate import Estimate, Lengths, estimat
 from sidecar.policy.language.running.state import STEPS_MAX
 from sidecar.policy.rules import Rule
 from sidecar.review.finding import Finding, Level
-from sidecar.review.linting.looked import Looked, found
+from sidecar.review.linting.looked import Looked, finding_of
 from sidecar.terms.call import Json
 
 
@@ -45,7 +45,7 @@ def costly(looked: Looked) -> Iterator[Finding]:
 
 def _finding(rule: Rule, cost: Cost) -> Finding:
     level: Level = "error" if cost.estimate.is_certain else "warning"
-    return found("cost", rule, _text(rule, cost), level)
+    return finding_of("cost", rule, _text(rule, cost), level)
 
 
 def _text(rule: Rule, cost: Cost) -> str:

@@ -7,7 +7,7 @@ from sidecar.policy.match import Globs
 from sidecar.policy.rules import Rule
 from sidecar.review.clauses import clauses_of, is_true, may_hold
 from sidecar.review.finding import Finding
-from sidecar.review.linting.looked import Looked, found
+from sidecar.review.linting.looked import Looked, finding_of
 from sidecar.terms.words import CLASSES, DOMAINS, PROTOCOLS
 
 # No type, id, action or upstream has this character: a glob that takes it names nothing.
@@ -22,7 +22,7 @@ def allows_all(looked: Looked) -> Iterator[Finding]:
     for rule in looked.rules:
         if rule.effect == "allow" and always_holds(rule, looked) and _matches_all(rule):
             text = " allows everything to everybody; narrow `match` or write `when`"
-            yield found("allow-all", rule, text)
+            yield finding_of("allow-all", rule, text)
 
 
 def allows_anybody(looked: Looked) -> Iterator[Finding]:
@@ -34,14 +34,16 @@ def allows_anybody(looked: Looked) -> Iterator[Finding]:
         grave = looked.reach(rule).classes & _GRAVE if named else frozenset[str]()
         if grave and not _asks_who(rule):
             listed = ", ".join(word for word in CLASSES if word in grave)
-            yield found("anybody", rule, f" allows {listed} to anybody: nothing in it asks who")
+            yield finding_of(
+                "anybody", rule, f" allows {listed} to anybody: nothing in it asks who"
+            )
 
 
 def modifies_nothing(looked: Looked) -> Iterator[Finding]:
     """Yield a finding for each modify rule without obligations."""
     for rule in looked.rules:
         if rule.effect == "modify" and not rule.duties:
-            yield found("modify-nothing", rule, " modifies nothing: it has no `obligations`")
+            yield finding_of("modify-nothing", rule, " modifies nothing: it has no `obligations`")
 
 
 def subject_agents(looked: Looked) -> Iterator[Finding]:
@@ -52,7 +54,7 @@ def subject_agents(looked: Looked) -> Iterator[Finding]:
             for clause in clauses_of(looked.asks(rule))
         ):
             text = ": who acts is the `actor`; an agent that acts for a user is no `subject`"
-            yield found("subject-agent", rule, text)
+            yield finding_of("subject-agent", rule, text)
 
 
 def always_holds(rule: Rule, looked: Looked) -> bool:

@@ -16,7 +16,7 @@ from sidecar.policy.rules import Rule
 from sidecar.review.clauses import ABSENT, Clause, clauses_of
 from sidecar.review.clauses.conflict import satisfies
 from sidecar.review.finding import Finding
-from sidecar.review.linting.looked import Looked, found
+from sidecar.review.linting.looked import Looked, finding_of
 from sidecar.review.trees import linked, spelt
 
 # Below these nothing is sure to be there.
@@ -34,7 +34,7 @@ def unguarded_reads(looked: Looked) -> Iterator[Finding]:
                     f" reads `{path}` without `has()` or `.?`: "
                     "where it is absent the rule errs and the call is denied"
                 )
-                yield found("unguarded-read", rule, text)
+                yield finding_of("unguarded-read", rule, text)
 
 
 def _blocks(rule: Rule, looked: Looked) -> frozenset[str]:
@@ -118,7 +118,7 @@ def absent_permits(looked: Looked) -> Iterator[Finding]:
                 f" permits where `{clause.field}` is absent: "
                 "the default that stands in for it makes the clause true"
             )
-            yield found("absent-permits", rule, text)
+            yield finding_of("absent-permits", rule, text)
 
 
 def _permits_absent(clause: Clause) -> bool:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 from sidecar.review.finding import Finding
-from sidecar.review.linting.looked import Looked, found
+from sidecar.review.linting.looked import Looked, finding_of
 
 
 def silent_denials(looked: Looked) -> Iterator[Finding]:
@@ -12,7 +12,7 @@ def silent_denials(looked: Looked) -> Iterator[Finding]:
     for rule in looked.rules:
         if rule.effect == "deny" and not rule.message and rule.message_expression is None:
             text = " denies without `message`: who is refused will not know why"
-            yield found("deny-without-message", rule, text)
+            yield finding_of("deny-without-message", rule, text)
 
 
 def untested(looked: Looked) -> Iterator[Finding]:

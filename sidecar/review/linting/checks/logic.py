@@ -8,7 +8,7 @@ from sidecar.policy.language.walk import children
 from sidecar.policy.rules import Rule
 from sidecar.review.clauses import formula, may_hold
 from sidecar.review.finding import Finding
-from sidecar.review.linting.looked import Looked, found, names_of
+from sidecar.review.linting.looked import Looked, finding_of, names_of
 from sidecar.review.trees import WHEN, sources_of
 
 _JOINED: Final = frozenset({"_&&_", "_||_"})
@@ -70,13 +70,13 @@ def _finding(
 ) -> Finding:
     code = "always" if comes_to else "never"
     if name == WHEN and part is whole:
-        return found(
+        return finding_of(
             code, rule, " always holds: `when` asks nothing" if comes_to else " never holds"
         )
     text = " ".join(source[part.start : part.end].split())
     shown = text if len(text) <= _SHOWN_MAX else text[:_SHOWN_MAX] + "…"
     said = "always holds" if comes_to else "never holds"
-    return found(code, rule, f": `{shown}` {said}{'' if name == WHEN else f', in `{name}`'}")
+    return finding_of(code, rule, f": `{shown}` {said}{'' if name == WHEN else f', in `{name}`'}")
 
 
 def mixed_logic(looked: Looked) -> Iterator[Finding]:
@@ -86,7 +86,7 @@ def mixed_logic(looked: Looked) -> Iterator[Finding]:
             tree = looked.tree(source, names_of(rule))
             if _is_mixed(tree, source):
                 text = ": `&&` binds tighter than `||`; write the parentheses that you mean"
-                yield found("mixed-logic", rule, text)
+                yield finding_of("mixed-logic", rule, text)
                 break
 
 

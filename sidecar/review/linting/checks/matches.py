@@ -6,7 +6,7 @@ from itertools import product
 from sidecar.policy.rules import Rule
 from sidecar.review.clauses import covers, overlap
 from sidecar.review.finding import Finding
-from sidecar.review.linting.looked import Looked, Reach, found
+from sidecar.review.linting.looked import Looked, Reach, finding_of
 from sidecar.review.linting.places import Place, patterns_of
 from sidecar.review.linting.reach import meets
 
@@ -16,7 +16,7 @@ def matches_nothing(looked: Looked) -> Iterator[Finding]:
     for rule in looked.rules:
         why = _why_nothing(looked.reach(rule))
         if why is not None:
-            yield found("no-match", rule, f" matches nothing: {why}")
+            yield finding_of("no-match", rule, f" matches nothing: {why}")
 
 
 def _why_nothing(reach: Reach) -> str | None:
@@ -79,7 +79,7 @@ def list_leaks(looked: Looked) -> Iterator[Finding]:
         hidden = any(meets(each, reach, phases=False) for each in unlisted)
         if leaking is not None and not hidden:
             text = f" denies the call alone: in a list `{leaking.key}` still shows what it denies"
-            yield found("list-leaks", rule, text)
+            yield finding_of("list-leaks", rule, text)
 
 
 def _shows(shown: Reach, denied: Reach) -> bool:

@@ -14,7 +14,7 @@ from sidecar.policy.rules import Rule
 from sidecar.review.clauses import AllOf, clauses_of, conflicts, is_true, may_hold, ways
 from sidecar.review.finding import Finding
 from sidecar.review.linting.checks.words import protocols_with
-from sidecar.review.linting.looked import Looked, Reach, found
+from sidecar.review.linting.looked import Looked, Reach, finding_of
 from sidecar.review.linting.reach import meets, within
 from sidecar.syntax.glob import literal_prefix
 
@@ -61,12 +61,12 @@ def shadows(looked: Looked) -> Iterator[Finding]:
         above = _shadow(rule, denying, looked) if rule.effect in _PERMITTING else None
         if above is not None:
             text = f" never takes effect: whatever it takes, `{above.key}` denies"
-            yield found("shadowed", rule, text)
+            yield finding_of("shadowed", rule, text)
             continue
         wider = _wider(rule, alike[rule.effect], looked)
         if wider is not None:
             text = f" changes nothing: whatever it takes, `{wider.key}` takes as well"
-            yield found("redundant", rule, text)
+            yield finding_of("redundant", rule, text)
 
 
 def _shadow(rule: Rule, denying: _Beginnings, looked: Looked) -> Rule | None:
@@ -122,7 +122,7 @@ def without_allow(looked: Looked) -> Iterator[Finding]:
             for one in allowing
         ):
             text = f" is never due: no rule allows what it takes, and {rule.effect} permits nothing"
-            yield found("without-allow", rule, text)
+            yield finding_of("without-allow", rule, text)
 
 
 def _narrowed(rule: Rule, looked: Looked) -> Reach:

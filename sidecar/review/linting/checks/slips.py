@@ -11,7 +11,7 @@ from sidecar.policy.language.tree import Call, Constant, ListOf, Tree
 from sidecar.policy.language.walk import nodes
 from sidecar.review.clauses import clauses_of
 from sidecar.review.finding import Finding
-from sidecar.review.linting.looked import Looked, found
+from sidecar.review.linting.looked import Looked, finding_of
 from sidecar.review.trees import spelt
 
 _LISTS: Final = frozenset({"resource.labels", "actors", "targets", "parse.missing"})
@@ -63,7 +63,7 @@ def slips(looked: Looked) -> Iterator[Finding]:
             about = rule.key if name == "when" else f"{rule.policy} {name}"
             said = {(code, text) for code, text in _slips(tree, lists) if (about, text) not in told}
             told.update((about, text) for _, text in said)
-            yield from (found(code, rule, f": {text}") for code, text in sorted(said))
+            yield from (finding_of(code, rule, f": {text}") for code, text in sorted(said))
 
 
 def loose_patterns(looked: Looked) -> Iterator[Finding]:
@@ -77,7 +77,9 @@ def loose_patterns(looked: Looked) -> Iterator[Finding]:
             for clause in clauses_of(looked.asks(rule))
             if clause.kind == "matches" and clause.positive is (rule.effect == "allow")
         )
-        yield from (found("loose-pattern", rule, f": {said}") for said in filter(None, patterns))
+        yield from (
+            finding_of("loose-pattern", rule, f": {said}") for said in filter(None, patterns)
+        )
 
 
 def _slips(tree: Tree, lists: frozenset[str]) -> Iterator[tuple[str, str]]:

@@ -14,7 +14,7 @@ from sidecar.policy.language.walk import nodes
 from sidecar.policy.rules import Rule
 from sidecar.review.clauses import clauses_of
 from sidecar.review.finding import Finding
-from sidecar.review.linting.looked import Looked, found
+from sidecar.review.linting.looked import Looked, finding_of
 from sidecar.review.trees import spelt
 from sidecar.terms.words import CLASSES, DOMAINS, PHASES, PROTOCOLS
 
@@ -41,7 +41,7 @@ def never_equal(looked: Looked) -> Iterator[Finding]:
             words = _CLOSED.get(path) or sorted(looked.declared[path])
             if text not in words:
                 said = f": `{path}` is never `{text}`; one of {', '.join(words)}"
-                yield found("never-equal", rule, said)
+                yield finding_of("never-equal", rule, said)
 
 
 def _compared(looked: Looked, rule: Rule) -> set[tuple[str, str]]:
@@ -90,7 +90,7 @@ def case_differs(looked: Looked) -> Iterator[Finding]:
         usual = max(values, key=lambda each: (len(rules[field, each]), each.islower()))
         for value in (each for each in values if each != usual):
             text = f": `{field}` is compared with `{value}` here, with `{usual}` elsewhere"
-            yield from (found("case-differs", rule, text) for rule in rules[field, value])
+            yield from (finding_of("case-differs", rule, text) for rule in rules[field, value])
 
 
 def _asking(looked: Looked) -> dict[tuple[str, str], list[Rule]]:
@@ -117,7 +117,7 @@ def constant_errors(looked: Looked) -> Iterator[Finding]:
             if shown not in told:
                 told[shown] = _error(compiler, shown)
             if told[shown] is not None:
-                yield found("constant-error", rule, f": `{shown}` always errs: {told[shown]}")
+                yield finding_of("constant-error", rule, f": `{shown}` always errs: {told[shown]}")
 
 
 def _shown(node: Tree) -> str | None:

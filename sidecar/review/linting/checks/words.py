@@ -16,7 +16,7 @@ from sidecar.policy.rules import Rule
 from sidecar.policy.vocabulary.untyped import is_untyped
 from sidecar.review.clauses import clauses_of, overlap
 from sidecar.review.finding import Finding
-from sidecar.review.linting.looked import Looked, Reach, found, protocols_of
+from sidecar.review.linting.looked import Looked, Reach, finding_of, protocols_of
 from sidecar.review.linting.places import Place, patterns_of
 from sidecar.review.trees import spelt
 from sidecar.syntax.yaml12 import Step
@@ -101,7 +101,7 @@ def _asks_for_any(rule: Rule, looked: Looked) -> bool:
 
 
 def _warned(rule: Rule, code: str, text: str) -> Finding:
-    return found(code, rule, f": {text}")
+    return finding_of(code, rule, f": {text}")
 
 
 def _context(rule: Rule, path: str) -> Iterator[Finding]:

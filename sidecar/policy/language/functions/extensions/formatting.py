@@ -13,14 +13,16 @@ from typing import Final
 
 from sidecar.policy.language.faults import BudgetExceeded, InvalidArgument, NoSuchOverload
 from sidecar.policy.language.functions.signature import member
-from sidecar.policy.language.functions.standard.conversions import encoded, utf8
+from sidecar.policy.language.functions.standard.conversions import encoded, to_string
 from sidecar.policy.language.values.equality import Walk, key_value
 from sidecar.policy.language.values.kinds import Duration, Timestamp, TypeValue, Uint
 from sidecar.policy.language.values.limits import PRECISION_MAX, TEXT_CHARS_MAX
-from sidecar.policy.language.values.texts import double_text, duration_text, timestamp_text
+from sidecar.policy.language.values.texts import timestamp_text
 
 _CLAUSE: Final = re.compile(r"%(?:%|(?:\.([0-9]{1,6}))?([sdfeboxX]))")
 _SPECIAL: Final = ("NaN", "Infinity", "-Infinity")
+# Written as `string()` has them, but for what a double has no digits for.
+_AS_STRINGS: Final = frozenset({str, bool, int, Uint, float, bytes, Duration})
 
 
 class _Writer:
@@ -103,26 +105,14 @@ def _sorted(mapping: dict[object, object]) -> list[tuple[str, object]]:
 
 
 def _scalar(value: object) -> str:
+    if type(value) is float and not math.isfinite(value):
+        return _special(value)
+    if type(value) in _AS_STRINGS:
+        return to_string(value)
     if value is None:
         return "null"
-    if type(value) is str:
-        return value
-    if type(value) is bool:
-        return "true" if value else "false"
-    if type(value) is int or type(value) is Uint:
-        return str(int(value))
-    if type(value) is float:
-        return double_text(value) if math.isfinite(value) else _special(value)
-    return _opaque(value)
-
-
-def _opaque(value: object) -> str:
-    if type(value) is bytes:
-        return utf8(value)
     if type(value) is Timestamp:
         return timestamp_text(value, is_trimmed=True)
-    if type(value) is Duration:
-        return duration_text(value)
     if type(value) is TypeValue:
         return value.name
     raise InvalidArgument

@@ -15,7 +15,7 @@ import ipaddress
 from typing import Final
 
 from sidecar.policy.language.faults import BadConversion, NoSuchOverload
-from sidecar.policy.language.functions.signature import function, member
+from sidecar.policy.language.functions.signature import function, member, spells
 from sidecar.policy.language.values.kinds import Cidr, Ip
 from sidecar.policy.language.values.limits import SCALAR_CHARS_MAX
 from sidecar.policy.language.values.texts import ip_text
@@ -96,17 +96,6 @@ def to_ip(value: object) -> Ip:
     raise NoSuchOverload
 
 
-def is_ip(text: object) -> bool:
-    """Return whether `ip(text)` has a value."""
-    if type(text) is not str:
-        raise NoSuchOverload
-    try:
-        _parsed(text)
-    except BadConversion:
-        return False
-    return True
-
-
 def is_canonical(text: object) -> bool:
     """Return whether `text` spells an address in its one canonical form."""
     return ip_text(to_ip(text)) == text
@@ -117,17 +106,6 @@ def to_cidr(value: object) -> Cidr:
     if type(value) is str:
         return _parsed_cidr(value)
     raise NoSuchOverload
-
-
-def is_cidr(text: object) -> bool:
-    """Return whether `cidr(text)` has a value."""
-    if type(text) is not str:
-        raise NoSuchOverload
-    try:
-        _parsed_cidr(text)
-    except BadConversion:
-        return False
-    return True
 
 
 def _covers(network: tuple[int, int, int], ip: Ip) -> bool:
@@ -241,10 +219,10 @@ def prefix_length(cidr: object) -> int:
 
 DECLARED: Final = (
     function("ip", to_ip, "string -> ip"),
-    function("isIP", is_ip, "string -> bool"),
+    function("isIP", spells(to_ip), "string -> bool"),
     function("ip.isCanonical", is_canonical, "string -> bool"),
     function("cidr", to_cidr, "string -> cidr"),
-    function("isCIDR", is_cidr, "string -> bool"),
+    function("isCIDR", spells(to_cidr), "string -> bool"),
     member("family", family, "ip -> int"),
     member("isLoopback", is_loopback, "ip -> bool"),
     member("isUnspecified", is_unspecified, "ip -> bool"),

@@ -9,7 +9,7 @@ import re
 from typing import Final
 
 from sidecar.policy.language.faults import BadConversion, NoSuchOverload, Overflow
-from sidecar.policy.language.functions.signature import function, member
+from sidecar.policy.language.functions.signature import function, member, spells
 from sidecar.policy.language.values.kinds import INT_MAX, INT_MIN, NANOS, Quantity
 from sidecar.policy.language.values.limits import QUANTITY_NANOS_MAX
 
@@ -65,17 +65,6 @@ def to_quantity(text: object) -> Quantity:
     if type(text) is str:
         return _parsed(text)
     raise NoSuchOverload
-
-
-def is_quantity(text: object) -> bool:
-    """Return whether `quantity(text)` has a value."""
-    if type(text) is not str:
-        raise NoSuchOverload
-    try:
-        _parsed(text)
-    except (BadConversion, Overflow):
-        return False
-    return True
 
 
 def _nanos(value: object) -> int:
@@ -142,7 +131,7 @@ _BOTH: Final = ("quantity, quantity -> quantity", "quantity, int -> quantity")
 
 DECLARED: Final = (
     function("quantity", to_quantity, "string -> quantity"),
-    function("isQuantity", is_quantity, "string -> bool"),
+    function("isQuantity", spells(to_quantity), "string -> bool"),
     function("sign", sign, "quantity -> int"),
     member("sign", sign, "quantity -> int"),
     member("isInteger", is_integer, "quantity -> bool"),

@@ -13,7 +13,7 @@ from typing import Final
 from urllib.parse import quote, unquote_plus
 
 from sidecar.policy.language.faults import BadConversion, InvalidArgument, NoSuchOverload
-from sidecar.policy.language.functions.signature import function, member
+from sidecar.policy.language.functions.signature import function, member, spells
 from sidecar.policy.language.values.kinds import Url
 
 # Longer ones are refused by servers.
@@ -65,17 +65,6 @@ def to_url(text: object) -> Url:
     if type(text) is str:
         return _parsed(text)
     raise NoSuchOverload
-
-
-def is_url(text: object) -> bool:
-    """Return whether `url(text)` has a value."""
-    if type(text) is not str:
-        raise NoSuchOverload
-    try:
-        _parsed(text)
-    except BadConversion:
-        return False
-    return True
 
 
 def _url(value: object) -> Url:
@@ -136,7 +125,7 @@ def _unescaped(text: str) -> str:
 
 DECLARED: Final = (
     function("url", to_url, "string -> url"),
-    function("isURL", is_url, "string -> bool"),
+    function("isURL", spells(to_url), "string -> bool"),
     member("getScheme", scheme, "url -> string"),
     member("getHost", host, "url -> string"),
     member("getHostname", hostname, "url -> string"),

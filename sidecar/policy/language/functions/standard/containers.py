@@ -9,7 +9,7 @@ from typing import Final
 
 from sidecar.policy.language.faults import IndexOutOfRange, NoSuchField, NoSuchOverload
 from sidecar.policy.language.functions.signature import function, member
-from sidecar.policy.language.values.equality import found
+from sidecar.policy.language.values.equality import value_at
 from sidecar.policy.language.values.kinds import NONE, TYPE_NAMES, Maybe, Uint
 
 # What a map can be asked for; of any other value it holds nothing.
@@ -66,7 +66,7 @@ def has_field(operand: object, field: str) -> bool:
 def index(operand: object, key: object) -> object:
     """Return an element of a list or the value at a key of a map; of an optional, optionally."""
     if type(operand) is dict:
-        return found(operand, key)
+        return value_at(operand, key)
     if type(operand) is list:
         position = _position(key)
         if 0 <= position < len(operand):

@@ -104,7 +104,7 @@ def to_string(value: object) -> str:
     if type(value) is float:
         return double_text(value)
     if type(value) is bytes:
-        return utf8(value)
+        return _utf8(value)
     return _other_text(value)
 
 
@@ -120,7 +120,7 @@ def _other_text(value: object) -> str:
     raise NoSuchOverload
 
 
-def utf8(value: bytes) -> str:
+def _utf8(value: bytes) -> str:
     """Return the text that `value` encodes."""
     try:
         return value.decode()

@@ -12,20 +12,9 @@ from collections.abc import Collection
 from functools import lru_cache
 from typing import Final
 
+from sidecar.policy.language import tree as cel
 from sidecar.policy.language.functions import FUNCTIONS
 from sidecar.policy.language.running import cost
-from sidecar.policy.language.tree import (
-    Bind,
-    Call,
-    Constant,
-    Fold,
-    ListOf,
-    MapOf,
-    MessageOf,
-    Name,
-    Select,
-    Tree,
-)
 from sidecar.policy.language.walk import children
 
 # The honest condition weighs 48; half as much again is still one step. Quarters of a step are
@@ -33,14 +22,14 @@ from sidecar.policy.language.walk import children
 _UNITS: Final = 72
 _QUARTER: Final = _UNITS // 4
 _NODES: Final[dict[type, int]] = {
-    Constant: 1,
-    Name: 1,
-    Select: 3,
-    ListOf: 3,
-    MapOf: 4,
-    MessageOf: 10,
-    Bind: 4,
-    Fold: 14,
+    cel.Constant: 1,
+    cel.Name: 1,
+    cel.Select: 3,
+    cel.ListOf: 3,
+    cel.MapOf: 4,
+    cel.MessageOf: 10,
+    cel.Bind: 4,
+    cel.Fold: 14,
 }
 _ENTRY: Final = 4
 _LOGIC: Final = frozenset({"_&&_", "_||_", "_?_:_", "!_", "orValue", "or"})
@@ -72,7 +61,7 @@ _DIGITS: Final = 300
 _DIGITS_ASKED: Final = re.compile(r"%(?:\.[0-9]+)?[ef]")
 
 
-def weight(fold: Fold, known: Collection[int]) -> float:
+def weight(fold: cel.Fold, known: Collection[int]) -> float:
     """Return the steps that each element of a macro costs: one, or more in quarters.
 
     Args:
@@ -84,7 +73,7 @@ def weight(fold: Fold, known: Collection[int]) -> float:
     return 1 if units <= _UNITS else -(-units // _QUARTER) / 4
 
 
-def _units(tree: Tree, known: Collection[int]) -> int:
+def _units(tree: cel.Tree, known: Collection[int]) -> int:
     total = 0
     rest = [tree]
     while rest:
@@ -93,24 +82,24 @@ def _units(tree: Tree, known: Collection[int]) -> int:
             total += 1
             continue
         total += _node(node)
-        if isinstance(node, Fold) and node.kind not in {"optMap", "optFlatMap"}:
+        if isinstance(node, cel.Fold) and node.kind not in {"optMap", "optFlatMap"}:
             rest.append(node.range)
         else:
             rest += children(node)
     return total
 
 
-def _node(tree: Tree) -> int:
-    if isinstance(tree, Call):
+def _node(tree: cel.Tree) -> int:
+    if isinstance(tree, cel.Call):
         return _call(tree)
-    return _NODES[type(tree)] + (_ENTRY * len(tree.entries) if isinstance(tree, MapOf) else 0)
+    return _NODES[type(tree)] + (_ENTRY * len(tree.entries) if isinstance(tree, cel.MapOf) else 0)
 
 
-def _call(tree: Call) -> int:
+def _call(tree: cel.Call) -> int:
     if tree.function in _LOGIC:
         return _LIGHTEST
     if tree.function == "format":
-        text = tree.target.value if isinstance(tree.target, Constant) else None
+        text = tree.target.value if isinstance(tree.target, cel.Constant) else None
         if type(text) is not str:
             return _FORMAT + _DIGITS
         digits = len(_DIGITS_ASKED.findall(text))

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from sidecar import __version__
-from sidecar.cli.reviewing.outputs import OutputFile, write
+from sidecar.cli.paths import FILE_OR_FOLDER, OutputFile, write
 from sidecar.domains import by_protocol
 from sidecar.policy.bundle import Bundle
 from sidecar.policy.language.brief import printable
@@ -75,7 +75,7 @@ class Ran(msgspec.Struct, frozen=True):
 
 
 @click.command("test")
-@click.argument("bundle", type=click.Path(exists=True, path_type=Path), default="policies")
+@click.argument("bundle", type=FILE_OR_FOLDER, default="policies")
 @click.option(
     "--format",
     "form",

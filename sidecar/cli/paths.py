@@ -1,10 +1,23 @@
-"""Files that a verb is told to write: where one cannot be written, that is one text and code 2."""
+"""Paths that verbs take, and files that they are told to write.
+
+Where one cannot be written, that is one text and code 2.
+"""
 
 from pathlib import Path
+from typing import Final
 
 import click
 
 from sidecar.terms.errors import ConfigError
+
+FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
+FOLDER: Final = click.Path(exists=True, file_okay=False, path_type=Path)
+# A bundle is a folder or an archive, records are a folder, a segment or an export.
+FILE_OR_FOLDER: Final = click.Path(exists=True, path_type=Path)
+# Not there yet, or not looked for here: whoever reads it says so.
+NAMED_FILE: Final = click.Path(dir_okay=False, path_type=Path)
+NAMED_FOLDER: Final = click.Path(file_okay=False, path_type=Path)
+NAMED: Final = click.Path(path_type=Path)
 
 
 class OutputFile(click.Path):

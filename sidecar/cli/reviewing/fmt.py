@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 import orjson
 
+from sidecar.cli.paths import FOLDER
 from sidecar.domains import by_protocol
 from sidecar.policy.bundle import Bundle, compile_bundle
 from sidecar.review.formatting import Formatted, formatted
@@ -17,9 +18,7 @@ from sidecar.terms.errors import PolicyError
 
 
 @click.command("fmt")
-@click.argument(
-    "folder", type=click.Path(exists=True, file_okay=False, path_type=Path), default="policies"
-)
+@click.argument("folder", type=FOLDER, default="policies")
 @click.option("--check", is_flag=True, help="Write nothing; exit with 4 where a file would change.")
 @click.option("--diff", "shows", is_flag=True, help="Write nothing; show what would change.")
 @click.option("--json", "as_json", is_flag=True, help="One object: what changes, what is refused.")

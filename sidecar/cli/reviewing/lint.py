@@ -8,6 +8,7 @@ import msgspec
 import orjson
 
 from sidecar import __version__
+from sidecar.cli.paths import FILE_OR_FOLDER
 from sidecar.domains import by_protocol
 from sidecar.review.finding import Finding
 from sidecar.review.linting import Looked, described, inspect
@@ -20,10 +21,10 @@ from sidecar.runtime.bundles import load_bundle
 
 
 @click.command("lint")
-@click.argument("bundle", type=click.Path(exists=True, path_type=Path), default="policies")
+@click.argument("bundle", type=FILE_OR_FOLDER, default="policies")
 @click.option(
     "--format", "form", type=click.Choice(["text", "json", "sarif"]), default="text",
-    help="sarif: for code hosts, on the line that is meant.",
+    help="sarif: for code hosts, on the line that is meant."
 )  # fmt: skip
 @click.option("--json", "form", flag_value="json", help="The same as --format json.")
 @click.option("--strict", is_flag=True, help="Warnings fail the run too.")
