@@ -135,7 +135,12 @@ WRITTEN: list[dict[str, Any]] = [
                     "query": {
                         "class": "read",
                         "arguments": {
-                            "sql": {"protocol": "sql", "dialect": "postgres", "upstream": "db"},
+                            "sql": {
+                                "protocol": "sql",
+                                "dialect": "postgres",
+                                "upstream": "db",
+                                "max_length": 4000,
+                            },
                             "url": {"protocol": "http", "method": "GET", "upstream": "web"},
                             "note": {"protocol": "text"},
                         },

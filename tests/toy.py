@@ -13,6 +13,7 @@ from sidecar.terms.answer import Refusal, ResultFilter
 from sidecar.terms.call import Call, Json, Party
 from sidecar.terms.decision import Decision, Fact, FactKey, Facts
 from sidecar.terms.domain import (
+    NOTIFY,
     Catalogue,
     CatalogueFile,
     Domain,
@@ -33,7 +34,7 @@ OBLIGATIONS = (
     ObligationType("mask", {}, "strictest", "with", order=("nullify", "redact", "last4")),
     ObligationType("redact", {}, "union", "fields"),
     ObligationType("tag", {}, "equal", "value"),
-    ObligationType("notify", {}, "equal", "to"),
+    NOTIFY,
 )
 
 

@@ -1,4 +1,4 @@
-"""A Decision and what it is made of; NeedFacts, the other thing the PDP may answer; a Lease.
+"""A Decision and what it is made of; NeedFacts, the other thing the PDP may answer.
 
 Precedence of effects: deny > defer > step_up > modify > allow; silence is deny.
 """
@@ -75,20 +75,6 @@ class Approval(msgspec.Struct, frozen=True):
     rules: tuple[str, ...] = ()
     status: str = "pending"
     expires_at: str | None = None
-
-
-class Lease(msgspec.Struct, frozen=True):
-    """How far one decision reaches: a named lease until bundle, revocation or time says otherwise.
-
-    Given only when the rules asked read nothing that varies within it.
-    """
-
-    kind: Literal["identity", "connection", "statement", "stream"]
-    name: str
-    bundle_digest: str
-    revocation_epoch: int
-    expires_us: int
-    uses_max: int | None = None
 
 
 class Decision(msgspec.Struct, frozen=True, omit_defaults=False):

@@ -5,7 +5,7 @@ All of it is sync, pure and sans-I/O: bytes and documents in, values out.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 import msgspec
 
@@ -54,6 +54,34 @@ class ObligationType(msgspec.Struct, frozen=True):
     field: str
     order: tuple[str, ...] = ()
     holes: tuple[str, ...] = ()
+
+
+# The two that every domain knows: they stand on a denial and act beside it, and nothing of the call
+# is changed by them, so that they are the same words everywhere.
+_TEXT: Final = {"type": "string", "minLength": 1, "maxLength": 1000}
+
+NOTIFY: Final = ObligationType(
+    name="notify",
+    schema={
+        "type": "object",
+        "properties": {
+            "to": {"anyOf": [_TEXT, {"type": "array", "items": _TEXT, "minItems": 1}]},
+            "topic": _TEXT,
+            "message": _TEXT,
+        },
+        "required": ["to"],
+        "additionalProperties": False,
+    },
+    combine="union",
+    field="to",
+)
+END_SESSION: Final = ObligationType(
+    name="end_session",
+    schema={"type": "object", "properties": {}, "additionalProperties": False},
+    combine="equal",
+    field="",
+)
+DENY_OBLIGATIONS: Final = (NOTIFY, END_SESSION)
 
 
 class Vocabulary(msgspec.Struct, frozen=True):

@@ -12,7 +12,8 @@ SidecarError            code              the PEP answers         the record say
 ├─ FactUnavailable      fact.missing      403 in its own words    deny, reason fact.missing
 ├─ TrialError           cel.failed        -                      -
 ├─ RecordError          record.lost       503                     nothing can be said
-└─ LedgerBroken         ledger.broken     does not start, 20      -
+├─ LedgerBroken         ledger.broken     does not start, 20      -
+└─ LedgerUnwritable     ledger.unwritable does not start, 21      -
 ```
 """
 
@@ -92,3 +93,9 @@ class LedgerBroken(SidecarError):
     """The ledger on disk is not intact or not ours: refuse to start (exit code 20)."""
 
     code = "ledger.broken"
+
+
+class LedgerUnwritable(SidecarError):
+    """The ledger's disk takes nothing more: refuse to start (exit code 21), nothing is wrong."""
+
+    code = "ledger.unwritable"

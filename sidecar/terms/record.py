@@ -6,7 +6,7 @@ The schema is added to and never changed: every record that was ever written can
 """
 
 from collections.abc import Callable, Collection, Coroutine, Generator, Mapping
-from typing import Any, Literal, NewType, Protocol, Self, TypeAlias
+from typing import Any, Literal, NamedTuple, NewType, Protocol, Self, TypeAlias
 
 import msgspec
 
@@ -202,6 +202,26 @@ class GapRecord(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind
     detail: dict[str, Json] = {}
 
 
+class Hole(NamedTuple):
+    """Where 64 hexadecimal digits stand in one of several pieces: which piece, and from where."""
+
+    piece: int
+    begin: int
+
+    def filled(self, pieces: tuple[bytes, ...], digest: bytes) -> tuple[bytes, ...]:
+        """Return the pieces with `digest`, in hexadecimal digits, in that place."""
+        at, begin = self
+        piece = pieces[at]
+        said = b"%b%b%b" % (piece[:begin], digest, piece[begin + len(digest) :])
+        return (*pieces[:at], said, *pieces[at + 1 :])
+
+
+def hole_of(pieces: tuple[bytes, ...], digest: bytes) -> Hole:
+    """Return where `digest` stands in `pieces`, which it does."""
+    at = next(at for at, piece in enumerate(pieces) if digest in piece)
+    return Hole(at, pieces[at].index(digest))
+
+
 class Stencil(msgspec.Struct, frozen=True, eq=False):
     """The bytes that records of equal calls have in common, around those in which they differ.
 
@@ -210,23 +230,19 @@ class Stencil(msgspec.Struct, frozen=True, eq=False):
         tail: Behind it: around time.
         counted: What is counted of each: its domain, its outcome, the version of its bundle.
         listener_forwarded: Of each.
-        is_sole: Whether there is one such record alone.
+        hole: Where in `head` the digest of a text stands in which its records differ as well.
     """
 
     head: tuple[bytes, bytes, bytes, bytes, bytes, bytes]
     tail: tuple[bytes, bytes]
     counted: tuple[str, str, str]
     listener_forwarded: bool = False
-    is_sole: bool = False
+    hole: Hole | None = None
 
-    def instead(self, old: bytes, new: bytes) -> "Stencil":
-        """Return that of one record which says `new` where these say `old`."""
-        one, two, three, four, five, six = self.head
-        head = (
-            one.replace(old, new), two.replace(old, new), three.replace(old, new),
-            four.replace(old, new), five.replace(old, new), six.replace(old, new),
-        )  # fmt: skip
-        return Stencil(head, self.tail, self.counted, self.listener_forwarded, is_sole=True)
+    def opened(self, digest: bytes) -> "Stencil":
+        """Return that of records of other texts as well, where these say `digest`, once."""
+        hole = hole_of(self.head, digest)
+        return Stencil(self.head, self.tail, self.counted, self.listener_forwarded, hole)
 
 
 class MadeRecord(msgspec.Struct, frozen=True, gc=False):
@@ -237,12 +253,14 @@ class MadeRecord(msgspec.Struct, frozen=True, gc=False):
         time: The call's.
         digest: That of its input, the 32 bytes that stand in the record as hex.
         stencil: All else.
+        text: The digest of its text, 32 bytes, where the stencil has a hole for it.
     """
 
     id: CallId
     time: str
     digest: bytes
     stencil: Stencil
+    text: bytes = b""
 
     @property
     def listener_forwarded(self) -> bool:
@@ -252,7 +270,10 @@ class MadeRecord(msgspec.Struct, frozen=True, gc=False):
     @property
     def head(self) -> bytes:
         """Return its bytes before its place in the log."""
-        one, two, three, four, five, six = self.stencil.head
+        pieces: tuple[bytes, ...] = self.stencil.head
+        if (hole := self.stencil.hole) is not None:
+            pieces = hole.filled(pieces, self.text.hex().encode())
+        one, two, three, four, five, six = pieces
         id, time, digest = self.id.encode(), self.time.encode(), self.digest.hex().encode()
         return b"".join((one, id, two, digest, three, id, four, time, five, time, six))
 

@@ -61,16 +61,35 @@ class ParseStatus(msgspec.Struct, frozen=True):
     error: ParseProblem | None = None
 
 
+class Place(msgspec.Struct, frozen=True):
+    """Where the text of a call inside stands, so that another may be put there.
+
+    Args:
+        steps: Keys and indexes from the outer payload; JSON held as text is walked through.
+        word: What the text is called in the inner payload.
+    """
+
+    steps: tuple[str | int, ...]
+    word: str
+
+
 class Inner(msgspec.Struct, frozen=True):
     """A call found inside a call: SQL in a tool argument, an element of a batch.
 
-    `at` says where (`params.arguments.sql`); `upstream` where it lives, None for the outer's.
+    Args:
+        at: Where, for people (`params.arguments.sql`).
+        protocol: Of the call.
+        payload: Its own.
+        upstream: Where it lives, None for the outer's.
+        place: Where, for what is sent of it; None where it is not said for sure what it is, so that
+            nothing can be sent in its place.
     """
 
     at: str
     protocol: str
     payload: dict[str, Json]
     upstream: str | None = None
+    place: Place | None = None
 
 
 class Parsed(msgspec.Struct, frozen=True):

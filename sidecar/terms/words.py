@@ -6,20 +6,6 @@ These words are promises (they stand in policies, records and answers); they are
 import re
 from typing import Final, Literal, NewType
 
-Protocol_ = Literal[
-    "http",
-    "graphql",
-    "jsonrpc",
-    "sql",
-    "k8s",
-    "aws",
-    "terraform",
-    "mcp",
-    "llm",
-    "rag",
-    "a2a",
-    "authzen",
-]
 Phase = Literal["connect", "list", "call", "result", "event"]
 ActionClass = Literal["connect", "list", "read", "write", "execute", "delete", "admin"]
 Effect = Literal["allow", "modify", "step_up", "defer", "deny"]
@@ -31,7 +17,7 @@ PROTOCOLS: Final[tuple[str, ...]] = (
     "mcp", "llm", "rag", "a2a", "authzen",
 )  # fmt: skip
 PHASES: Final[tuple[str, ...]] = ("connect", "list", "call", "result", "event")
-# Mildest first: the class of a call is the severest among its targets.
+# Mildest first.
 CLASSES: Final[tuple[str, ...]] = ("connect", "list", "read", "write", "execute", "delete", "admin")
 # Weakest first: of the effects that hold for a target the strongest is its outcome.
 EFFECTS: Final[tuple[str, ...]] = ("allow", "modify", "step_up", "defer", "deny")
@@ -47,13 +33,7 @@ PolicyVersion = NewType("PolicyVersion", str)
 _CONTROLS: Final = r"\x00-\x1f\x7f-\x9f\u2028\u2029"
 _APART: Final = re.compile(rf"[.%*{_CONTROLS}]")
 _APART_IN_PATHS: Final = re.compile(rf"[%*{_CONTROLS}]")
-_SEVERITY: Final = {word: rank for rank, word in enumerate(CLASSES)}
 _STRENGTH: Final = {word: rank for rank, word in enumerate(EFFECTS)}
-
-
-def severity(action_class: str) -> int:
-    """Return the rank of `action_class`, 0 for the mildest (`connect`)."""
-    return _SEVERITY[action_class]
 
 
 def strength(effect: str) -> int:
@@ -68,7 +48,8 @@ def component(text: str) -> str:
     column named `a.b` would take another resource's id. Path-like ids (`bucket/key`, `/raw/path`)
     are not components: use `path_component`.
     """
-    return _APART.sub(_encoded, text)
+    # A name as most are holds nothing of it.
+    return text if text.isidentifier() else _APART.sub(_encoded, text)
 
 
 def path_component(text: str) -> str:

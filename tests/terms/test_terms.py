@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from sidecar.terms.ids import rfc3339, uuid7, uuid7_head, uuid7_tails
 from sidecar.terms.request import Resource
-from sidecar.terms.words import CLASSES, component, path_component, severity
+from sidecar.terms.words import component, path_component
 
 texts = st.text(st.characters(blacklist_categories=["Cs"]))
 
@@ -53,10 +53,6 @@ def test_an_id_holds_no_star_and_no_control_character(text: str) -> None:
 
 def test_dots_stay_in_paths_and_not_in_components() -> None:
     assert (component("a.b"), path_component("a.b")) == ("a%2Eb", "a.b")
-
-
-def test_classes_run_from_the_mildest_to_the_severest() -> None:
-    assert sorted(CLASSES, key=severity) == list(CLASSES)
 
 
 def test_a_resource_is_matched_by_type_and_id() -> None:

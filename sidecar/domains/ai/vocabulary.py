@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from sidecar.terms.domain import ObligationType, Vocabulary, Word
+from sidecar.terms.domain import DENY_OBLIGATIONS, Vocabulary, Word
 
 NAME: Final = "ai"
 PROTOCOLS: Final = ("mcp", "llm", "rag", "a2a")
@@ -128,31 +128,8 @@ _A2A: Final = (
     Word("action.properties.url", "string", "URL that a push notification goes to", sensitive=True),
 )
 
-_TEXT: Final = {"type": "string", "minLength": 1, "maxLength": 1000}
-
-# Both stand on deny alone and are carried out beside the refusal, not on the call.
-OBLIGATIONS: Final = (
-    ObligationType(
-        name="notify",
-        schema={
-            "type": "object",
-            "properties": {"to": {"type": "array", "items": _TEXT, "minItems": 1}, "topic": _TEXT},
-            "required": ["to"],
-            "additionalProperties": False,
-        },
-        combine="union",
-        field="to",
-    ),
-    ObligationType(
-        name="end_session",
-        schema={"type": "object", "properties": {}, "additionalProperties": False},
-        combine="equal",
-        field="",
-    ),
-)
-
 VOCABULARY: Final = Vocabulary(
     words={"mcp": _MCP, "llm": _LLM, "rag": _RAG, "a2a": _A2A},
     phases={"mcp": ("list", "call"), "llm": ("list", "call"), "rag": ("call",), "a2a": ("call",)},
-    obligations=OBLIGATIONS,
+    obligations=DENY_OBLIGATIONS,
 )

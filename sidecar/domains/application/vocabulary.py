@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from sidecar.terms.domain import ObligationType, Vocabulary, Word
+from sidecar.terms.domain import DENY_OBLIGATIONS, ObligationType, Vocabulary, Word
 
 NAME: Final = "application"
 PROTOCOLS: Final = ("http", "graphql", "jsonrpc", "authzen")
@@ -59,23 +59,7 @@ OBLIGATIONS: Final = (
         combine="union",
         field="fields",
     ),
-    ObligationType(
-        name="notify",
-        schema={
-            "type": "object",
-            "properties": {"to": {"type": "array", "items": _TEXT, "minItems": 1}, "topic": _TEXT},
-            "required": ["to"],
-            "additionalProperties": False,
-        },
-        combine="union",
-        field="to",
-    ),
-    ObligationType(
-        name="end_session",
-        schema={"type": "object", "properties": {}, "additionalProperties": False},
-        combine="equal",
-        field="",
-    ),
+    *DENY_OBLIGATIONS,
 )
 
 VOCABULARY: Final = Vocabulary(

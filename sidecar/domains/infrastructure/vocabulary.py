@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from sidecar.terms.domain import ObligationType, Vocabulary, Word
+from sidecar.terms.domain import DENY_OBLIGATIONS, Vocabulary, Word
 
 NAME: Final = "infrastructure"
 PROTOCOLS: Final = ("k8s", "aws", "terraform")
@@ -57,30 +57,8 @@ _TERRAFORM: Final = (
     Word("resource.properties.provisioners", "list(string)", "types of the provisioners that run"),
 )  # fmt: skip
 
-_TEXT: Final = {"type": "string", "minLength": 1, "maxLength": 1000}
-
-OBLIGATIONS: Final = (
-    ObligationType(
-        name="notify",
-        schema={
-            "type": "object",
-            "properties": {"to": {"type": "array", "items": _TEXT, "minItems": 1}, "topic": _TEXT},
-            "required": ["to"],
-            "additionalProperties": False,
-        },
-        combine="union",
-        field="to",
-    ),
-    ObligationType(
-        name="end_session",
-        schema={"type": "object", "properties": {}, "additionalProperties": False},
-        combine="equal",
-        field="",
-    ),
-)
-
 VOCABULARY: Final = Vocabulary(
     words={"k8s": _K8S, "aws": _AWS, "terraform": _TERRAFORM},
     phases=dict.fromkeys(PROTOCOLS, ("call",)),
-    obligations=OBLIGATIONS,
+    obligations=DENY_OBLIGATIONS,
 )

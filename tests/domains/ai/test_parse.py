@@ -38,6 +38,7 @@ def inner_line(inner: Inner) -> str:
     dialect = payload.get("dialect", "postgres")
     ending = "" if dialect == "postgres" else f" ({dialect})"
     ending += f" @{inner.upstream}" if inner.upstream else ""
+    ending += "" if inner.place is None else " !"
     return f"{inner.at} {inner.protocol} {said}{ending}"
 
 

@@ -85,14 +85,8 @@ def test_an_aws_request_is_understood_or_refused(method, service, path, query, b
         assert "70ke2n" not in text
 
 
-@given(TREES, TREES, TREES, st.lists(st.sampled_from(["create", "delete", "update"]), max_size=2))
-def test_a_plan_is_understood_or_refused(after, unknown, sensitive, actions):
-    change = {
-        "actions": actions,
-        "after": after,
-        "after_unknown": unknown,
-        "after_sensitive": sensitive,
-    }
+def plan_of(change):
+    """Return the call of a plan that changes one resource."""
     entry = {"address": "t.n", "mode": "managed", "type": "t", "name": "n", "change": change}
     plan = {
         "format_version": "1.2",
@@ -101,8 +95,19 @@ def test_a_plan_is_understood_or_refused(after, unknown, sensitive, actions):
         "configuration": {},
         "resource_changes": [entry],
     }
+    return {"plan": plan}
 
-    is_understood_or_refused("terraform", {"plan": plan})
+
+@given(TREES, TREES, TREES, st.lists(st.sampled_from(["create", "delete", "update"]), max_size=2))
+def test_a_plan_is_understood_or_refused(after, unknown, sensitive, actions):
+    change = {
+        "actions": actions,
+        "after": after,
+        "after_unknown": unknown,
+        "after_sensitive": sensitive,
+    }
+
+    is_understood_or_refused("terraform", plan_of(change))
 
 
 @given(TREES)
@@ -113,16 +118,8 @@ def test_what_is_wholly_sensitive_shows_nothing(value):
         "after_unknown": {},
         "after_sensitive": True,
     }
-    entry = {"address": "t.n", "mode": "managed", "type": "t", "name": "n", "change": change}
-    plan = {
-        "format_version": "1.2",
-        "terraform_version": "1",
-        "planned_values": {},
-        "configuration": {},
-        "resource_changes": [entry],
-    }
 
-    shown = parse("terraform", {"plan": plan}).targets[0].resource.properties.get("after")
+    shown = parse("terraform", plan_of(change)).targets[0].resource.properties.get("after")
 
     assert shown in (None, "(sensitive)")
 

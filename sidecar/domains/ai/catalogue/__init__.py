@@ -29,12 +29,21 @@ class Statement(msgspec.Struct, frozen=True):
 
 
 class Argument(msgspec.Struct, frozen=True):
-    """What a tool's argument holds: `sql`, `http` (a URL), or `text`, which is not looked into."""
+    """What a tool's argument holds: `sql`, `http` (a URL), or `text`, which is not looked into.
+
+    Args:
+        protocol: One of these.
+        dialect: Of SQL; where it is not said nothing is rewritten.
+        method: With which a URL is asked for.
+        upstream: Where it lives.
+        max_length: How many characters of SQL the tool takes; a longer text is refused.
+    """
 
     protocol: str
-    dialect: str = "postgres"
+    dialect: str | None = None
     method: str = "GET"
     upstream: str | None = None
+    max_length: int | None = None
 
 
 class Tool(msgspec.Struct, frozen=True):

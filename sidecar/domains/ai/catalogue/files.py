@@ -30,7 +30,7 @@ Steps = tuple[str | int, ...]
 _ABOUT: Final = frozenset(("labels", "properties"))
 _SECTIONS: Final = {"mcp": "servers", "llm": "models", "rag": "collections", "a2a": "agents"}
 _ARGUMENT_KEYS: Final = {
-    "sql": frozenset(("protocol", "dialect", "upstream")),
+    "sql": frozenset(("protocol", "dialect", "upstream", "max_length")),
     "http": frozenset(("protocol", "method", "upstream")),
     "text": frozenset(("protocol",)),
 }
@@ -203,8 +203,20 @@ class _Reader:
             self.problem(f"`protocol` of an argument is one of {offers}", path)
             return Argument("text")
         about = self.mapping(value, path, _ARGUMENT_KEYS[protocol])
-        texts = {key: self.text(about[key], (*path, key)) for key in about}
-        return Argument(**{key: text for key, text in texts.items() if text is not None})
+        told: dict[str, Json] = {
+            key: self.length(said, (*path, key))
+            if key == "max_length"
+            else self.text(said, (*path, key))
+            for key, said in about.items()
+            if key in _ARGUMENT_KEYS[protocol]
+        }
+        return Argument(**{key: said for key, said in told.items() if said is not None})
+
+    def length(self, value: Json, path: Steps) -> int | None:
+        if value is None or (type(value) is int and value > 0):
+            return value
+        self.problem("expected a whole number above 0", path)
+        return None
 
     def model(self, key: str, value: Json, path: Steps) -> None:
         provider, slash, model = key.partition("/")

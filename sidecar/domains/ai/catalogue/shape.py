@@ -17,7 +17,19 @@ from sidecar.syntax.shape import (
 _THING: Final = by_name(fields(ABOUT))
 _ARGUMENT: Final[Shape] = {
     "oneOf": [
-        fields({"protocol": {"const": "sql"}, "dialect": TEXT, "upstream": TEXT}, "protocol"),
+        fields(
+            {
+                "protocol": {"const": "sql"},
+                "dialect": told("Without it nothing is rewritten: obligations refuse.", TEXT),
+                "upstream": TEXT,
+                "max_length": told(
+                    "Characters that the tool takes; a longer text is refused, also a rewritten "
+                    "one.",
+                    {"type": "integer", "minimum": 1},
+                ),
+            },
+            "protocol",
+        ),
         fields({"protocol": {"const": "http"}, "method": TEXT, "upstream": TEXT}, "protocol"),
         fields({"protocol": {"const": "text"}}, "protocol"),
     ]

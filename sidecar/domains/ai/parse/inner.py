@@ -9,6 +9,9 @@ an argument is none.
 What answers a tool's own questions (`inputResponses`) may hold the same arguments, at any depth and
 in any of those spellings. There a declaration adds and never takes away: a declared text is looked
 into, for the server alone knows which of its arguments an answer becomes.
+
+What has to be rewritten has a place where the catalogue declares it with its dialect: what is
+guessed may be SQL of another database, where what is put around it means something else.
 """
 
 import re
@@ -27,11 +30,15 @@ from sidecar.domains.ai.parse.shape import Object, refuse
 from sidecar.syntax.json import loads
 from sidecar.terms.call import Json
 from sidecar.terms.errors import ParseError
-from sidecar.terms.request import Inner
+from sidecar.terms.request import Inner, Place
 from sidecar.terms.words import component
 
 # What a name is taken to hold where the catalogue says nothing of it.
 _SQL: Final = Argument("sql")
+# What a call whose dialect nobody says is read as.
+DIALECT: Final = "postgres"
+# Where the arguments of a tool stand in the payload.
+_ARGUMENTS: Final = ("message", "params", "arguments")
 _Under = tuple[Argument, ...]
 _URL: Final = re.compile(r"\s*(?:[A-Za-z][A-Za-z0-9+.-]*:)?//")
 # Compared without case, `_`, `-` and blanks: sqlQuery, SQL_QUERY and sql-query are one name.
@@ -57,18 +64,17 @@ _VERBS: Final = frozenset((
 ))  # fmt: skip
 
 
-def inner_calls(
-    arguments: Object, declared: Mapping[str, Argument], at: str = "params.arguments"
-) -> tuple[Inner, ...]:
-    """Return the calls found inside `arguments`, in their order.
+def inner_calls(arguments: Object, declared: Mapping[str, Argument]) -> tuple[Inner, ...]:
+    """Return the calls found inside `arguments` of a tool's call, in their order.
 
     Raises:
-        ParseError: A declared argument is absent or not text; there are too many; JSON text inside
-            names a key twice.
+        ParseError: A declared argument is absent, not text, or longer than declared; there are too
+            many; JSON text inside names a key twice.
     """
+    at = ".".join(_ARGUMENTS[1:])
     found: list[Inner] = []
     for name, argument in declared.items():
-        found += _declared(arguments.get(name), argument, f"{at}.{_step(name)}")
+        found += _declared(name, arguments.get(name), argument, f"{at}.{_step(name)}")
     rest = {name: value for name, value in arguments.items() if name not in declared}
     return _bounded(chain(found, _Guess({}).walk(rest, at)))
 
@@ -94,29 +100,34 @@ def _bounded(calls: Iterable[Inner]) -> tuple[Inner, ...]:
     return found
 
 
-def _declared(value: Json, argument: Argument, at: str) -> Iterator[Inner]:
+def _declared(name: str, value: Json, argument: Argument, at: str) -> Iterator[Inner]:
     if argument.protocol == "text":
         return
-    for where, text in _texts(value, at):
-        yield _call(text, argument, where)
+    for where, steps, text in _texts(value, at):
+        place = Place((*_ARGUMENTS, name, *steps), "text") if argument.dialect else None
+        yield _call(text, argument, where, place)
 
 
-def _call(text: str, argument: Argument, at: str) -> Inner:
+def _call(text: str, argument: Argument, at: str, place: Place | None = None) -> Inner:
+    if argument.max_length is not None and len(text) > argument.max_length:
+        raise refuse("parse.too_large", "an argument that is longer than the catalogue says")
     if argument.protocol == "sql":
-        payload = {"dialect": argument.dialect, "text": text}
+        payload = {"dialect": argument.dialect or DIALECT, "text": text}
     else:
         payload = {"method": argument.method, "url": text}
-    return Inner(at, argument.protocol, payload, argument.upstream)
+    return Inner(at, argument.protocol, payload, argument.upstream, place)
 
 
-def _texts(value: Json, at: str) -> list[tuple[str, str]]:
+def _texts(value: Json, at: str) -> list[tuple[str, tuple[int, ...], str]]:
     if value is None:
         raise refuse("parse.missing", "an argument that the catalogue declares is missing")
     listed = isinstance(value, list)
     texts = value if listed else [value]
     if not texts or not all(isinstance(text, str) for text in texts):
         raise refuse("parse.syntax", "an argument that the catalogue declares is not text")
-    return [(f"{at}[{i}]" if listed else at, text) for i, text in enumerate(texts)]
+    if not listed:
+        return [(at, (), value)]
+    return [(f"{at}[{i}]", (i,), text) for i, text in enumerate(texts)]
 
 
 class _Guess:

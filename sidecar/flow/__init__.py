@@ -26,6 +26,7 @@ import msgspec
 from sidecar.decide import decide, denial, is_clean, repeat_of, standing_facts
 from sidecar.facts import asking
 from sidecar.facts.asking import FactSource, LongStops, Stop, Stops
+from sidecar.flow.enforcing import enforce, unenforced
 from sidecar.policy.bundle import Bundle
 from sidecar.record.inputs import Secrets
 from sidecar.record.inputs.again import Again, Outcome, form_of, is_plain
@@ -35,7 +36,7 @@ from sidecar.terms.answer import Answer, Await, Forward, Refusal, Refuse, Shadow
 from sidecar.terms.call import Call, Json
 from sidecar.terms.decision import Decision, FactKey, Facts, NeedFacts
 from sidecar.terms.domain import Elsewhere, Worked, nowhere
-from sidecar.terms.errors import EnforceError, ParseError
+from sidecar.terms.errors import ParseError
 from sidecar.terms.reasons import reason
 from sidecar.terms.record import (
     SCHEMA,
@@ -170,7 +171,7 @@ def travel(
             decision, payload = enforce(call, request, said, bundle)
         except Elsewhere as away:
             enforced = partial(enforce, call, request, said, bundle)
-            undone = partial(_unenforced, call, request, said, bundle)
+            undone = partial(unenforced, call, request, said, bundle)
             decision, payload = yield from asking.done_elsewhere(away, enforced, undone)
     except Exception:  # noqa: BLE001 - the one edge of the package, see below
         # INVARIANT: the one place where our own mistakes end; they end as a recorded denial.
@@ -330,32 +331,6 @@ def judging(
     return denial(request, bundle, reason("fact.missing"), _names(wanted)), facts
 
 
-def enforce(
-    call: Call, request: Request, decision: Decision, bundle: Bundle
-) -> tuple[Decision, dict[str, Json]]:
-    """Return the decision after enforcement and the payload to forward.
-
-    An obligation that cannot be carried out turns the decision into a denial.
-    """
-    if not decision.permitted:
-        return decision, call.payload
-    domain = bundle.domains[call.protocol]
-    try:
-        payload = domain.rewrite(call, request, decision, bundle.catalogues[domain.name])
-    except EnforceError as error:
-        return _unenforced(call, request, decision, bundle, error)
-    if payload is call.payload:
-        return decision, payload
-    return msgspec.structs.replace(decision, outcome="modify", rewritten=payload), payload
-
-
-def _unenforced(
-    call: Call, request: Request, said: Decision, bundle: Bundle, error: EnforceError | ParseError
-) -> tuple[Decision, dict[str, Json]]:
-    refused = denial(request, bundle, error.reason, str(error))
-    return msgspec.structs.replace(refused, rules=said.rules), call.payload
-
-
 async def settle(forward: Forward, path: Path, outcome: OutcomeRecord) -> None:
     """Record what happened upstream; on RecordError the caller lets nothing more through."""
     assert outcome.parent == forward.decision.id
@@ -398,3 +373,24 @@ def _domain(bundle: Bundle, call: Call) -> str:
 
 def _names(keys: frozenset[FactKey]) -> str:
     return "missing: " + ", ".join(sorted({key.function for key in keys}))
+
+
+__all__ = [
+    "FACT_ROUNDS_MAX",
+    "PARTS_DEPTH_MAX",
+    "Begun",
+    "Carried",
+    "Path",
+    "Waits",
+    "begin",
+    "carry",
+    "enforce",
+    "finish",
+    "judge",
+    "judging",
+    "on_its_way",
+    "outcome_record",
+    "settle",
+    "travel",
+    "understand",
+]
