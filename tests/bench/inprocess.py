@@ -1,6 +1,8 @@
 """What it costs to understand one call of each protocol, without a server."""
 
+import gc
 import json
+import time
 from itertools import count
 
 import msgspec
@@ -10,6 +12,7 @@ from sidecar.domains import by_protocol
 from sidecar.policy.bundle import Bundle
 from sidecar.runtime.bundles import load_bundle
 from sidecar.runtime.dryrun import dry_call
+from sidecar.runtime.processes.machine import settle_memory
 from sidecar.terms.call import Call, Json
 from tests.bench.report import each_us, table
 from tests.e2e.harness import EVALUATION, ROOT
@@ -69,10 +72,40 @@ CALLS: tuple[tuple[str, str, dict[str, Json]], ...] = (
     ("a2a", "a2a", {"agent": "billing", "message": _rpc("SendMessage", _SENT)}),
 )  # fmt: skip
 
+_STRANGE_US = 400
+_KNOWN_US = 1
+# Statements of each kind of which the mean is taken.
+_ROUND = 50
+_EXPENSES = "FROM finance.expenses"
+# Small statements; another number in the place of `@` makes a text of another shape.
+STATEMENTS: tuple[tuple[str, str], ...] = (
+    ("one table", f"SELECT note AS a@ {_EXPENSES} WHERE id = 7 AND amount > 100"),
+    ("insert", "INSERT INTO finance.expenses AS s@ (id, note, amount) VALUES (7, 'x', 100)"),
+    ("update", "UPDATE finance.expenses s@ SET note = 'hello' WHERE s@.id = 7"),
+    ("delete", "DELETE FROM finance.expenses s@ WHERE s@.id = 7"),
+    ("join of two", f"SELECT e@.amount, c@.salary {_EXPENSES} e@ JOIN hr.compensation c@ "
+     "ON c@.name = e@.employee WHERE e@.id = 7"),
+    ("join, aggregate, order", f"SELECT e@.department, sum(e@.amount) AS total {_EXPENSES} e@ "
+     "JOIN hr.compensation c@ ON c@.name = e@.employee WHERE e@.id > 7 "
+     "GROUP BY e@.department ORDER BY total DESC LIMIT 10"),
+    ("CTE", f"WITH w@ AS (SELECT id, amount {_EXPENSES} WHERE department = 'it') "
+     "SELECT id, amount FROM w@ WHERE amount > 100"),
+    ("subquery in IN", f"SELECT note AS a@ {_EXPENSES} "
+     "WHERE employee IN (SELECT name FROM hr.compensation WHERE salary > 100)"),
+    ("count(*)", f"SELECT count(*) AS n@ {_EXPENSES} WHERE department = 'it'"),
+    ("ON CONFLICT", "INSERT INTO finance.expenses AS s@ (id, note) VALUES (7, 'hello') "
+     "ON CONFLICT (id) DO UPDATE SET note = excluded.note"),
+    ("window", "SELECT e@.employee, rank() OVER (PARTITION BY e@.department "
+     f"ORDER BY e@.amount DESC) {_EXPENSES} e@"),
+    ("union", f"SELECT employee AS p@ {_EXPENSES} WHERE amount > 100 "
+     "UNION SELECT name FROM hr.compensation"),
+)  # fmt: skip
+
 
 def measure(seconds: float) -> None:
-    """Print the table in about `seconds`."""
-    _by_protocol(seconds / len(CALLS))
+    """Print the tables in about `seconds`."""
+    _by_protocol(seconds * 2 / 3 / len(CALLS))
+    _statements(seconds / 3)
 
 
 def call_of(protocol: str, call: dict[str, Json]) -> Call:
@@ -106,3 +139,47 @@ def _first_us(call: Call, bundle: Bundle, seconds: float) -> float:
 
     text = json.dumps(call.payload)
     return each_us(unseen, seconds / 2) - each_us(untouched, seconds / 2)
+
+
+def _statements(seconds: float) -> None:
+    """Print what statements cost of which nothing alike was seen, and again when they are known."""
+    bundle = load_bundle(ROOT / "policies", by_protocol())
+    domain, needs = bundle.domains["sql"], bundle.needs("sql")
+    number, strange = count(), _strange_us(bundle, seconds * 2 / 3)
+    rows = []
+    for name, text in STATEMENTS:
+        call = _asking(text, next(number))
+        targets = len(flow.understand(call, bundle).targets)
+        again = each_us(lambda call=call: flow.understand(call, bundle), seconds / 72)  # type: ignore[misc]
+        found = each_us(
+            lambda call=call: domain.parse(call, bundle.catalogues[domain.name], needs),  # type: ignore[misc]
+            seconds / 72,
+        )
+        told = (f"{strange[name]:.0f}", f"{_STRANGE_US}", f"{found:.2f}", f"{_KNOWN_US}")
+        rows.append((name, f"{targets}", *told, f"{again:.1f}"))
+    heads = ("", "targets", "never seen", "goal", "found again", "goal", "whole again")
+    table("parse of SQL, in process, CPU us a statement, memory as a server keeps it", heads, rows)
+
+
+def _strange_us(bundle: Bundle, seconds: float) -> dict[str, float]:
+    """Return what each statement costs among the others, the best of some rounds."""
+    before = gc.get_threshold()
+    settle_memory()
+    number, best = count(1_000_000), dict.fromkeys((name for name, _ in STATEMENTS), float("inf"))
+    until = time.perf_counter() + seconds
+    while time.perf_counter() < until:
+        spent = dict.fromkeys(best, 0.0)
+        for _ in range(_ROUND):
+            for name, text in STATEMENTS:
+                call = _asking(text, next(number))
+                began = time.thread_time()
+                flow.understand(call, bundle)
+                spent[name] += time.thread_time() - began
+        best = {name: min(best[name], spent[name] * 1e6 / _ROUND) for name in best}
+    gc.unfreeze()
+    gc.set_threshold(*before)
+    return best
+
+
+def _asking(text: str, number: int) -> Call:
+    return call_of("sql", {"dialect": "postgres", "text": text.replace("@", f"{number}")})

@@ -4,7 +4,7 @@ from typing import Final
 
 import msgspec
 
-from sidecar.terms.domain import ObligationType, Vocabulary, Word
+from sidecar.terms.domain import DENY_OBLIGATIONS, ObligationType, Vocabulary, Word
 
 # Of a statement: while a connection is opened there is none.
 _STATEMENT: Final = (
@@ -89,8 +89,7 @@ OBLIGATIONS: Final = (
     ObligationType("limit_rows", _only({"max": _COUNT}), "min", "max"),
     ObligationType("min_group_size", _only({"min": _COUNT}), "max", "min"),
     ObligationType("deny_in_predicate", _only({}), "equal", ""),
-    ObligationType("notify", _only({}, to=_TEXT, message=_TEXT), "equal", "to"),
-    ObligationType("end_session", _only({}), "equal", ""),
+    *DENY_OBLIGATIONS,
 )
 
 VOCABULARY: Final = Vocabulary(

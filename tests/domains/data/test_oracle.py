@@ -14,6 +14,7 @@ from sqlglot.dialects.dialect import Dialect
 from examples.postgres_local import LocalPostgres, binaries
 from sidecar.domains.data.parse.text.builtins import IMMUTABLE
 from sidecar.domains.data.parse.text.canonical import canonical
+from sidecar.domains.data.parse.text.functions import ALLOWED, ARRAYS, MANY
 from sidecar.domains.data.parse.text.lexer import statements as cut
 from sidecar.domains.data.parse.text.lexer import tokens
 from sidecar.domains.data.parse.tree.outputs import called
@@ -76,6 +77,18 @@ def test_nothing_is_left_out_however_a_statement_is_written(oracle, scaled):
 
 def test_the_list_of_immutable_functions_is_that_of_the_server(server):
     assert set(immutable(server)) >= IMMUTABLE
+
+
+def test_a_function_is_known_to_give_many_rows_where_the_server_says_so(server):
+    many = "select distinct proname from pg_proc where proretset"
+
+    assert set(server.psql(many).split()) & (ALLOWED | MANY) == MANY
+
+
+def test_the_names_of_arrays_are_those_of_the_server(server):
+    arrays = "select typname from pg_type where typcategory = 'A' and typnamespace = 11"
+
+    assert set(server.psql(arrays).split()) >= ARRAYS
 
 
 # Over a row of them all, with and without what takes a name away.

@@ -363,6 +363,8 @@ WIDE = {
         "SELECT k1 FROM " + ",".join(f"ww t{at}" for at in range(60)) + ", (SELECT 1 z) q"
         " ORDER BY " + ",".join(["z"] * 12000),
         "WITH q AS (" + "MERGE INTO ww USING " * 1500 + ") SELECT 1",
+        "MERGE INTO " * 3000 + "t USING ww ON true WHEN MATCHED THEN DELETE",
+        "SELECT " + ",".join(["tableoid::regclass"] * 1600) + " FROM t",
     ],
 )
 def test_long_lists_take_no_time_by_their_square(text):

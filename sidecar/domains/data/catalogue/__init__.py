@@ -104,13 +104,17 @@ def _related(
     found = dict(tables)
     for key, table in tables.items():
         own = said.get(key, Relatives())
+        shows = {
+            column: tuple(_columns(touched, tables, said, children))
+            for column, touched in own.shows.items()
+        }
+        # What a view needs that it shows columns of, it needs itself, whatever is asked of it.
+        within = dict.fromkeys(name for shown in shows.values() for name, _ in shown)
+        needed = [one for name in within if name in said for one in said[name].reads]
         found[key] = msgspec.structs.replace(
             table,
-            shows={
-                column: tuple(_columns(touched, tables, said, children))
-                for column, touched in own.shows.items()
-            },
-            reads=tuple(_columns(own.reads, tables, said, children)),
+            shows=shows,
+            reads=tuple(_columns((*own.reads, *needed), tables, said, children)),
             children=tuple(_below(key, children)),
         )
     return found

@@ -90,6 +90,13 @@ class Relations(msgspec.Struct, frozen=True):
     types: dict[tuple[str, str], bool] = {}
     # Where the database is known to differ: the columns that it has and this has not; `*` is all.
     drifted: dict[TableKey, frozenset[str]] = {}
+    # What readers have made of its tables and keep, so that the next statement finds it made.
+    # All of it is one of a kind for a table, a column or a verb: there is no more than they are.
+    made: dict[object, object] = {}
+
+    def __post_init__(self) -> None:
+        # A copy has other tables of the same names: nothing that was made of these is its own.
+        msgspec.structs.force_setattr(self, "made", {})
 
     def castable(self, search_path: Sequence[str]) -> frozenset[tuple[str, str]]:
         """Return the types that may be cast to, as (schema or empty, name)."""

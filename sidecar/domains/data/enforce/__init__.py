@@ -17,12 +17,13 @@ from typing import Final
 import msgspec
 from cachetools import LRUCache
 
-from sidecar.domains.data.catalogue import DataCatalogue, Relations
+from sidecar.domains.data.catalogue import DataCatalogue, Relations, Table
 from sidecar.domains.data.catalogue.payload import payload_relations
 from sidecar.domains.data.enforce.refusal import refuse
 from sidecar.domains.data.enforce.rewriting import rewritten
-from sidecar.domains.data.enforce.rewriting.due import duties
+from sidecar.domains.data.enforce.rewriting.due import Due, duties
 from sidecar.domains.data.enforce.rewriting.fragment import fragment
+from sidecar.domains.data.enforce.rewriting.scan import shaped
 from sidecar.domains.data.enforce.rewriting.text import unsupported
 from sidecar.domains.data.limits import (
     CACHE_ENTRIES_MAX,
@@ -89,17 +90,30 @@ def rewrite(
         return payload
     said = payload.get("search_path")
     search_path = relations.search_path if said is None else tuple(said)
-    key = (payload["text"], relations.identity, search_path, _digest(decision))
+    key = (payload["text"], relations.identity, search_path, _digest(call, decision))
     with _cache_lock:
         sent = _cache.get(key)
-    if sent is None and bundle and len(payload["text"]) > REWRITTEN_AT_HAND_CHARS_MAX:
-        sent = _rewritten_elsewhere(key, bundle, call.upstream, decision.obligations)
     if sent is None:
-        sent = _rewritten(payload["text"], decision.obligations, relations, search_path)
+        sent = _sent(key, call, decision, relations, bundle)
+    return payload if sent == payload["text"] else {**payload, "text": sent}
+
+
+def _sent(
+    key: _Key, call: Call, decision: Decision, relations: Relations, bundle: str | None
+) -> str:
+    """Return the text that goes out, worked out here or in another process."""
+    text, _, search_path, _ = key
+    due, sent = decision.obligations, None
+    if call.depth:
+        _check_steady(due, relations)
+    if bundle and len(text) > REWRITTEN_AT_HAND_CHARS_MAX:
+        sent = _rewritten_elsewhere(key, bundle, call.upstream, due)
+    if sent is None:
+        sent = _rewritten(text, due, relations, search_path)
         if len(sent) <= CACHED_CHARS_MAX:
             with _cache_lock:
                 _cache[key] = sent
-    return payload if sent == payload["text"] else {**payload, "text": sent}
+    return sent
 
 
 def _check_arguments(text: str, relations: Relations) -> None:
@@ -110,6 +124,26 @@ def _check_arguments(text: str, relations: Relations) -> None:
             raise unsupported("a declared function among the arguments of EXECUTE")
 
 
+def _check_steady(due: tuple[Obligation, ...], relations: Relations) -> None:
+    """Refuse a rule's own SQL that may fail on a row, inside of another call.
+
+    PostgreSQL's words then show the row, also one that is not to be seen. A listener of ours
+    withholds them; who runs a tool's SQL passes them on.
+    """
+    for key, one in duties(due).tables.items():
+        table = relations.tables.get(key)
+        if table is not None and not _is_steady(table, one, relations):
+            raise unsupported("a rule's SQL that may fail where nobody withholds what is said then")
+
+
+def _is_steady(table: Table, due: Due, relations: Relations) -> bool:
+    try:
+        made = shaped(table, due, frozenset(due.masks), relations).fragments
+    except (ParseError, RecursionError) as error:
+        raise _unread(error) from error
+    return all(one.is_steady for one in made)
+
+
 def _counts_rows_alone(decision: Decision) -> bool:
     """Return whether nothing is due but a limit of the database: of the session come no rows."""
     return all(
@@ -118,8 +152,9 @@ def _counts_rows_alone(decision: Decision) -> bool:
     )
 
 
-def _digest(decision: Decision) -> bytes:
-    return msgspec.json.encode(decision.obligations, order="sorted")
+def _digest(call: Call, decision: Decision) -> bytes:
+    """Return what is due, and whether inside of another call, where less is carried out."""
+    return msgspec.json.encode((call.depth > 0, decision.obligations), order="sorted")
 
 
 def _rewritten_elsewhere(
@@ -152,9 +187,13 @@ def _rewritten(
     try:
         return rewritten(text, duties(due), relations, search_path)
     except ParseError as error:
-        raise unsupported(f"a rule whose SQL cannot be read: {error}") from error
+        raise _unread(error) from error
     except RecursionError:
         raise unsupported("a statement nested too deeply") from None
+
+
+def _unread(error: ParseError | RecursionError) -> EnforceError:
+    return unsupported(f"a rule whose SQL cannot be read: {error}")
 
 
 def check(obligation: dict[str, Json], catalogue: DataCatalogue) -> list[str]:

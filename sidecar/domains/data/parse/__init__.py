@@ -18,12 +18,7 @@ from typing import Final
 
 from cachetools import LRUCache
 
-from sidecar.domains.data.catalogue import (
-    DIALECTS,
-    DataCatalogue,
-    Relations,
-    TableKey,
-)  # fmt: skip
+from sidecar.domains.data.catalogue import DIALECTS, DataCatalogue, Relations, TableKey
 from sidecar.domains.data.catalogue.payload import drifted_relations, payload_relations
 from sidecar.domains.data.limits import (
     CACHE_ENTRIES_MAX,
@@ -146,8 +141,11 @@ def _read(
     """
     key = (text, relations.identity, search_path, upstream)
     with _cache_lock:
-        parsed = _cache.get(key)
-    if parsed is None and away[0] and READ_AT_HAND_CHARS_MAX < len(text) <= TEXT_BYTES_MAX:
+        try:
+            return _cache[key]
+        except KeyError:
+            parsed = None
+    if away[0] and READ_AT_HAND_CHARS_MAX < len(text) <= TEXT_BYTES_MAX:
         parsed = _read_elsewhere(key, *away)
     if parsed is None:
         parsed = _analysed(text, relations, search_path, upstream)
@@ -226,6 +224,12 @@ def _checked(payload: Mapping[str, Json]) -> str:
         raise ParseError(
             reason("parse.unsupported"), "the dialects read are `postgres`, `postgresql`"
         )
+    if len(payload) > len(("dialect", "text")):
+        _check_further(payload)
+    return text
+
+
+def _check_further(payload: Mapping[str, Json]) -> None:
     params = payload.get("params")
     if params is not None and not isinstance(params, list | dict):
         raise ParseError(reason("parse.envelope"), "`params` is a list or an object")
@@ -233,7 +237,6 @@ def _checked(payload: Mapping[str, Json]) -> str:
         check_session_names(payload["session"])
     if not isinstance(payload.get("carries", []), list):
         raise ParseError(reason("parse.envelope"), "`carries` is a list of kinds of statements")
-    return text
 
 
 def _search_path(payload: Mapping[str, Json], relations: Relations) -> tuple[str, ...]:
@@ -270,20 +273,21 @@ def _analysed(
     shape = (_shape(found[0]), relations.identity, search_path, upstream)
     with _cache_lock:
         known = _shapes.get(shape)
-    if known is not None and not _UNICODE.search(text):
+    has_escapes = "&" in text and _UNICODE.search(text) is not None
+    if known is not None and not has_escapes:
         # Only our own reading is known: PostgreSQL's grammar reads each text itself.
         check_statement(text, known[0])
         return Parsed(known[1].targets, known[1].native | {"text_sha256": digest}, _STATUS)
     statement = read_statement(found[0], relations, search_path)
     _check_drift(found[0], statement, relations)
     seen = check_statement(text, statement)
-    if _UNICODE.search(text):
+    if has_escapes:
         check_names(seen, {name.text for name in found[0] if name.kind == "quoted"})
     targets = table_targets(statement, relations, upstream)
     targets += sequence_targets(seen.sequences, search_path, upstream)
     targets = targets or (_connect(statement.kind, upstream),)
     parsed = Parsed(targets, native | _native(statement), _STATUS)
-    if not seen.sequences and not _UNICODE.search(text) and _is_cached(text, parsed):
+    if not seen.sequences and not has_escapes and _is_cached(text, parsed):
         with _cache_lock:
             _shapes[shape] = (statement, parsed)
     return parsed
@@ -331,9 +335,9 @@ def _shape(statement: list[Token]) -> tuple[Token, ...]:
 
     Numbers count where they may be places of columns or a LIMIT.
     """
-    if any(token.kind == "word" and token.text in _COUNTING for token in statement):
+    if not _COUNTING.isdisjoint(text for kind, text in statement if kind == "word"):
         return tuple(statement)
-    return tuple(_NUMBER if token.kind == "number" else token for token in statement)
+    return tuple([_NUMBER if token[0] == "number" else token for token in statement])
 
 
 def _is_cached(text: str, parsed: Parsed) -> bool:

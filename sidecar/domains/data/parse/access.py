@@ -41,9 +41,16 @@ class TableAccess(msgspec.Struct):
 class Accesses:
     """Collects accesses in the order in which the statement does them."""
 
-    def __init__(self, relations: Relations, search_path: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        relations: Relations,
+        search_path: tuple[str, ...],
+        unwrapped: frozenset[str] = frozenset(),
+    ) -> None:
         self._relations = relations
+        self.unwrapped = unwrapped
         self.search_path = search_path
+        self.made = relations.made
         # What casts to somebody's own types call their columns.
         self.own_types = frozenset(name for _, name in relations.types)
         self.tables: dict[tuple[TableKey, str], TableAccess] = {}
@@ -98,10 +105,14 @@ class Accesses:
 
     def touch(self, key: TableKey, verb: str = "select") -> TableAccess:
         """Note that `verb` is done to a table, and return the note."""
-        if "*" in self._relations.drifted.get(key, ()):
-            raise ParseError(reason("catalogue.drift"), "a view that is not as the catalogue says")
-        self.touched.setdefault(key)
-        return self.tables.setdefault((key, verb), TableAccess(key, verb, {}))
+        access = self.tables.get((key, verb))
+        if access is None:
+            if "*" in self._relations.drifted.get(key, ()):
+                said = "a view that is not as the catalogue says"
+                raise ParseError(reason("catalogue.drift"), said)
+            self.touched.setdefault(key)
+            access = self.tables[key, verb] = TableAccess(key, verb, {})
+        return access
 
     def table(self, key: TableKey) -> Table:
         """Return a listed table."""
@@ -111,8 +122,11 @@ class Accesses:
         """Note what is touched with a table: its children, and what a view is made of."""
         for child in children:
             self.touch(child.key, verb)
+        # They decide which rows a view has, or may.
+        before = self.turn_to("predicate", is_shown=True)
         for key, column in table.reads:
             self.column(key, column)
+        self.uses = before
         for shown in table.shows.values():
             for key, _ in shown:
                 self.touch(key, verb)
@@ -126,10 +140,13 @@ class Accesses:
 
     def used(self, key: TableKey, column: str, verb: str = "select") -> None:
         """Note what a column is used for where it was read before, in a query inside, or here."""
-        noted = self.usage.setdefault((key, column), {})
+        one = (key, column)
+        noted = self.usage.get(one)
+        if noted is None:
+            noted = self.usage[one] = {}
         for use in self.uses if verb == "select" else ("write",):
-            noted.setdefault(use)
-        self.log.append((key, column))
+            noted[use] = None
+        self.log.append(one)
         if len(self.log) > USES_MAX:
             raise ParseError(reason("parse.too_large"), "values of too many columns, too often")
 
@@ -219,9 +236,12 @@ class Accesses:
         self.column(key, column)
 
     def _declared(self, function: Function) -> None:
+        # What it does with what it reads is not known.
+        before = self.turn_to("predicate", is_shown=True)
         for accesses, verb in ((function.reads, "select"), (function.writes, "update")):
             for key, column in accesses:
                 if column is None:
                     self.star(key, tuple(self._relations.tables[key].columns), verb)
                 else:
                     self.column(key, column, verb)
+        self.uses = before

@@ -12,6 +12,7 @@ import msgspec
 from sqlglot import exp
 
 from sidecar.domains.data.parse.access import Accesses, Origins
+from sidecar.domains.data.parse.expression import is_default
 from sidecar.domains.data.parse.query import Queries
 from sidecar.domains.data.parse.scope import (
     Column,
@@ -105,8 +106,10 @@ class Changes:
         given = self._placed(columns, values)
         if node.args.get("conflict") is not None:
             _add(given, self._conflict(node.args["conflict"], relation, given, scope))
+        if node.args.get("returning") is None:
+            return ()
         new = _holding(relation, given)
-        return self._returning(node, scope.below((new,)), Item((new,), new.columns))
+        return self._returning(node, scope.below((new,)), Item((new,), new.columns), relation)
 
     def _placed(self, names: Sequence[str], values: Sequence[Column]) -> _Given:
         """Return what each column is given by the values in its place."""
@@ -204,8 +207,10 @@ class Changes:
         level = scope.below(everything.relations)
         given = self._assign(node.expressions, relation, level)
         self._where(node, level)
+        if node.args.get("returning") is None:
+            return ()
         everything = _with(_holding(relation, given), others)
-        return self._returning(node, scope.below(everything.relations), everything)
+        return self._returning(node, scope.below(everything.relations), everything, relation)
 
     def _delete(self, node: exp.Delete, scope: Scope) -> tuple[Column, ...]:
         check(node, _DELETE)
@@ -213,7 +218,7 @@ class Changes:
         everything = _with(relation, self._sources.using(node.args.get("using") or (), scope))
         level = scope.below(everything.relations)
         self._where(node, level)
-        return self._returning(node, level, everything)
+        return self._returning(node, level, everything, relation)
 
     def _merge(self, node: exp.Merge, scope: Scope) -> tuple[Column, ...]:
         check(node, _MERGE)
@@ -227,7 +232,7 @@ class Changes:
         for when in node.args["whens"].expressions:
             _add(given, self._when(when, relation, level))
         everything = _with(_holding(relation, given), others)
-        return self._returning(node, scope.below(everything.relations), everything)
+        return self._returning(node, scope.below(everything.relations), everything, relation)
 
     def _when(self, node: exp.When, relation: Relation, level: Scope) -> _Given:
         """Note what one WHEN of MERGE does; return what it sets columns to."""
@@ -251,6 +256,8 @@ class Changes:
     def _when_insert(self, node: exp.Insert, relation: Relation, level: Scope) -> _Given:
         check(node, frozenset(("this", "expression")))
         self._note(relation, "insert")
+        if node.expression is None and _is_all_default(node.this):
+            return {}
         if not isinstance(node.expression, exp.Tuple):
             raise unread()
         values = node.expression.expressions
@@ -292,15 +299,34 @@ class Changes:
             check(where, frozenset(("this",)))
             self._queries.reader.read_for("predicate", where.this, level)
 
-    def _returning(self, node: exp.Expression, level: Scope, item: Item) -> tuple[Column, ...]:
+    def _returning(
+        self, node: exp.Expression, level: Scope, item: Item, old: Relation
+    ) -> tuple[Column, ...]:
+        """Note what RETURNING reads; `level` has the changed row first, `old` is as it was.
+
+        Both go by names of their own that no other item has (from PostgreSQL 18 on).
+        """
         returning = node.args.get("returning")
         if returning is None:
             return ()
         check(returning, frozenset(("expressions",)))
+        taken = {relation.name for relation in level.relations}
+        both = {"old": old, "new": level.relations[0]}
+        more = (Relation(n, r.columns, r.table) for n, r in both.items() if n not in taken)
+        level = level.beside((*level.relations, *more))
         before = self._accesses.turn_to("returning")
         columns = plain(self._queries.outputs(returning.expressions, item, level))
         self._accesses.uses = before
         return columns
+
+
+def _is_all_default(node: object) -> bool:
+    """Return whether this is what the parser makes of `INSERT DEFAULT VALUES`: a lone DEFAULT."""
+    return (
+        isinstance(node, exp.Tuple)
+        and len(node.expressions) == 1
+        and is_default(node.expressions[0])
+    )
 
 
 def _add(given: _Given, more: Mapping[str, Origins]) -> None:

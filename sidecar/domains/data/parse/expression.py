@@ -21,16 +21,18 @@ from sidecar.domains.data.parse.scope import (
     read_row,
 )  # fmt: skip
 from sidecar.domains.data.parse.text.canonical import MARK
-from sidecar.domains.data.parse.text.functions import OF_SCHEMAS
+from sidecar.domains.data.parse.text.functions import ALLOWED, MANY, OF_SCHEMAS
 from sidecar.domains.data.parse.tree.nodes import (
     DECIDING,
     LEAVES,
     PLAIN,
     SHOWING,
     check,
+    is_tail,
     name_of,
     parts,
     unread,
+    with_tail,
 )  # fmt: skip
 from sidecar.terms.errors import ParseError
 from sidecar.terms.reasons import reason
@@ -96,10 +98,12 @@ class Reader:
             self._dot(node, scope)
         elif isinstance(node, exp.Window):
             self.window(node, scope)
+        elif isinstance(node, exp.Order) and is_tail(node):
+            self._query(with_tail(node), scope)
         elif type(node) in DECIDING:
             assert isinstance(node, exp.Expression)
             self._deciding(node, scope)
-        elif not _is_default(node):
+        elif not is_default(node):
             raise unread()
 
     def _deciding(self, node: exp.Expression, scope: Scope) -> None:
@@ -116,7 +120,7 @@ class Reader:
         check(node, _COLUMN)
         if isinstance(node.this, exp.Star):
             return self.star(node, scope)
-        if _is_default(node):
+        if is_default(node):
             return None
         names = [name_of(part) for part in node.parts]
         if len(names) == 1:
@@ -145,12 +149,17 @@ class Reader:
             raise unread()
         name = marked[len(MARK) :]
         self.accesses.call(schema, name)
+        before = self.accesses.uses
+        if name in MANY or name not in ALLOWED:
+            # Whether a declared function gives one row is not known.
+            self.accesses.turn_to("predicate", is_shown=True)
         for argument in node.expressions:
             if isinstance(argument, exp.Star):
                 # count(*): the rows, no column.
                 check(argument, frozenset())
             else:
                 self.read(argument, scope)
+        self.accesses.uses = before
         return name
 
     def function(self, node: object, scope: Scope) -> str:
@@ -205,7 +214,7 @@ class Reader:
                 self.read_for("order", part, scope)
 
 
-def _is_default(node: object) -> bool:
+def is_default(node: object) -> bool:
     """Return whether this is the word DEFAULT in the place of a value."""
     if isinstance(node, exp.Var):
         return str(node.this).upper() == "DEFAULT"

@@ -20,12 +20,21 @@ from sidecar.domains.data.parse.scope import (
     both_of,
     from_all,
     from_more,
+    is_there,
     plain,
     read_star,
     renamed,
 )  # fmt: skip
 from sidecar.domains.data.parse.text.shapes import EXTRA
-from sidecar.domains.data.parse.tree.nodes import alias_of, bare_name, check, name_of, unread
+from sidecar.domains.data.parse.tree.nodes import (
+    alias_of,
+    bare_name,
+    check,
+    name_of,
+    unbracketed,
+    unread,
+    whole_of,
+)  # fmt: skip
 from sidecar.domains.data.parse.tree.outputs import Called, called
 from sidecar.terms.errors import ParseError
 from sidecar.terms.reasons import reason
@@ -38,7 +47,7 @@ _SET_OPERATION: Final = frozenset(
     ("this", "expression", "distinct", "with_", "order", "limit", "offset")
 )
 _VALUES: Final = frozenset(("expressions", "alias", "order", "limit", "offset"))
-_SUBQUERY: Final = frozenset(("this", "alias", "with_", "order", "limit", "offset", "joins"))
+_BRACKETED: Final = frozenset(("this", "with_", "order", "limit", "offset", "locks"))
 _GROUPS: Final = (exp.Rollup, exp.Cube, exp.GroupingSets, exp.Tuple, exp.Paren)
 _CHANGES: Final = (exp.Insert, exp.Update, exp.Delete, exp.Merge)
 _EXPRESSIONS: Final = frozenset(("expressions",))
@@ -158,11 +167,9 @@ class Queries:
         return columns
 
     def _bracketed(self, node: exp.Subquery, scope: Scope) -> tuple[Column, ...]:
-        check(node, _SUBQUERY - {"alias", "joins"})
+        check(node, _BRACKETED)
         scope = self.with_clause(node, scope)
-        columns = self.query(node.this, scope)
-        self._tail(node, scope.below(()), columns)
-        return columns
+        return self.query(whole_of(node), scope)
 
     def _values(self, node: exp.Values, scope: Scope) -> tuple[Column, ...]:
         check(node, _VALUES)
@@ -224,7 +231,7 @@ class Queries:
         """Note what one item of the select list reads; return the columns it gives."""
         mark = len(self.accesses.log)
         # Brackets around `t.*` change nothing; around anything else they are looked into below.
-        bare = _unbracketed(node)
+        bare = unbracketed(node)
         node = bare if isinstance(bare, exp.Column | exp.Dot) and bare.is_star else node
         if isinstance(node, exp.Star):
             check(node, frozenset())
@@ -310,9 +317,7 @@ class Queries:
 
         Inside an expression it never is: there PostgreSQL takes the input column.
         """
-        while isinstance(node, exp.Paren):
-            check(node, frozenset(("this",)))
-            node = node.this
+        node = unbracketed(node)
         name = bare_name(node)
         if name is None:
             self._key(use, node, outputs, level)
@@ -324,7 +329,9 @@ class Queries:
     ) -> None:
         """Read a name that is an output's, where one is surely called so, and else an input's."""
         self._use(use, [outputs.meant(name)])
-        if not any(column.is_sure for column in outputs.named(name)):
+        is_output = any(column.is_sure for column in outputs.named(name))
+        # One that was unwrapped may have been an expression: then it is the input's.
+        if not is_output or (name in self.accesses.unwrapped and is_there(name, level)):
             self.reader.read_for(use, node, level)
 
     def _key(self, use: str, node: exp.Expression, outputs: Columns, level: Scope) -> None:
@@ -354,13 +361,6 @@ class Queries:
             table = self.accesses.table(key)
             self.accesses.touch(key, "update")
             self.accesses.beneath(table, [self.accesses.table(c) for c in table.children], "update")
-
-
-def _unbracketed(node: exp.Expression) -> exp.Expression:
-    while isinstance(node, exp.Paren):
-        check(node, frozenset(("this",)))
-        node = node.this
-    return node
 
 
 def _at_place(number: str, outputs: Columns) -> Sequence[Column]:

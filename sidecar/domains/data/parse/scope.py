@@ -40,7 +40,7 @@ class Columns:
     """Columns by name: a statement may name many of many."""
 
     def __init__(self, columns: Sequence[Column]) -> None:
-        self.listed = columns
+        self.listed = tuple(columns)
         # The first that may be several.
         self.opened = next((at for at, one in enumerate(columns) if one.is_open), len(columns))
         self._meant: dict[str, Column] = {}
@@ -62,6 +62,8 @@ class Columns:
 
     def perhaps(self, name: str) -> list[Column]:
         """Return what may have that name: in place of several columns one with all their values."""
+        if not self._vague:
+            return []
         return [column for names, column in self._vague if names is None or name in names]
 
     def meant(self, name: str) -> Column:
@@ -81,6 +83,7 @@ class Relation(msgspec.Struct, frozen=True):
         table: Set where it is a table of the catalogue, for whole rows and system columns.
         is_aliased: `schema.table.column` does not reach it.
         joined: The tables of a join that goes by one name, whose rows are in its rows.
+        index: Its columns by name, made where it is asked for; a copy with others has another one.
     """
 
     name: str
@@ -88,11 +91,11 @@ class Relation(msgspec.Struct, frozen=True):
     table: TableKey | None = None
     is_aliased: bool = True
     joined: tuple[TableKey, ...] = ()
-    # Made where it is asked for; a copy with other columns has another one.
-    by_name: list[Columns] = []
+    index: Columns | None = None
 
     def __post_init__(self) -> None:
-        msgspec.structs.force_setattr(self, "by_name", [])
+        if self.index is not None and self.index.listed is not self.columns:
+            msgspec.structs.force_setattr(self, "index", None)
 
     def named(self, name: str) -> list[Column]:
         """Return the columns of that name, system columns of a table included."""
@@ -106,9 +109,10 @@ class Relation(msgspec.Struct, frozen=True):
         return self._by_name().perhaps(name)
 
     def _by_name(self) -> Columns:
-        if not self.by_name:
-            self.by_name.append(Columns(self.columns))
-        return self.by_name[0]
+        if self.index is None:
+            msgspec.structs.force_setattr(self, "index", index := Columns(self.columns))
+            return index
+        return self.index
 
     @property
     def row(self) -> frozenset[str]:
@@ -165,10 +169,11 @@ class Scope(msgspec.Struct, frozen=True):
     def _found(self, name: str) -> tuple[list[Column], list[Column]]:
         found = self.found.get(name)
         if found is None:
-            found = self.found[name] = (
-                [column for relation in self.relations for column in relation.named(name)],
-                [column for relation in self.relations for column in relation.perhaps(name)],
-            )
+            found = ([], [])
+            for relation in self.relations:
+                found[0].extend(relation.named(name))
+                found[1].extend(relation.perhaps(name))
+            self.found[name] = found
         return found
 
     def levels(self) -> Iterator["Scope"]:
@@ -179,19 +184,30 @@ class Scope(msgspec.Struct, frozen=True):
             level = level.parent
 
 
-def table_relation(table: Table, alias: str | None, children: Sequence[Table] = ()) -> Relation:
+def table_relation(
+    table: Table, alias: str | None, children: Sequence[Table], made: dict[object, object]
+) -> Relation:
     """Return a table of the catalogue as a FROM item's relation.
 
     Args:
         table: A view's columns read what they show as well.
         alias: None where it goes by its own name.
         children: Tables whose rows are its rows too.
+        made: Where what is made of a table alone is kept.
     """
-    if table.shows or children:
+    known = made.get(table.key)
+    if not isinstance(known, Columns) or children:
         columns = tuple(Column(name, _bases(table, name, children)) for name in table.columns)
-    else:
-        columns = tuple(Column(name, ((table.key, name),)) for name in table.columns)
-    return Relation(alias or table.key.table, columns, table.key, is_aliased=alias is not None)
+        known = Columns(columns)
+        if not children:
+            made[table.key] = known
+    return Relation(
+        alias or table.key.table,
+        known.listed,
+        table.key,
+        is_aliased=alias is not None,
+        index=known,
+    )
 
 
 def _bases(table: Table, name: str, children: Sequence[Table]) -> tuple[tuple[TableKey, str], ...]:
@@ -201,6 +217,8 @@ def _bases(table: Table, name: str, children: Sequence[Table]) -> tuple[tuple[Ta
 
 def renamed(columns: Sequence[Column], names: Sequence[str]) -> tuple[Column, ...]:
     """Return `columns` with the first ones called as `AS t(a, b)` says."""
+    if not names:
+        return tuple(columns)
     if any(column.is_open for column in columns[: max(len(names) - 1, 0)]):
         raise ParseError(reason("parse.ambiguous"), "aliases of columns behind a call of several")
     if len(names) > len(columns):
@@ -216,7 +234,7 @@ def renamed(columns: Sequence[Column], names: Sequence[str]) -> tuple[Column, ..
 def plain(columns: Sequence[Column]) -> tuple[Column, ...]:
     """Return columns as they are outside of their query: what they read has been noted inside."""
     return tuple(
-        msgspec.structs.replace(c, bases=(), origins=from_all((c,)) if c.bases else c.origins)
+        msgspec.structs.replace(c, bases=(), origins=from_all((c,))) if c.bases else c
         for c in columns
     )
 
@@ -280,6 +298,14 @@ def read_row(relation: Relation, accesses: Accesses) -> Row:
     for key in relation.joined:
         accesses.whole_row(key)
     return relation.row
+
+
+def is_there(name: str, scope: Scope) -> bool:
+    """Return whether a bare name may be a column, or a row, of this level or of one around it."""
+    return any(
+        level.named(name) or level.perhaps(name) or any(one.name == name for one in level.relations)
+        for level in scope.levels()
+    )
 
 
 def read_name(name: str, scope: Scope, accesses: Accesses) -> Row:

@@ -43,8 +43,8 @@ _MADE: Final = """
 btrim extract is_normalized ltrim normalize overlaps overlay pg_collation_for position
 rtrim similar_to_escape substring system_user timezone treat xmlexists
 """
-# Calls that it makes and does not mark as made: what an ESCAPE behind LIKE is.
-_MADE_CALLS: Final = frozenset((("pg_catalog", "like_escape"),))
+# Calls that it makes and does not mark as made: what ESCAPE is behind LIKE, and SIMILAR TO itself.
+_MADE_CALLS: Final = frozenset((("pg_catalog", "like_escape"), ("pg_catalog", "similar_to_escape")))
 _OF_THE_GRAMMAR: Final = frozenset(_MADE.split())
 # What we report and the grammar has as a node of its own instead of a call.
 _NODES: Final = """
@@ -59,6 +59,11 @@ _NOT_CALLS: Final = frozenset(_NODES.split())
 # Relations of a locking clause are aliases. What `SET (a, b) = (SELECT …)` assigns from stands in
 # the tree once for each column that it sets.
 _PASSED_OVER: Final = frozenset(("lockingClause", "source"))
+_HOLDING: Final = frozenset((dict, list))
+# Keys of the nodes that `_note` has something to note of.
+_TELLING: Final = frozenset((
+    "relname", "fromClause", "usingClause", "jointype", "ctename", "funcname",
+))  # fmt: skip
 
 
 class _Error(ctypes.Structure):
@@ -87,23 +92,41 @@ class Seen(NamedTuple):
     constructs: set[str]
     # Of calls that move or read a sequence: the function, and its literal first argument.
     sequences: list[tuple[str, str | None]]
-    # Every name that stands in it, of whatever kind.
-    names: set[str]
-    # Operators, and types cast to; those of `pg_catalog` without it, others with their schema.
-    operators: set[str]
-    types: set[str]
     # Of calls of set_config whose name is a column: the only value that it has there.
     settings: dict[int, str]
     # How the items of FROM stand together.
     joins: list[Arranged]
-    # The kinds of the nodes in it, and the tree itself.
-    nodes: set[str]
     tree: dict[str, Json]
+
+    # What few ask for is found when they do.
+
+    @property
+    def nodes(self) -> set[str]:
+        """Return the kinds of the nodes in it."""
+        return {name for node in _each(self.tree) for name in node}
 
     @property
     def has_query(self) -> bool:
         """Return whether a query stands anywhere in it."""
         return "SelectStmt" in self.nodes
+
+    @property
+    def names(self) -> set[str]:
+        """Return every name that stands in it, of whatever kind."""
+        texts = (value for node in _each(self.tree) for value in node.values())
+        return {value for value in texts if isinstance(value, str)}
+
+    @property
+    def operators(self) -> set[str]:
+        """Return the operators; those of `pg_catalog` without it, others with their schema."""
+        found = (node["A_Expr"] for node in _each(self.tree) if "A_Expr" in node)
+        return {_joined(operation.get("name")) for operation in found}
+
+    @property
+    def types(self) -> set[str]:
+        """Return the types that are cast to, spelt as operators are."""
+        found = (node["TypeCast"] for node in _each(self.tree) if "TypeCast" in node)
+        return {_joined(cast["typeName"]["names"]) for cast in found}
 
     def inside(self, node: Json) -> "Seen":
         """Return what stands in a part of the tree, which is a statement of its own."""
@@ -203,8 +226,8 @@ def _same_functions(seen: Seen, statement: Statement) -> bool:
         is_declared = name in declared if schema is None else f"{schema}.{name}" in ours
         if not is_built_in and not is_declared:
             return False
-    theirs = {name for _, name in seen.calls} | seen.constructs | _NOT_CALLS
-    return all(name.rpartition(".")[2] in theirs for name in ours)
+    theirs = {name for _, name in seen.calls} | seen.constructs
+    return {name.rpartition(".")[2] for name in ours} - _NOT_CALLS <= theirs
 
 
 def look(text: str) -> Seen:
@@ -216,10 +239,11 @@ def look(text: str) -> Seen:
     library = _library()
     result = library.pg_query_parse(text.encode())
     try:
-        if result.error or result.tree is None:
+        written = result.tree
+        if result.error or written is None:
             is_deep = bool(result.error) and b"stack depth" in result.error.contents.message
             raise _too_deep() if is_deep else _disagreement("whether this is SQL")
-        tree = orjson.loads(result.tree)
+        tree = orjson.loads(written)
     except orjson.JSONDecodeError:
         # Well-formed by construction, so it is deeper than orjson reads.
         raise _too_deep() from None
@@ -229,29 +253,40 @@ def look(text: str) -> Seen:
 
 
 def _collected(tree: dict[str, Json]) -> Seen:
-    statements = tree.get("stmts", ())
-    kinds = [next(iter(one["stmt"])) for one in statements]
-    seen = Seen(kinds, set(), set(), set(), set(), [], set(), set(), set(), {}, [], set(), tree)
-    waiting: list[Json] = list(statements)
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, list):
-            waiting.extend(node)
-        elif isinstance(node, dict):
+    kinds = [next(iter(one["stmt"])) for one in tree.get("stmts", ())]
+    seen = Seen(kinds, set(), set(), set(), set(), [], {}, [], tree)
+    for node in _each(tree):
+        if not _TELLING.isdisjoint(node):
             _note(node, seen)
-            waiting.extend(child for name, child in node.items() if name not in _PASSED_OVER)
-            if node.get("colno", 1) == 1 and "source" in node:
-                waiting.append(node["source"])
     return seen
 
 
+def _each(tree: dict[str, Json]) -> list[dict[str, Json]]:
+    """Return the nodes of the statements in a tree, each before those inside it."""
+    found: list[dict[str, Json]] = []
+    waiting: list[Json] = list(tree.get("stmts", ()))
+    while waiting:
+        node = waiting.pop()
+        if type(node) is list:
+            waiting += node
+        elif type(node) is dict:
+            found.append(node)
+            if _PASSED_OVER.isdisjoint(node):
+                # Most of a tree is names and places, which hold nothing.
+                waiting += [child for child in node.values() if type(child) in _HOLDING]
+            else:
+                waiting += _beneath(node)
+    return found
+
+
+def _beneath(node: dict[str, Json]) -> list[Json]:
+    children = [child for name, child in node.items() if name not in _PASSED_OVER]
+    if node.get("colno", 1) == 1 and "source" in node:
+        children.append(node["source"])
+    return children
+
+
 def _note(node: dict[str, Json], seen: Seen) -> None:
-    seen.nodes.update(node)
-    seen.names.update(value for value in node.values() if isinstance(value, str))
-    if "A_Expr" in node:
-        seen.operators.add(_joined(node["A_Expr"].get("name")))
-    if "TypeCast" in node:
-        seen.types.add(_joined(node["TypeCast"]["typeName"]["names"]))
     if "relname" in node:
         # A database before it is the one connected to, or PostgreSQL refuses the statement.
         seen.relations.add((node.get("schemaname"), node["relname"]))

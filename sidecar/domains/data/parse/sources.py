@@ -59,7 +59,25 @@ class Sources:
                 raise unread()
             return Item((), ())
         check(clause, frozenset(("this",)))
+        if _is_mark(clause.this):
+            return self._behind(clause.this, outer)
         return self._listed(clause, [clause.this], joins, outer)
+
+    def using(self, nodes: Sequence[exp.Expression], outer: Scope) -> Item:
+        """Read the USING of a DELETE."""
+        if not nodes:
+            return Item((), ())
+        if len(nodes) > 1 or not _is_mark(nodes[0]):
+            raise unread()
+        return self._behind(nodes[0], outer)
+
+    def _behind(self, mark: exp.Expression, outer: Scope) -> Item:
+        """Read the items behind the one that begins a list and is none of it (`text/shapes`)."""
+        check(mark, frozenset(("this", "joins")))
+        joins = mark.args.get("joins") or []
+        if not joins or not _is_comma(joins[0]):
+            raise unread()
+        return self._listed(mark, (), joins, outer)
 
     def _listed(
         self,
@@ -92,15 +110,6 @@ class Sources:
             else:
                 done[-1] = self._join(done[-1], join, done[:-1], outer)
         return done
-
-    def using(self, nodes: Sequence[exp.Expression], outer: Scope) -> Item:
-        """Read the USING of a DELETE: its first item holds those behind commas as joins."""
-        if not nodes:
-            return Item((), ())
-        joins = (nodes[0].args.get("joins") or []) if len(nodes) == 1 else []
-        if joins:
-            nodes[0].set("joins", None)
-        return self._listed(nodes[0], nodes, joins, outer)
 
     def _join(self, left: Item, join: exp.Join, done: Sequence[Item], outer: Scope) -> Item:
         words = [str(join.args.get(word) or "").upper() for word in ("side", "kind", "method")]
@@ -213,7 +222,9 @@ class Sources:
         if not node.args.get("only") and verb != "insert":
             children = [self._accesses.table(key) for key in table.children]
         self._accesses.beneath(table, children, verb)
-        relation = table_relation(table, name or None, children)
+        relation = table_relation(table, name or None, children, self._accesses.made)
+        if not names:
+            return relation
         return Relation(
             relation.name, renamed(relation.columns, names), table.key, relation.is_aliased
         )
@@ -308,6 +319,15 @@ def _beside(items: Sequence[Item]) -> Item:
         tuple(relation for item in items for relation in item.relations),
         tuple(column for item in items for column in item.columns),
         beside([item.names for item in items]),
+    )
+
+
+def _is_mark(node: exp.Expression) -> bool:
+    """Return whether this is the item that our own writer put at the beginning of a list."""
+    return (
+        isinstance(node, exp.Table)
+        and isinstance(node.this, exp.Identifier)
+        and name_of(node.this) == EXTRA
     )
 
 

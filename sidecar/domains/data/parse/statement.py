@@ -1,6 +1,7 @@
 """Reads one statement of data access: tokens → what is done to which tables and columns."""
 
 import logging
+import threading
 from typing import Final
 
 import msgspec
@@ -15,8 +16,10 @@ from sidecar.domains.data.parse.query import Queries
 from sidecar.domains.data.parse.scope import Scope
 from sidecar.domains.data.parse.sources import Sources
 from sidecar.domains.data.parse.text.canonical import canonical
+from sidecar.domains.data.parse.text.casts import unwrapped
 from sidecar.domains.data.parse.text.lexer import Token
 from sidecar.domains.data.parse.tree.joins import Arranged
+from sidecar.domains.data.parse.tree.nodes import let_go
 from sidecar.terms.errors import ParseError
 from sidecar.terms.reasons import reason
 
@@ -24,6 +27,16 @@ from sidecar.terms.reasons import reason
 logging.getLogger("sqlglot").disabled = True
 
 _DIALECT: Final = Dialect.get_or_raise("postgres")
+
+
+class _Tokenizers(threading.local):
+    """One for each thread, since making it takes as long as using it."""
+
+    def __init__(self) -> None:
+        self.own = _DIALECT.tokenizer()
+
+
+_TOKENIZERS: Final = _Tokenizers()
 _CHANGES: Final = {
     exp.Insert: "insert",
     exp.Update: "update",
@@ -84,7 +97,12 @@ def read_statement(
         raise ParseError(reason("parse.syntax"), "no statement begins like this")
     try:
         text, lookups = canonical(tokens, relations.castable(search_path))
-        return _read(_parsed(text), lookups, relations, search_path)
+        accesses = Accesses(relations, search_path, unwrapped(tokens))
+        node = _parsed(text)
+        try:
+            return _read(node, lookups, accesses)
+        finally:
+            let_go(node)
     except RecursionError:
         raise ParseError(reason("parse.too_large"), "nested too deeply") from None
 
@@ -95,23 +113,21 @@ def check_grammar(tokens: list[Token]) -> None:
 
 
 def _parsed(text: str) -> exp.Expression:
+    tokenizer = _TOKENIZERS.own
     try:
-        found = _DIALECT.parse(text)
+        found = _DIALECT.parser().parse(tokenizer.tokenize(text), text)
     except SqlglotError:
         # Why without its words: they quote the statement.
         raise ParseError(reason("parse.syntax"), "not a statement that is read") from None
+    finally:
+        # It keeps the last text otherwise.
+        tokenizer.tokenize("")
     if len(found) != 1 or not isinstance(found[0], exp.Expression):
         raise ParseError(reason("parse.syntax"), "not one statement")
     return found[0]
 
 
-def _read(
-    node: exp.Expression,
-    lookups: frozenset[str],
-    relations: Relations,
-    search_path: tuple[str, ...],
-) -> Statement:
-    accesses = Accesses(relations, search_path)
+def _read(node: exp.Expression, lookups: frozenset[str], accesses: Accesses) -> Statement:
     queries = Queries(accesses)
     sources = Sources(accesses, queries)
     queries.from_clause = sources.from_clause
@@ -174,6 +190,8 @@ def _cte_names(node: exp.Expression) -> set[str]:
 
 
 def _limit(node: exp.Expression) -> int | None:
+    while isinstance(node, exp.Subquery):
+        node = node.this
     limit = node.args.get("limit")
     if limit is None or _has_ties(limit):
         return None

@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from sidecar.domains.data.catalogue import Relations, Table, TableKey
+from sidecar.domains.data.catalogue import Relations, Table
 from sidecar.domains.data.parse.access import CLASSES, TableAccess
 from sidecar.domains.data.parse.statement import Statement
 from sidecar.terms.errors import ParseError
@@ -44,17 +44,26 @@ def _column_targets(access: TableAccess, relations: Relations, upstream: str) ->
     if not access.columns:
         return []
     table = relations.tables[access.key]
-    action = Action(access.verb, CLASSES[access.verb])
-    order = {name: at for at, name in enumerate(table.columns)}
-    return [
-        Target(action, _column(access.key, name, table.columns.get(name, table.labels), upstream))
-        for name in sorted(access.columns, key=lambda name: (order.get(name, len(order)), name))
-    ]
+    # In the table's order; a column of the system's own comes last.
+    names = [name for name in table.columns if name in access.columns]
+    if len(names) < len(access.columns):
+        names += sorted(name for name in access.columns if name not in table.columns)
+    found = []
+    for name in names:
+        known = relations.made.get((access.key, access.verb, name))
+        # Callers name upstreams, of which there is no end.
+        if not isinstance(known, Target) or known.resource.upstream != upstream:
+            known = _column_target(table, access.verb, upstream, name)
+            relations.made[access.key, access.verb, name] = known
+        found.append(known)
+    return found
 
 
-def _column(key: TableKey, name: str, labels: tuple[str, ...], upstream: str) -> Resource:
+def _column_target(table: Table, verb: str, upstream: str, name: str) -> Target:
+    key, labels = table.key, table.columns.get(name, table.labels)
     properties = {"schema": key.schema, "table": key.table, "column": name}
-    return Resource("column", f"{key.id}.{component(name)}", upstream, labels, properties)
+    resource = Resource("column", f"{key.id}.{component(name)}", upstream, labels, properties)
+    return Target(Action(verb, CLASSES[verb]), resource)
 
 
 def sequence_targets(

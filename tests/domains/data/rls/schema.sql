@@ -15,6 +15,7 @@ create table events_old partition of events for values from ('2000-01-01') to ('
 create table events_new partition of events for values from ('2020-01-01') to ('2040-01-01');
 create table readings(id int primary key, kind varchar(5), amount numeric(6,2), made timestamp(0), code char(3), bits bit(3), twice int generated always as (id * 2) stored);
 create table parcels(id int primary key, region text, name text, big bigint, tags text[]);
+create table cards(id int primary key, pin char(12), tag char(6), word character(4), short char(2));
 create view names as select id, name from customers;
 create table badges(id int primary key, code text, owner text, pin text);
 create view badge_list as select id, code, upper(code) as loud, owner from badges where id > 1;
@@ -31,6 +32,8 @@ create view parents as select p.*, p.s is null as none from parent p;
 create view ranked as with q as (select id, ssn, row_number() over (order by score) as n from customers) select * from q where n < 8;
 create view own_filter as select id, region, ssn from customers;
 create materialized view stored as select id, ssn, region from customers with no data;
+insert into cards select i, (i * 7919)::text, 't' || i, 'w' || i, 'ab' from generate_series(1, 6) i;
+insert into cards values (7, null, null, null, null), (8, 'a', 'b', 'c', 'd');
 insert into badges select i, 'code' || i, 'owner' || i % 3, i::text || 'x' from generate_series(1, 12) i;
 insert into customers select i, 'name' || i, 'n' || i || '@example.org', lpad((i * 7919)::text, 9, '3'), (array['north', 'south', 'east'])[1 + i % 3], date '1950-01-01' + i * 300, i * 10.5, (array['calm', 'cross'])[1 + i % 2]::mood, array['t' || i, 'u'], jsonb_build_object('k', i) from generate_series(1, 30) i;
 insert into customers values (31, null, null, null, null, null, null, null, null, null), (32, 'short', 'a@b', '12', 'north', '2001-02-03', 0, 'calm', '{}', '{}');

@@ -74,6 +74,15 @@ MASKS = {
     ("hr.people", "salary"): ({"with": "truncate"}, "div(salary, 1000) * 1000"),
     ("public.badges", "code"): ({"with": "redact"}, "'***'"),
     ("public.badges", "pin"): ({"with": "nullify"}, "null"),
+    ("public.cards", "pin"): (
+        {"with": "last4"},
+        "'****' || right(pin::text, least(4, length(pin) / 2))",
+    ),
+    ("public.cards", "tag"): ({"with": "redact"}, "'***'"),
+    ("public.cards", "word"): (
+        {"with": "truncate"},
+        "left(word::text, least(3, length(word) / 2))",
+    ),
     ("hr.people", "name"): (
         {"with": "hash"},
         "encode(sha256(convert_to('secret key' || name, 'UTF8')), 'hex')",

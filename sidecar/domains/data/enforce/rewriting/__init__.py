@@ -18,10 +18,18 @@ from sidecar.domains.data.enforce.rewriting.proof import (
     read,
 )  # fmt: skip
 from sidecar.domains.data.enforce.rewriting.quiet import pinned
-from sidecar.domains.data.enforce.rewriting.references import Node, Reference, each, references
+from sidecar.domains.data.enforce.rewriting.references import (
+    SOURCES_OF_CHANGES,
+    Node,
+    Reference,
+    beside,
+    each,
+    references,
+)  # fmt: skip
 from sidecar.domains.data.enforce.rewriting.scan import (
     Shaped,
     around,
+    check_row,
     in_place,
     shaped,
     shortened,
@@ -106,15 +114,30 @@ def _check_written(before: Statement, due: Mapping[TableKey, Due]) -> None:
 
 
 def _check_apart(reference: Reference, others: Sequence[Reference]) -> None:
-    """Refuse two tables of one bare name in one FROM: two subqueries may not be called alike."""
+    """Refuse two tables of one bare name in one FROM: two subqueries may not be called alike.
+
+    Nor may one be called as the table that is changed, which takes its own name for an alias.
+    """
     alike = [
         other
         for other in others
         if (other.role, other.name, other.alias) == (reference.role, reference.name, None)
         and other.body is reference.body
     ]
-    if len(alike) > 1:
+    is_changed = any(
+        _is_beside(reference, other) for other in others if other.role in SOURCES_OF_CHANGES
+    )
+    if len(alike) > 1 or is_changed:
         raise unsupported("two tables of one name in one FROM")
+
+
+def _is_beside(reference: Reference, changed: Reference) -> bool:
+    """Return whether what a statement changes and an item beside it would go by one name."""
+    called = changed.alias or changed.name
+    items = [node for name, node in beside(changed) if name == called]
+    if reference is changed:
+        return bool(items)
+    return reference.alias is None and any(node is reference.node for node in items)
 
 
 class _Job:
@@ -135,6 +158,7 @@ class _Job:
         self._due = due
         self._relations = relations
         self._accesses = Accesses(relations, search_path)
+        self._before = before
         self._reads = reads_of(before)
         self._around = around(text.tree["stmts"], self._found)
         self._pins: list[Node] = []
@@ -193,6 +217,7 @@ class _Job:
 
     def _read(self, reference: Reference, one: Shaped, proven: str) -> None:
         text = self._text
+        check_row(reference, one.table.key, self._before)
         span = span_of(text, reference)
         sample = ""
         if span.sample is not None:

@@ -31,6 +31,9 @@ _MODIFIER: Final = re.compile(r"\s*\([^)]*\)")
 _NUMBERS: Final = re.compile(r"\(\s*\d+\s*(?:,\s*-?\d+\s*)?\)")
 _OPEN: Final = {"char": "bpchar", "character": "bpchar", "bit": "bit varying"}
 _SPACE: Final = re.compile(r"\s+")
+_PADDED: Final = re.compile(r"(?:char|character|bpchar)\s*\(\s*(\d{1,8})\s*\)")
+# The longest text that a mask shows.
+_LONGEST: Final = {"redact": 3, "last4": 8, "truncate": 3}
 
 
 def base_type(said: str | None) -> str | None:
@@ -76,10 +79,18 @@ def masked(mask: Mask, column: str, said: str | None, expression: str) -> str:
     if mask.kind == "expression":
         return _typed(column, kind, f"({expression})")
     if mask.kind == "truncate":
-        return _typed(column, kind, _truncated(column, kind))
+        return _typed(column, _padded(mask, said) or kind, _truncated(column, kind))
     if said is not None and kind not in _TEXTS:
         raise unsupported(f"the mask `{mask.kind}` of a column that is no text")
-    return _typed(column, kind, _TEXT_MASKS[mask.kind].format(column))
+    return _typed(column, _padded(mask, said) or kind, _TEXT_MASKS[mask.kind].format(column))
+
+
+def _padded(mask: Mask, said: str | None) -> str | None:
+    """Return the type `char(n)` of a column where it pads what is shown, and cuts nothing of it."""
+    found = _PADDED.fullmatch(full_type(said) or "")
+    if found is None or int(found[1]) < _LONGEST.get(mask.kind, int(found[1]) + 1):
+        return None
+    return f"char({int(found[1])})"
 
 
 def _typed(column: str, kind: str | None, shown: str) -> str:

@@ -15,6 +15,10 @@ from sidecar.terms.call import Json
 _CHANGES: Final = {
     "InsertStmt": "insert", "UpdateStmt": "update", "DeleteStmt": "delete", "MergeStmt": "merge",
 }  # fmt: skip
+# Where the items beside the table stand that is changed.
+SOURCES_OF_CHANGES: Final = {
+    "update": "fromClause", "delete": "usingClause", "merge": "sourceRelation",
+}  # fmt: skip
 # Relations of a locking clause are aliases; those of INTO are made, not read.
 _SKIPPED: Final = frozenset(("lockingClause", "intoClause", "into"))
 
@@ -65,6 +69,22 @@ def references(tree: Json) -> list[Reference]:
     """
     found = _walk(tree, frozenset(), {})
     return list({one.node.get("location", 0): one for one in found}.values())
+
+
+def beside(changed: Reference) -> Iterator[tuple[str, Node]]:
+    """Yield the items that can be named beside a table that is changed, each with its name."""
+    found = changed.body.get(SOURCES_OF_CHANGES[changed.role], [])
+    waiting = list(found) if isinstance(found, list) else [found]
+    while waiting:
+        ((kind, node),) = waiting.pop().items()
+        if kind == "RangeTableSample":
+            waiting.append(node["relation"])
+            continue
+        named = node.get("alias", {}).get("aliasname") or node.get("relname")
+        if kind == "JoinExpr" and named is None:
+            waiting += [node["larg"], node["rarg"]]
+            named = node.get("join_using_alias", {}).get("aliasname")
+        yield named or "", node
 
 
 def nodes(node: Json) -> Iterator[Node]:

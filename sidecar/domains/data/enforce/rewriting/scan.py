@@ -26,6 +26,7 @@ from sidecar.domains.data.enforce.rewriting.masks import masked
 from sidecar.domains.data.enforce.rewriting.quiet import Find, pins_of
 from sidecar.domains.data.enforce.rewriting.references import Node, Reference, each
 from sidecar.domains.data.enforce.rewriting.text import Edit, Text, quoted, select, unsupported
+from sidecar.domains.data.parse.statement import Statement
 from sidecar.terms.call import Json
 
 _OPEN: Final = ("punct", "(")
@@ -195,6 +196,16 @@ def subquery(
     where = f" WHERE {one.condition(one.table.key.table)}" if one.filters else ""
     is_fenced = fence or (one.filters and (around.fence or one.may_fail))
     return select(shown, f"{source}{where}{' OFFSET 0' if is_fenced else ''}")
+
+
+def check_row(reference: Reference, key: TableKey, before: Statement) -> None:
+    """Refuse a whole row under aliases of its columns: in it they keep their own names.
+
+    `to_jsonb(t)` over `orders AS t(a, b)` has the keys of `orders`, over a subquery those aliases.
+    """
+    rows = {access.key for access in before.tables if access.is_whole_row}
+    if reference.width and key in rows:
+        raise unsupported("a whole row beside aliases of its columns")
 
 
 def in_place(text: Text, reference: Reference, one: Shaped, sent: str, proven: str) -> Edit:

@@ -26,6 +26,7 @@ from sidecar.domains.data.enforce.rewriting.references import Reference, referen
 from sidecar.domains.data.enforce.rewriting.scan import (
     Shaped,
     around,
+    check_row,
     in_place,
     shaped,
     shortened,
@@ -89,6 +90,7 @@ class _Opening:
         self._due = due
         self._relations = relations
         self._accesses = Accesses(relations, search_path)
+        self._before = before
         self._reads: Reads = reads_of(before)
         self._around = around(self._text.tree["stmts"], lambda _schema, _name: None)
 
@@ -120,6 +122,7 @@ class _Opening:
     def _in_place(self, reference: Reference, one: Shaped) -> Edit:
         if reference.sample:
             raise unsupported("a sample of a view")
+        check_row(reference, one.table.key, self._before)
         listed = ", ".join(quoted(column) for column in one.table.columns)
         source = f"({one.table.query}\n) AS {one.own} ({listed})"
         sent = subquery(reference, one, source, self._around, fence=True)

@@ -33,6 +33,7 @@ WORDS: Final = frozenset((
 ))  # fmt: skip
 
 
+_INTO: Final = Token("word", "into")
 # What the grammar keeps as the names of operators of its own.
 WORDED: Final = frozenset(("BETWEEN", "NOT BETWEEN", "BETWEEN SYMMETRIC", "NOT BETWEEN SYMMETRIC"))
 
@@ -54,7 +55,8 @@ def is_other(tokens: list[Token]) -> bool:
     first = tokens[0]
     if first.kind == "word" and first.text in WORDS:
         return True
-    return first.kind == "word" and first.text in ("select", "with") and _into(tokens) > 0
+    is_query = first.kind == "word" and first.text in ("select", "with")
+    return is_query and _INTO in tokens and _into(tokens) > 0
 
 
 def read_other(

@@ -14,52 +14,54 @@ A construct that is misjudged here ends as an unquoted name, an unmarked call or
 each of those is refused later: a mistake costs a denial, never a reading.
 """
 
-from collections.abc import Collection
-from typing import Final
+from collections.abc import Callable, Collection
+from typing import ClassVar, Final
 
-from sidecar.domains.data.parse.text.casts import closers, without_casts
+from sidecar.domains.data.parse.text.casts import without_casts
 from sidecar.domains.data.parse.text.functions import OPERATORS
-from sidecar.domains.data.parse.text.grammar import BARE, is_word_of_grammar
+from sidecar.domains.data.parse.text.grammar import (
+    BARE,
+    CONTEXT,
+    LABELLED,
+    VALUES,
+    WORDY,
+    is_word_of_grammar,
+)  # fmt: skip
 from sidecar.domains.data.parse.text.lexer import Token
 from sidecar.domains.data.parse.text.shapes import reshaped
+from sidecar.domains.data.parse.text.writer import (
+    NO_TOKEN,
+    OPERAND_WORDS,
+    PLAIN_OPERATORS,
+    Writer,
+)  # fmt: skip
 from sidecar.terms.errors import ParseError
 from sidecar.terms.reasons import reason
 
 MARK: Final = "\x1f"
 
-# Calls of the grammar's own whose brackets hold words instead of commas.
-_WORDY: Final[dict[str, dict[str, str]]] = {
-    "extract": {"from": ","},
-    "overlay": {"placing": ",", "from": ",", "for": ","},
-    "position": {"in": ","},
-    "substring": {"from": ",", "for": ",", "similar": ",", "escape": ","},
-    "trim": {"from": ",", "both": "", "leading": "", "trailing": ""},
-}
-_LABELLED: Final = frozenset(("xmlforest", "xmlattributes"))
-# Words in the place of a value that are calls without brackets.
-_VALUES: Final = frozenset((
-    "current_catalog", "current_date", "current_role", "current_schema", "current_time",
-    "current_timestamp", "current_user", "localtime", "localtimestamp", "session_user", "user",
-))  # fmt: skip
-_OPERAND_WORDS: Final = frozenset(("null", "true", "false", "end"))
 # Words that a string may follow; after any other word it is a cast to a type of that name.
 _BEFORE_STRING: Final = BARE | {
-    "zone", "range", "both", "leading", "trailing", "placing",
+    "zone", "range", "both", "leading", "trailing", "placing", "to",
 }  # fmt: skip
 _FUNCTION_WORDS: Final = frozenset(("left", "right"))
 _FRAMES: Final = frozenset(("rows", "range", "groups"))
 _BOUND_KINDS: Final = ("number", "string", "param", "punct")
-_PLAIN_OPERATORS: Final = frozenset(("+", "-", "*", "/", "%", "=", "<", ">", "<=", ">=", "<>"))
 _SPECIAL: Final = {
     "all": "_all", "array": "_array", "at": "_at_time_zone", "by": "_by", "collate": "_collate",
-    "key": "_row_lock", "limit": "_limit", "no": "_row_lock", "only": "_only",
+    "key": "_row_lock", "limit": "_limit", "no": "_row_lock", "on": "_distinct_on",
+    "only": "_only",
     "operator": "_operator_word", "overriding": "_overriding", "similar": "_similar",
-    "some": "_all", "using": "_using", "variadic": "_variadic", **dict.fromkeys(_VALUES, "_value"),
+    "some": "_all", "using": "_using", "variadic": "_variadic", **dict.fromkeys(VALUES, "_value"),
 }  # fmt: skip
 _PREFIX_OPERATORS: Final = frozenset((
     "+", "-", "~", "@", "@@", "|/", "||/", "!!", "@-@", "#", "?-", "?|",
 ))  # fmt: skip
-_NO_TOKEN: Final = Token("none", "")
+_STEADY: Final = frozenset((
+    *(Token("punct", text) for text in ",.()"),
+    *(Token("word", word) for word in BARE - _SPECIAL.keys() - _FRAMES - _FUNCTION_WORDS),
+))  # fmt: skip
+_TELLING: Final = BARE | CONTEXT.keys() | _SPECIAL.keys() | _FRAMES
 
 
 def canonical(
@@ -72,43 +74,16 @@ def canonical(
     Raises:
         ParseError: `parse.unsupported` for types, operators and forms that are not read.
     """
-    plain, lookups = without_casts(reshaped(statement), types)
+    marks = {text for _, text in statement}
+    plain, lookups = without_casts(reshaped(statement, marks), types, marks)
     return _Writer(plain).text(), lookups
 
 
-class _Writer:
-    """Walks the tokens once; `_out` is what has been written."""
+class _Writer(Writer):
+    """Writes each token by its kind, and words of the grammar by what they begin."""
 
-    def __init__(self, statement: list[Token]) -> None:
-        self._tokens = statement
-        self._out: list[str] = []
-        self._at = 0
-        self._closer = closers(statement)
-        self._enclosing = _enclosing(statement)
-        # What to write for words at one depth inside a wordy call: closing position → replacements.
-        self._inside: list[tuple[int, dict[str, str], str]] = []
-        # Closing positions of brackets that were opened as something else.
-        self._closing: dict[int, str] = {}
-        # Whether the last token written ends an operand, so that what follows is infix.
-        self._operand = False
-
-    def text(self) -> str:
-        while self._at < len(self._tokens):
-            kind, text = self._tokens[self._at]
-            while self._inside and self._at >= self._inside[-1][0]:
-                self._inside.pop()
-            getattr(self, f"_{kind}")(text)
-        return " ".join(self._out)
-
-    def _peek(self, ahead: int = 1) -> Token:
-        at = self._at + ahead
-        return self._tokens[at] if 0 <= at < len(self._tokens) else _NO_TOKEN
-
-    def _put(self, text: str, *, operand: bool, taken: int = 1) -> None:
-        if text:
-            self._out.append(text)
-        self._operand = operand
-        self._at += taken
+    steady = _STEADY
+    telling = _TELLING
 
     # One method a kind of token.
 
@@ -128,7 +103,8 @@ class _Writer:
             # `OPERATOR(pg_catalog.~) '…'`, which has been written as an operator.
             self._put("'1'", operand=True)
             return
-        if before.text in (")", "]") or before.kind in ("quoted", "number", "param"):
+        is_behind = self._operand and before.text in (")", "]")
+        if is_behind or before.kind in ("quoted", "number", "param"):
             raise _unread("a string behind a name or a bracket, which is a cast")
         if before.kind == "word" and before.text not in _BEFORE_STRING:
             raise _unread("a string behind a word that is not a built-in type")
@@ -149,7 +125,8 @@ class _Writer:
         if text == "[":
             self._subscript()
         elif text in (")", "]"):
-            self._put(self._closing.pop(self._at, text), operand=True)
+            is_operand = self._at not in self._beginning
+            self._put(self._closing.pop(self._at, text), operand=is_operand)
         elif text in (":", ":="):
             raise _unread(f"`{text}` in this place")
         else:
@@ -163,12 +140,17 @@ class _Writer:
             raise _unread("an operator that is not built in")
         if self._operand:
             self._put(
-                "<>" if text == "!=" else text if text in _PLAIN_OPERATORS else "||", operand=False
+                "<>" if text == "!=" else text if text in PLAIN_OPERATORS else "||", operand=False
             )
         elif text in _PREFIX_OPERATORS:
             self._put("-", operand=False)
         else:
             raise ParseError(reason("parse.syntax"), "an operator without its left side")
+
+    readers: ClassVar[dict[str, Callable[["_Writer", str], None]]] = {
+        "number": _number, "param": _param, "string": _string, "quoted": _quoted, "word": _word,
+        "punct": _punct, "op": _op,
+    }  # fmt: skip
 
     # Words of the grammar.
 
@@ -184,7 +166,7 @@ class _Writer:
         if text in _FUNCTION_WORDS and after == ("punct", "("):
             return False
         if is_word_of_grammar(text, before, after):
-            self._put(text, operand=text in _OPERAND_WORDS)
+            self._put(text, operand=text in OPERAND_WORDS)
             return True
         return False
 
@@ -192,7 +174,7 @@ class _Writer:
         closer, words, construct = self._inside[-1]
         if self._enclosing[self._at] != closer:
             return False
-        if text == "as" and construct in _LABELLED:
+        if text == "as" and construct in LABELLED:
             self._put("", operand=True, taken=2)
             return True
         if text not in words:
@@ -225,8 +207,8 @@ class _Writer:
 
     def _open_construct(self, text: str) -> None:
         """Begin a construct that has words inside; a quoted or qualified name is a plain call."""
-        words = _WORDY.get(text, {})
-        if words or text in _LABELLED:
+        words = WORDY.get(text, {})
+        if words or text in LABELLED:
             self._inside.append((self._closer[self._at], words, text))
         if text == "extract" and self._peek(2) == ("word", "from"):
             # The field is no column.
@@ -239,7 +221,7 @@ class _Writer:
         start = self._at
         while start >= 2 and self._tokens[start - 1] == ("punct", "."):
             start -= 2
-        before = self._tokens[start - 1] if start else _NO_TOKEN
+        before = self._tokens[start - 1] if start else NO_TOKEN
         if before.kind == "word" and before.text in ("as", "with", "recursive", "into"):
             return True
         if before == ("punct", ","):
@@ -271,6 +253,9 @@ class _Writer:
     # Constructs that begin with a word; each returns whether it wrote something.
 
     def _at_time_zone(self, _before: Token, after: Token) -> bool:
+        if after == ("word", "local") and self._operand:
+            self._put("|| '1'", operand=True, taken=2)
+            return True
         if after != ("word", "time") or self._peek(2) != ("word", "zone") or not self._operand:
             return False
         self._put("||", operand=False, taken=3)
@@ -335,6 +320,15 @@ class _Writer:
         self._put("only", operand=False, taken=2)
         return True
 
+    def _distinct_on(self, before: Token, after: Token) -> bool:
+        """Note that behind the bracket of DISTINCT ON an expression begins."""
+        is_list = before == ("word", "distinct") and self._peek(-2) != ("punct", ".")
+        if is_list and after == ("punct", "("):
+            closer = self._closer[self._at + 1]
+            self._closing[closer] = ")"
+            self._beginning.add(closer)
+        return False
+
     def _overriding(self, _before: Token, after: Token) -> bool:
         if after.text not in ("user", "system") or self._peek(2) != ("word", "value"):
             return False
@@ -376,20 +370,6 @@ class _Writer:
             return False
         self._put("by", operand=False, taken=2)
         return True
-
-
-def _enclosing(statement: list[Token]) -> list[int]:
-    """Return for each token where the innermost bracket around it closes, -1 outside of any."""
-    closing = closers(statement)
-    around = [-1]
-    found: list[int] = []
-    for at in range(len(statement)):
-        if around[-1] == at:
-            around.pop()
-        found.append(around[-1])
-        if at in closing:
-            around.append(closing[at])
-    return found
 
 
 def _quote(name: str) -> str:

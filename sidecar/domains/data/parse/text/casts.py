@@ -30,8 +30,11 @@ _UNITS: Final = frozenset(("year", "month", "day", "hour", "minute", "second"))
 _NOT_BEFORE_TYPE: Final = (Token("punct", "."), Token("word", "as"))
 _DOT: Final = Token("punct", ".")
 _STAR: Final = Token("op", "*")
+_TABLEOID: Final = Token("word", "tableoid")
 _OPENING: Final = Token("punct", "(")
 _CLOSING: Final = Token("punct", ")")
+# Without one of these nothing is taken away from around a name.
+_UNWRAPPING: Final = frozenset(("::", "[", "collate", "cast"))
 _AS_ONE: Final = (Token("word", "is"), Token("word", "null"), _CLOSING)
 # How a token was left out: as a type whose name counts, or otherwise.
 _TYPE, _SEEN = 1, 2
@@ -52,24 +55,62 @@ def closers(statement: list[Token]) -> dict[int, int]:
     return found
 
 
+def enclosing(statement: list[Token], closing: dict[int, int]) -> list[int]:
+    """Return for each token where the innermost bracket around it closes, -1 outside of any."""
+    around = [-1]
+    found: list[int] = []
+    for at in range(len(statement)):
+        if around[-1] == at:
+            around.pop()
+        found.append(around[-1])
+        if at in closing:
+            around.append(closing[at])
+    return found
+
+
+def unwrapped(statement: list[Token]) -> frozenset[str]:
+    """Return the names that stand alone where a cast, a collation or a subscript is taken away.
+
+    In a key of ORDER BY or DISTINCT ON a name alone is an output column; `name::text` is an
+    expression, in which PostgreSQL takes the input column (SELECT, "ORDER BY Clause").
+    """
+    marks = {text for _, text in statement}
+    if marks.isdisjoint(_UNWRAPPING):
+        return frozenset()
+    has_cast = ("word", "cast") in statement
+    found: set[str] = set()
+    for at, (kind, text) in enumerate(statement):
+        is_wrapped = (kind == "punct" and text in ("::", "[")) or (
+            kind == "word" and (text == "collate" or (text == "as" and has_cast))
+        )
+        if is_wrapped:
+            before = at - 1
+            while before > 0 and statement[before] == _CLOSING:
+                before -= 1
+            found.add(statement[before].text)
+    return frozenset(found)
+
+
 def without_casts(
-    statement: list[Token], types: Collection[tuple[str, str]] = ()
+    statement: list[Token], types: Collection[tuple[str, str]], marks: Collection[str]
 ) -> tuple[list[Token], frozenset[str]]:
     """Return the tokens without casts and types of literals, and the system catalogues looked into.
 
     Args:
         statement: The tokens.
         types: Those of somebody's own whose casts run nobody's code: (schema or empty, name).
+        marks: The texts of all of them.
 
     Raises:
         ParseError: `parse.unsupported` for a type that is not built in.
     """
-    if not _may_cast(statement):
+    if "::" not in marks and "cast" not in marks and not ("" in marks and _has_typed(statement)):
         return statement, frozenset()
     closing = closers(statement)
     dropped = bytearray(len(statement))
+    names_partitions = _names_partitions(statement)
     for at, piece in enumerate(statement):
-        if piece == ("punct", "::") and _names_partition(statement, at):
+        if names_partitions and piece == ("punct", "::") and statement[at - 1] == _TABLEOID:
             _drop(dropped, at, at + 2, _SEEN)
         elif piece == ("punct", "::"):
             end = _own_end(statement, at + 1, closing, types)
@@ -115,11 +156,14 @@ def _is_cast(statement: list[Token], dropped: bytearray, at: int, before: list[T
     return at < len(statement) and bool(dropped[at])
 
 
-def _may_cast(statement: list[Token]) -> bool:
-    return any(
-        text == "::" or (kind == "word" and (text == "cast" or text in _KNOWN))
-        for kind, text in statement
-    )
+def _has_typed(statement: list[Token]) -> bool:
+    """Return whether a string stands where the end of its type may stand before it."""
+    kind, text = "", ""
+    for following in statement:
+        if following.kind == "string" and (kind in ("word", "quoted") or text in (")", "]")):
+            return True
+        kind, text = following
+    return False
 
 
 def _drop_word(
@@ -147,13 +191,13 @@ def _drop_word(
                 _drop(dropped, end + 1, _units_end(statement, end + 1, closing))
 
 
-def _names_partition(statement: list[Token], at: int) -> bool:
-    """Return whether the cast is `tableoid::regclass`: it names the partition of a row.
+def _names_partitions(statement: list[Token]) -> bool:
+    """Return whether each `tableoid` is cast to `regclass`: it names the partition of a row.
 
-    Only where every `tableoid` is cast so: one that is an alias would name any relation there is.
+    Only where every one is: one that is an alias would name any relation there is.
     """
     cast = [Token("punct", "::"), Token("word", "regclass")]
-    return statement[at - 1] == ("word", "tableoid") and all(
+    return all(
         statement[i + 1 : i + 3] == cast
         for i, token in enumerate(statement)
         if token.text == "tableoid"

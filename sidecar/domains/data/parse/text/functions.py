@@ -71,6 +71,17 @@ COLUMNS: Final[dict[str, tuple[str, ...]]] = {
     "jsonb_array_elements_text": ("value",),
 }
 
+# Those of which one call gives a row for each of many values: what it is given decides how many.
+_MANY: Final = """
+_pg_expandarray generate_series generate_subscripts json_array_elements json_array_elements_text
+json_each json_each_text json_object_keys json_to_recordset jsonb_array_elements
+jsonb_array_elements_text jsonb_each jsonb_each_text jsonb_object_keys jsonb_path_query
+jsonb_path_query_tz jsonb_to_recordset pg_available_extensions pg_get_keywords pg_options_to_table
+pg_partition_ancestors pg_partition_tree pg_snapshot_xip regexp_matches regexp_split_to_table
+string_to_table txid_snapshot_xip unnest
+"""
+MANY: Final = frozenset(_MANY.split())
+
 # They yield what their arguments hold: of a composite, its columns in place of one of their own.
 _VARIED: Final = """
 any_value_transfn coalesce enum_larger enum_smaller greatest least lower nullif record_larger
@@ -93,7 +104,14 @@ timestamp timestamptz timetz tsquery tsrange tsmultirange tstzrange tstzmultiran
 varbit varchar xml pg_lsn oid xid xid8 cid tid int2vector oidvector pg_snapshot txid_snapshot
 refcursor
 """
-TYPES: Final = frozenset(_TYPES.split())
+# Those that are another one's name alone have no name for their arrays.
+_SPELT: Final = """
+bigint boolean character dec decimal double float int integer nchar real smallint
+"""
+_ELEMENTS: Final = frozenset(_TYPES.split()) - frozenset(_SPELT.split())
+# PostgreSQL's own names of their arrays.
+ARRAYS: Final = frozenset(f"_{name}" for name in _ELEMENTS)
+TYPES: Final = frozenset(_TYPES.split()) | ARRAYS
 
 # Domains that every database has, with checks that call nothing.
 STANDARD_DOMAINS: Final = frozenset(

@@ -14,7 +14,7 @@ values when where window with escape merge
 """
 BARE: Final = frozenset(_BARE.split())
 # Words of the grammar that are names anywhere else: bare after, or before, one of these.
-_CONTEXT: Final[dict[str, tuple[frozenset[str], frozenset[str]]]] = {
+CONTEXT: Final[dict[str, tuple[frozenset[str], frozenset[str]]]] = {
     word: (frozenset(before.split()), frozenset(after.split()))
     for word, before, after in (
         ("bernoulli", "tablesample", ""), ("conflict", "on", ""), ("constraint", "on", ""),
@@ -39,12 +39,27 @@ _CONTEXT: Final[dict[str, tuple[frozenset[str], frozenset[str]]]] = {
     )
 }  # fmt: skip
 
+# Calls of the grammar's own whose brackets hold words instead of commas.
+WORDY: Final[dict[str, dict[str, str]]] = {
+    "extract": {"from": ","},
+    "overlay": {"placing": ",", "from": ",", "for": ","},
+    "position": {"in": ","},
+    "substring": {"from": ",", "for": ",", "similar": ",", "escape": ","},
+    "trim": {"from": ",", "both": "", "leading": "", "trailing": ""},
+}
+LABELLED: Final = frozenset(("xmlforest", "xmlattributes"))
+# Words in the place of a value that are calls without brackets.
+VALUES: Final = frozenset((
+    "current_catalog", "current_date", "current_role", "current_schema", "current_time",
+    "current_timestamp", "current_user", "localtime", "localtimestamp", "session_user", "user",
+))  # fmt: skip
+
 
 def is_word_of_grammar(text: str, before: Token, after: Token) -> bool:
     """Return whether a word stands where the grammar has it, and not for a name."""
     if text in BARE:
         return True
-    context = _CONTEXT.get(text)
+    context = CONTEXT.get(text)
     if context is None:
         return False
     befores = {before.kind, before.text if before.kind != "quoted" else ""}

@@ -35,12 +35,33 @@ _SCANNER: Final = re.compile(
   | (?P<param>\$[0-9]+)
   | (?P<dollar>\$(?:[A-Za-z_\u0080-\U0010ffff][A-Za-z0-9_\u0080-\U0010ffff]*)?\$)
   | (?P<punct>::|:=|[,()\[\].;:])
-  | (?P<op>[~!@#^&|`?+\-*/%<>=]+)
+  | (?P<op>[~!@#^&|`?+\-*/%<>=]{1,64})
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+# A text that is all of these is cut by this pattern alone: each is what `_SCANNER` finds there, by
+# what may not stand behind it. What begins none of them is an empty piece; nothing is looked at
+# again from its second character on, so that the time is that of the text's length.
+_PLAIN: Final = re.compile(
+    r"""
+    (?:(
+        [A-Za-z_][A-Za-z0-9_$]*+(?!['&\u0080-\U0010ffff])
+      | [0-9]++(?![A-Za-z0-9_$.\u0080-\U0010ffff])
+      | \$[0-9]++(?![A-Za-z0-9_$\u0080-\U0010ffff])
+      | '[^']*+'(?!')
+      | "[^"]++"(?!")
+      | [,()\[\];] | :: | \.(?![0-9])
+      | (?:[<>]=|<>|!=|\|\||[+\-*/%<>=])(?![~!@#^&|`?+\-*/%<>=])
+    ) | [A-Za-z0-9_$]++ | .)
+    [ \t\n\r\f\v]*+
     """,
     re.VERBOSE | re.DOTALL,
 )
 _ESCAPE: Final = re.compile(r"\\(?:(\\)|\+([0-9a-fA-F]{6})|([0-9a-fA-F]{4})|(.?))", re.DOTALL)
 _COMMENT_EDGE: Final = re.compile(r"/\*|\*/")
+_SPACE: Final = " \t\n\r\f\v"
+# An operator that holds one of these may end in a sign.
+_ANY_ENDING: Final = frozenset("~!@#%^&|`?")
 _WORD_CHAR: Final = re.compile(r"[A-Za-z0-9_$\u0080-\U0010ffff]")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0e-\x1f\x7f\ud800-\udfff]")
 _UPPER: Final = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz")
@@ -59,6 +80,22 @@ class Token(NamedTuple):
     text: str
 
 
+_STRING: Final = Token("string", "")
+_SEMICOLON: Final = Token("punct", ";")
+_COMMON: Final = """
+and as asc by conflict delete desc distinct do excluded from group having in inner insert into is
+join left like limit not nothing null offset on or order over returning select set update using
+values where with
+"""
+# Pieces of `_PLAIN` that are the same token wherever they stand.
+_FIXED: Final = {
+    **{piece: Token("punct", piece) for piece in ",()[];."},
+    "::": Token("punct", "::"),
+    **{piece: Token("op", piece) for piece in (*"+-*/%<>=", "<=", ">=", "<>", "!=", "||")},
+    **{spelt: Token("word", word) for word in _COMMON.split() for spelt in (word, word.upper())},
+}
+
+
 def tokens(text: str) -> list[Token]:
     """Return the tokens of `text`, comments and space left out.
 
@@ -69,6 +106,25 @@ def tokens(text: str) -> list[Token]:
         raise ParseError(reason("parse.too_large"), f"a text of more than {TEXT_BYTES_MAX} bytes")
     if _CONTROL.search(text):
         raise ParseError(reason("parse.encoding"), "the text holds a control character")
+    pieces: list[str] = _PLAIN.findall(text.lstrip(_SPACE))
+    found = _scanned(text) if "" in pieces else [_FIXED.get(one) or _plain(one) for one in pieces]
+    _check_nesting(found)
+    return found
+
+
+def _plain(piece: str) -> Token:
+    """Return the token that a piece of `_PLAIN` is."""
+    first = piece[0]
+    if first == "'":
+        return _STRING
+    if first == '"':
+        return Token("quoted", _name(piece[1:-1]))
+    if first == "$" or first.isdigit():
+        return Token("param" if first == "$" else "number", piece)
+    return Token("word", _name(piece.lower()))
+
+
+def _scanned(text: str) -> list[Token]:
     found: list[Token] = []
     at = 0
     while at < len(text):
@@ -76,7 +132,6 @@ def tokens(text: str) -> list[Token]:
         if match is None:
             raise ParseError(reason("parse.syntax"), f"no token begins at character {at}")
         at = _take(text, match, found)
-    _check_nesting(found)
     return found
 
 
@@ -209,8 +264,10 @@ def _operator(run: str) -> str:
         cut = run.find(opener)
         if cut >= 0:
             run = run[:cut]
-    while len(run) > 1 and run[-1] in "+-" and not set(run) & set("~!@#%^&|`?"):
-        run = run[:-1]
+    if len(run) > NAME_BYTES_MAX:
+        raise ParseError(reason("parse.syntax"), "an operator that is too long")
+    if len(run) > 1 and _ANY_ENDING.isdisjoint(run):
+        run = run[0] + run[1:].rstrip("+-")
     return run
 
 
@@ -241,9 +298,11 @@ def _check_nesting(found: list[Token]) -> None:
 
 def statements(found: list[Token]) -> list[list[Token]]:
     """Return the statements between the semicolons; empty ones are none."""
+    if _SEMICOLON not in found:
+        return [found] if found else []
     split: list[list[Token]] = [[]]
     for piece in found:
-        if piece == ("punct", ";"):
+        if piece == _SEMICOLON:
             split.append([])
         else:
             split[-1].append(piece)

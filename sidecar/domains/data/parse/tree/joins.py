@@ -45,7 +45,8 @@ Arranged: TypeAlias = Join | Items
 
 def is_same(ours: Iterable[Arranged], theirs: Iterable[Arranged]) -> bool:
     """Return whether both readers found the same joins and lists, each as often."""
-    return Counter(ours) == Counter(theirs)
+    mine, other = tuple(ours), tuple(theirs)
+    return mine == other or Counter(mine) == Counter(other)
 
 
 def arranged_in(node: dict[str, Json]) -> Arranged | None:

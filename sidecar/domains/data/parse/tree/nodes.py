@@ -72,6 +72,21 @@ def check(node: exp.Expression, allowed: frozenset[str]) -> None:
             raise unread()
 
 
+def let_go(tree: exp.Expression) -> None:
+    """Take a tree's nodes apart: each knows the one above it, and only a collection would end that.
+
+    A collection stops the whole process, and finds them among all that is new.
+    """
+    waiting = [tree]
+    for node in waiting:
+        node.parent = None
+        for value in node.args.values():
+            if isinstance(value, exp.Expression):
+                waiting.append(value)
+            elif type(value) is list:
+                waiting += [one for one in value if isinstance(one, exp.Expression)]
+
+
 def name_of(node: object) -> str:
     """Return a name as PostgreSQL keeps it.
 
@@ -107,6 +122,51 @@ def bare_name(node: object) -> str | None:
     if not isinstance(node, exp.Column) or isinstance(node.this, exp.Star) or len(node.parts) != 1:
         return None
     return name_of(node.this) if node.this.args.get("quoted") else None
+
+
+def unbracketed(node: exp.Expression) -> exp.Expression:
+    """Return an expression out of its brackets."""
+    while isinstance(node, exp.Paren):
+        check(node, frozenset(("this",)))
+        node = node.this
+    return node
+
+
+def whole_of(node: exp.Subquery) -> exp.Expression:
+    """Return the query in brackets, with what stands behind them as its own, as PostgreSQL does.
+
+    Its names are therefore those of the query's own FROM (gram.y, `insertSelectOptions`).
+    """
+    inner: exp.Expression = node.this
+    for clause in ("order", "limit", "offset", "locks"):
+        behind = node.args.get(clause)
+        if behind is not None:
+            if inner.args.get(clause) is not None:
+                raise unread()
+            node.set(clause, None)
+            inner.set(clause, behind)
+    return inner
+
+
+def is_tail(node: object) -> bool:
+    """Return whether an ORDER BY stands behind a query in brackets, and not in an aggregate.
+
+    The parser hands over `array((SELECT …) ORDER BY a)` as it does `array_agg((SELECT …) ORDER BY
+    a)`, where the first is the query's own.
+    """
+    return (
+        isinstance(node, exp.Order)
+        and isinstance(node.this, exp.Subquery)
+        and not isinstance(node.parent, exp.Anonymous)
+    )
+
+
+def with_tail(node: exp.Order) -> exp.Subquery:
+    """Return the query that `node` orders, with its order, in the place of `node`."""
+    query: exp.Subquery = node.this
+    query.set("order", exp.Order(expressions=node.expressions))
+    node.replace(query)
+    return query
 
 
 def first_name(node: object) -> str | None:

@@ -50,7 +50,9 @@ def is_settled(tree: Json, types: Collection[str | None]) -> bool:
         types: Those of the columns in it, None for one that the catalogue does not say.
     """
     kinds = {base_type(said) for said in types if said is not None}
-    kinds |= {name["names"][-1]["String"]["sval"] for name in each(tree, "typeName")}
+    named = (name["names"][-1]["String"]["sval"] for name in each(tree, "typeName"))
+    # What holds for a type holds for its arrays.
+    kinds |= {name.removeprefix("_") for name in named}
     looks = [_LOOKS_LIKE, _MAY_LOOK_LIKE] if kinds & _TIMES else [_LOOKS_LIKE]
     if None in types:
         kinds.add("timestamptz")
