@@ -46,6 +46,7 @@ from sidecar.intercept.hot.head import Head
 from sidecar.intercept.hot.seam import Answer, Held, Peer, Refused
 from sidecar.intercept.hot.server import Server
 from sidecar.intercept.hot.shared import Bounds
+from sidecar.intercept.hot.spread.counts import Spread
 from sidecar.intercept.known import Asked, Known, once_more
 from sidecar.record.inputs.again import Again, Shape
 from sidecar.terms.call import Call, Json
@@ -123,13 +124,14 @@ class AskListener:
         workloads: Workloads,
         counters: Counters,
         health: Health,
+        spread: Spread | None = None,
     ) -> None:
         self._settings = settings
         self._path = path
         self._workloads = workloads
         self._counters = counters
         self._health = health
-        self._server = Server(self, _bounds(settings))
+        self._server = Server(self, _bounds(settings), spread)
         self._base = settings.public_url.rstrip("/") if settings.public_url else None
         self._known = Known()
         self._known_evaluations = Known()

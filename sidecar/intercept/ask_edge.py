@@ -28,9 +28,9 @@ _JSON: Final = re.compile(
 )
 
 
-def json_reply(body: Json, status: int = 200) -> Reply:
+def json_reply(body: Json) -> Reply:
     """Return `body` as JSON, on a line of its own: people ask by hand as well."""
-    return Reply(status, orjson.dumps(body, option=orjson.OPT_APPEND_NEWLINE))
+    return Reply(200, orjson.dumps(body, option=orjson.OPT_APPEND_NEWLINE))
 
 
 def problem(refused: Refused) -> Reply:

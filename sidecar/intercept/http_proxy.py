@@ -12,8 +12,7 @@ Invariants:
   such a POST is held for the parser to look. The digest of every body stands in the outcome.
 - An outcome that cannot be recorded is owed: until it is written no further call goes out.
 - Before an identity there is no Call: such requests are answered, never forwarded or recorded.
-- Each call has a connection upstream of its own. A kept one would be retried by the client library,
-  which is two effects of one decision, and an answer out of step would reach another caller.
+- What one decision permits is sent once, on a connection of its own (`http_upstream.py`).
 
 Source: RFC 9110 §7.6, RFC 9112 §3.2 (request targets), RFC 9457; WebSocket is refused for now.
 """
@@ -26,21 +25,15 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
 import msgspec
-from aiohttp import (
-    ClientError,
-    ClientResponse,
-    ClientSession,
-    ClientTimeout,
-    DummyCookieJar,
-    TCPConnector,
-    web,
-)
+from aiohttp import ClientError, ClientResponse, ClientSession, web
 from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
 from sidecar import flow
-from sidecar.intercept import http_limits as limits
+from sidecar.intercept import limits
+from sidecar.intercept.descriptors import is_spare_left
 from sidecar.intercept.http_body import Sent, give, hold, stream
+from sidecar.intercept.http_upstream import forwarding_session
 from sidecar.intercept.http_wire import (
     BUSY,
     CHANGED_PROTOCOL,
@@ -109,13 +102,13 @@ class HttpProxySettings(msgspec.Struct, frozen=True):
     upstream: str
     url: str
     authorization: str | None = None
-    body_bytes_max: int = limits.BODY_BYTES_MAX
-    body_s_max: float = limits.BODY_S_MAX
-    idle_s_max: float = limits.IDLE_S_MAX
-    silent_s_max: float = limits.SILENT_S_MAX
-    connect_s_max: float = limits.CONNECT_S_MAX
-    calls_max: int = limits.CALLS_MAX
-    connections_max: int = limits.CONNECTIONS_MAX
+    body_bytes_max: int = limits.HTTP_BODY_BYTES_MAX
+    body_s_max: float = limits.HTTP_BODY_S_MAX
+    idle_s_max: float = limits.HTTP_IDLE_S_MAX
+    silent_s_max: float = limits.HTTP_SILENT_S_MAX
+    connect_s_max: float = limits.HTTP_CONNECT_S_MAX
+    calls_max: int = limits.HTTP_CALLS_MAX
+    connections_max: int = limits.HTTP_CONNECTIONS_MAX
 
     def __repr__(self) -> str:
         """Leave the credential out."""
@@ -152,14 +145,8 @@ class HttpProxy:
     async def serve(self, sockets: Sequence[socket.socket]) -> None:
         """Start to serve on bound sockets and return."""
         settings = self._settings
-        self._client = ClientSession(
-            connector=TCPConnector(force_close=True, limit=settings.calls_max),
-            cookie_jar=DummyCookieJar(),
-            auto_decompress=False,
-            timeout=ClientTimeout(
-                total=None, sock_connect=settings.connect_s_max, sock_read=settings.silent_s_max
-            ),
-            skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
+        self._client = forwarding_session(
+            settings.calls_max, settings.connect_s_max, settings.silent_s_max
         )
         self._server = web.Server(
             self._answer,
@@ -167,10 +154,10 @@ class HttpProxy:
             logger=_library,
             auto_decompress=False,
             keepalive_timeout=settings.idle_s_max,
-            lingering_time=limits.LINGER_S_MAX,
-            max_line_size=limits.LINE_BYTES_MAX,
-            max_field_size=limits.HEADER_BYTES_MAX,
-            max_headers=limits.HEADERS_MAX,
+            lingering_time=limits.HTTP_LINGER_S_MAX,
+            max_line_size=limits.HTTP_LINE_BYTES_MAX,
+            max_field_size=limits.HTTP_HEADER_BYTES_MAX,
+            max_headers=limits.HTTP_HEADERS_MAX,
         )
         loop = asyncio.get_running_loop()
         for one in sockets:
@@ -192,7 +179,8 @@ class HttpProxy:
 
     def _connection(self) -> asyncio.Protocol:
         assert self._server is not None
-        if len(self._server.connections) >= self._settings.connections_max:
+        is_full = len(self._server.connections) >= self._settings.connections_max
+        if is_full or not is_spare_left():
             return Crowded()
         return self._server()
 

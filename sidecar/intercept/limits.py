@@ -28,3 +28,26 @@ KNOWN_BODY_BYTES_MAX: Final = 2048
 KNOWN_BODIES_MAX: Final = 1024
 # Of each that was asked once a number is kept.
 SEEN_BODIES_MAX: Final = 16_384
+
+# Of a process, kept back from connections: with none it could not take the next recorder's socket.
+DESCRIPTORS_SPARE: Final = 32
+
+# --- the HTTP proxy ---
+
+# The judge refuses longer ones; here they are cut off before they are held.
+HTTP_LINE_BYTES_MAX: Final = 16 * 1024
+HTTP_HEADER_BYTES_MAX: Final = 8 * 1024
+HTTP_HEADERS_MAX: Final = 128
+# Longer than a browser keeps an idle connection; also ends a head that never comes.
+HTTP_IDLE_S_MAX: Final = 75.0
+# Between two pieces of a body or of an answer: a stream that is silent for longer is dead.
+HTTP_SILENT_S_MAX: Final = 300.0
+# How long a refused sender may go on, so that it reads the refusal and not a reset.
+HTTP_LINGER_S_MAX: Final = 1.0
+HTTP_CONNECT_S_MAX: Final = 5.0
+# A body that is judged is held whole.
+HTTP_BODY_BYTES_MAX: Final = 8 * 1024 * 1024
+HTTP_BODY_S_MAX: Final = 60.0
+# Each holds two sockets and up to one body.
+HTTP_CALLS_MAX: Final = 512
+HTTP_CONNECTIONS_MAX: Final = 1024

@@ -21,6 +21,8 @@ from urllib.parse import urlsplit
 import msgspec
 
 from sidecar.domains import by_protocol
+from sidecar.intercept.limits import ASK_CONNECTIONS_MAX, HTTP_CALLS_MAX, HTTP_CONNECTIONS_MAX
+from sidecar.intercept.postgres.limits import CONNECTIONS_MAX as POSTGRES_CONNECTIONS_MAX
 from sidecar.record.disk import DISK
 from sidecar.record.ledger import ledger_paths
 from sidecar.record.proof import identity
@@ -31,13 +33,16 @@ from sidecar.runtime.config import (
     AskDoc,
     Config,
     CredentialDoc,
+    HttpDoc,
     Listener,
+    PostgresDoc,
     Tcp,
     Unix,
     UpstreamDoc,
     load_config,
 )
-from sidecar.runtime.limits import FSYNC_SAMPLES, FSYNC_SLOW_MS
+from sidecar.runtime.limits import DESCRIPTORS_BESIDES, FSYNC_SAMPLES, FSYNC_SLOW_MS
+from sidecar.runtime.processes.machine import descriptors_max
 from sidecar.terms.errors import LedgerBroken, SidecarError
 
 _LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
@@ -60,7 +65,8 @@ def examine(file: Path) -> list[Finding]:
     except SidecarError as error:
         return [*found, *(Finding("config", "fail", line) for line in str(error).splitlines())]
     found.append(Finding("config", "ok", f"{file}: {len(config.listeners)} listeners"))
-    for check in (_state, _bundle, _ledger, _disk, _secrets, _users, _open, _sockets):
+    checks = (_state, _bundle, _ledger, _disk, _descriptors, _secrets, _users, _open, _sockets)
+    for check in checks:
         found.extend(check(config))
     return found
 
@@ -143,6 +149,28 @@ def _fsync_ms(folder: Path) -> float:
             os.fsync(stream.fileno())
             took.append((time.perf_counter() - started) * 1000)
     return statistics.median(took)
+
+
+def _descriptors(config: Config) -> Iterator[Finding]:
+    """Compare what a worker may open with what it needs when every connection is taken."""
+    needed = DESCRIPTORS_BESIDES + sum(_connections(one.doc) for one in config.listeners)
+    allowed = descriptors_max()
+    if allowed < needed:
+        text = f"{allowed} may be open at a time, and all connections take {needed} (`ulimit -Hn`)"
+        yield Finding("descriptors", "warn", f"{text}; further callers wait")
+    else:
+        yield Finding("descriptors", "ok", f"{allowed} may be open at a time")
+
+
+def _connections(doc: AskDoc | HttpDoc | PostgresDoc) -> int:
+    """Return how many connections there are at most, those to the upstream among them."""
+    match doc:
+        case AskDoc():
+            return ASK_CONNECTIONS_MAX
+        case HttpDoc():
+            return HTTP_CONNECTIONS_MAX + HTTP_CALLS_MAX
+        case PostgresDoc():
+            return 2 * POSTGRES_CONNECTIONS_MAX
 
 
 def _upstreams(config: Config) -> Iterator[tuple[Listener, UpstreamDoc]]:

@@ -6,6 +6,7 @@ from sidecar.terms.errors import (
     ConfigError,
     EnvelopeError,
     LedgerBroken,
+    LedgerUnwritable,
     ParseError,
     PolicyError,
     SidecarError,
@@ -21,6 +22,7 @@ EMPTY: Final = 6
 DENIED: Final = 10
 PENDING: Final = 11
 LEDGER: Final = 20
+UNWRITABLE: Final = 21
 
 _CODES: Final[tuple[tuple[type[SidecarError], int], ...]] = (
     (PolicyError, BUNDLE),
@@ -28,6 +30,7 @@ _CODES: Final[tuple[tuple[type[SidecarError], int], ...]] = (
     (EnvelopeError, USAGE),
     (ParseError, USAGE),
     (LedgerBroken, LEDGER),
+    (LedgerUnwritable, UNWRITABLE),
 )
 
 

@@ -15,6 +15,10 @@ POLL_S: Final = 1.0
 STABLE_READS_MAX: Final = 5
 # Calls under way at SIGTERM have this long to end.
 DRAIN_S: Final = 10.0
+# Where the hard limit of descriptors is infinite: what a kernel allows by itself (fs.nr_open).
+DESCRIPTORS_MAX: Final = 1024 * 1024
+# Of a process, besides those of connections: files, sockets to the others, what is under way.
+DESCRIPTORS_BESIDES: Final = 256
 # A worker that has lost its supervisor drains quickly and is gone, whatever hangs; the recorder
 # stays a little longer, for what the workers still write.
 ORPHAN_DRAIN_S: Final = 1.0

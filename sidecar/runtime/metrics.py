@@ -175,6 +175,8 @@ class Metrics:
         ]
         self._spent: list[tuple[Sequence[float], int]] = []
         self._answers: dict[tuple[str, str, str], int] = {}
+        # Domain, outcome, version.
+        self._decided: dict[tuple[str, str, str], int] = {}
         self._versions: set[str] = set()
         self._outage = _Outage(now_s)
 
@@ -208,6 +210,7 @@ class Metrics:
         """Return what was counted so far."""
         self._count_spent()
         self._count_answers()
+        self._count_decided()
         return self.counts
 
     def snapshot(self) -> Snapshot:
@@ -228,6 +231,12 @@ class Metrics:
             labels = (listener, _among(protocol, PROTOCOLS), outcome)
             self.counts.add(names.ANSWERS, labels, count)
 
+    def _count_decided(self) -> None:
+        decided, self._decided = self._decided, {}
+        for (domain, outcome, version), count in decided.items():
+            labels = (_among(domain, DOMAINS), _among(outcome, OUTCOMES), self._version(version))
+            self.counts.add(names.DECISIONS, labels, count)
+
     def activated(self, bundle: Bundle, at_s: float) -> None:
         """Show `bundle` as the one in force since `at_s`, seconds since the Unix epoch."""
         self.counts.clear(names.BUNDLE_ACTIVE)
@@ -240,16 +249,18 @@ class Metrics:
 
     def written(self, records: Sequence[AnyRecord], seconds: float) -> None:
         """Count durable records, and the decisions among them."""
-        counts = self.counts
-        counts.observe(names.DURABLE_SECONDS, (), seconds, len(records))
-        # By their stencils first, which are few and soon compared.
-        made = Tally([one.stencil for one in records if isinstance(one, MadeRecord)])
-        decisions = Tally([_decision_of(one) for one in records if isinstance(one, DecisionRecord)])
-        for stencil, count in made.items():
-            decisions[stencil.counted] += count
-        for (domain, outcome, version), count in decisions.items():
-            labels = (_among(domain, DOMAINS), _among(outcome, OUTCOMES), self._version(version))
-            counts.add(names.DECISIONS, labels, count)
+        self.counts.observe(names.DURABLE_SECONDS, (), seconds, len(records))
+        decided = self._decided
+        for one in records:
+            if isinstance(one, MadeRecord):
+                key = one.stencil.counted
+            elif isinstance(one, DecisionRecord):
+                key = (one.domain, one.outcome, one.policy.version)
+            else:
+                continue
+            decided[key] = decided.get(key, 0) + 1
+        if len(decided) > ANSWERS_MAX:
+            self._count_decided()
         self._outage.ends()
 
     def lost(self, count: int, error: RecordError) -> None:
@@ -345,11 +356,6 @@ def _count(spread: Spread, took_s: Iterable[float], calls: Iterable[int]) -> Non
     for seconds, count in zip(took_s, calls, strict=True):
         spread.buckets[bisect_left(SECONDS, seconds)] += count
         spread.total += seconds * count
-
-
-def _decision_of(record: DecisionRecord) -> tuple[str, str, str]:
-    """Return the domain, the outcome and the version of the bundle."""
-    return record.domain, record.outcome, record.policy.version
 
 
 def _among(word: str, words: tuple[str, ...]) -> str:

@@ -33,7 +33,7 @@ from sidecar.runtime.metrics import Metrics
 from sidecar.runtime.processes.admin import AdminDoor
 from sidecar.runtime.processes.bound import Bound
 from sidecar.runtime.processes.fleet import Fleet, NeverServed, Plan
-from sidecar.runtime.processes.machine import Ids, fast_loop, now
+from sidecar.runtime.processes.machine import Ids, fast_loop, now, raise_descriptors
 from sidecar.runtime.processes.recording import hand_over
 from sidecar.runtime.reload import CandidateFile, EntitiesFile, FactFile, Reloader, Watch
 from sidecar.runtime.revoked import RevokedFile
@@ -197,6 +197,7 @@ def supervise(config: Config, text: str, workers: int, say: Callable[[str], None
     if config.doc.ledger.user is not None:
         hand_over(config.state, config.doc.ledger.user)
     warn_exposed(config)
+    raise_descriptors()
     bound = Bound(config)
 
     async def running() -> int:

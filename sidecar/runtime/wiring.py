@@ -15,6 +15,7 @@ from sidecar import flow
 from sidecar.facts.identity import Workloads
 from sidecar.facts.sources import Entities, Provider, Revocations, RevocationView, Sources
 from sidecar.intercept.ask import AskListener, AskSettings, Health
+from sidecar.intercept.hot.spread.counts import Spread
 from sidecar.intercept.http_proxy import HttpProxy, HttpProxySettings
 from sidecar.intercept.postgres.ends.tls import client_context, server_context
 from sidecar.intercept.postgres.listener import PostgresListener
@@ -69,6 +70,8 @@ class Parts(msgspec.Struct, frozen=True):
     watches: Watches
     # Asks the other workers to cancel what a session does that is none of this one's.
     elsewhere: Callable[[str, bytes], bool] | None = None
+    # The connections of all workers.
+    spread: Spread | None = None
 
 
 def listener_of(listener: Listener, config: Config, parts: Parts) -> Serving:
@@ -77,7 +80,9 @@ def listener_of(listener: Listener, config: Config, parts: Parts) -> Serving:
     match doc:
         case AskDoc():
             settings = AskSettings(name=doc.name, public_url=parts.public_url)
-            return AskListener(settings, parts.path, parts.workloads, parts.metrics, parts.health)
+            return AskListener(
+                settings, parts.path, parts.workloads, parts.metrics, parts.health, parts.spread
+            )
         case HttpDoc():
             return HttpProxy(
                 http_settings(doc, config),

@@ -200,13 +200,22 @@ class Stand:
 
 
 @asynccontextmanager
-async def standing(policy=POLICY, upstream_up=True, **settings):
-    """Yield a Stand with everything running, and end all of it."""
+async def standing(policy=POLICY, upstream_up=True, raw_upstream=None, **settings):
+    """Yield a Stand with everything running, and end all of it.
+
+    Args:
+        policy: Of the bundle.
+        upstream_up: Whether there is an upstream.
+        raw_upstream: Handles a connection's streams in place of the upstream that answers.
+        settings: Of the proxy.
+    """
     stand = Stand(policy)
     behind, before = bound(), bound()
     url = f"http://127.0.0.1:{behind.getsockname()[1]}"
     server = web.Server(stand.upstream.answer, access_log=None, auto_decompress=False)
-    if upstream_up:
+    if raw_upstream is not None:
+        listening = await asyncio.start_server(raw_upstream, sock=behind)
+    elif upstream_up:
         listening = await asyncio.get_running_loop().create_server(server, sock=behind)
     else:
         behind.close()

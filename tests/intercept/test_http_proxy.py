@@ -8,6 +8,7 @@ import pytest
 from sidecar.intercept.http_proxy import HttpProxy, HttpProxySettings
 from sidecar.terms.errors import ConfigError
 from tests.intercept.http_stand import KEY, POLICY, READS_BODY, Stand, standing
+from tests.intercept.scarce import few_descriptors
 from tests.tables import rows
 
 pytestmark = pytest.mark.e2e
@@ -417,3 +418,26 @@ async def test_calls_over_the_limit_are_told_to_come_back():
 
     assert status == 503
     assert "retry-after: 1" in head
+
+
+async def test_a_caller_that_ends_its_side_is_not_answered_and_its_call_has_an_outcome():
+    """A limit of the library: it ends a connection of which the other side has ended."""
+    async with standing() as stand:
+        reader, writer = await stand.begin("GET /users/7")
+        writer.write_eof()
+        found = await reader.read()
+        writer.close()
+
+    assert found == b""
+    assert stand.events == ["decision", "upstream", "outcome"]
+    assert [one.result for one in stand.outcomes] == ["failed"]
+
+
+async def test_who_comes_when_no_descriptor_is_to_spare_is_let_go():
+    async with standing() as stand:
+        # Its two ends are beyond what is left.
+        with few_descriptors(0):
+            crowded = await stand.send(b"")
+        found, _, _ = await stand.ask("GET /users/7")
+
+    assert (crowded, found) == (b"", 200)

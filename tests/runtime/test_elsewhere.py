@@ -44,7 +44,12 @@ metadata: {name: tools}
 spec:
   protocol: mcp
   servers:
-    crm: {tools: {report: {arguments: {one: {protocol: sql}, two: {protocol: sql}}}}}
+    crm:
+      tools:
+        report:
+          arguments:
+            one: {protocol: sql, dialect: postgres}
+            two: {protocol: sql, dialect: postgres}
 """
 POLICY = """\
 apiVersion: sidecar/v1
@@ -57,6 +62,8 @@ FILTERED = (
     "{id: own, effect: allow, match: {protocols: [sql]}, "
     "obligations: [{type: filter_rows, on: 'table:public.notes', where: note = 'mine'}]}"
 )
+
+INSIDE = FILTERED.replace("match: {protocols: [sql]}, ", "")
 
 
 def bundle_of(rule: str = OPEN, column: str = "id") -> Bundle:
@@ -222,23 +229,39 @@ async def test_a_long_text_is_rewritten_elsewhere_too():
     assert reads.asked == 2
 
 
+def reported(one: str, two: str) -> Json:
+    message = {
+        "jsonrpc": "2.0", "id": 1, "method": "tools/call",
+        "params": {"name": "report", "arguments": {"one": one, "two": two}},
+    }  # fmt: skip
+    return {"server": "crm", "message": message}
+
+
 async def test_long_texts_inside_a_tool_call_are_read_elsewhere():
     bundle = bundle_of()
     reads = Reads(bundle)
     stand = Stand(bundle, reads.start)
-    arguments = {"one": long(1), "two": long(2)}
-    message = {
-        "jsonrpc": "2.0", "id": 1, "method": "tools/call",
-        "params": {"name": "report", "arguments": arguments},
-    }  # fmt: skip
 
-    answer = await stand.carry({"server": "crm", "message": message}, "mcp")
+    answer = await stand.carry(reported(long(1), long(2)), "mcp")
 
     assert isinstance(answer, Forward)
     assert [part.request["sql"]["reads"] for part in answer.request.parts] == [
         {"public.notes": ["note"]}
     ] * 2
     assert reads.asked == 2
+
+
+async def test_long_texts_inside_a_tool_call_are_rewritten_elsewhere():
+    bundle = bundle_of(INSIDE)
+    reads = Reads(bundle)
+    stand = Stand(bundle, reads.start)
+
+    answer = await stand.carry(reported(long(1), long(2)), "mcp")
+
+    assert isinstance(answer, Forward)
+    arguments = answer.payload["message"]["params"]["arguments"]
+    assert ["note\" = 'mine'" in text for text in arguments.values()] == [True, True]
+    assert reads.asked == 4
 
 
 @pytest.mark.parametrize("way", [EOFError(), ConnectionResetError(), BrokenPipeError()])

@@ -2,14 +2,17 @@
 
 import asyncio
 
+import msgspec
+
 from sidecar.runtime import names
 from sidecar.runtime.limits import OUTAGES_TOLD_EVERY_S, VERSION_LABELS_MAX
 from sidecar.runtime.metrics import Counts, Metrics, Refusals, shown
 from sidecar.terms.decision import BundleStamp, Decision
 from sidecar.terms.errors import RecordError
 from sidecar.terms.reasons import reason
-from sidecar.terms.record import SCHEMA, AdminRecord, DecisionRecord, InputRecord, PartyRecord
+from sidecar.terms.record import SCHEMA, AdminRecord, DecisionRecord
 from sidecar.terms.words import CallId, PolicyVersion
+from tests.record.stand_recorder import forwarded
 
 
 def stamp(version: str) -> BundleStamp:
@@ -17,29 +20,8 @@ def stamp(version: str) -> BundleStamp:
 
 
 def decided(version: str = "1", domain: str = "data") -> DecisionRecord:
-    return DecisionRecord(
-        schema=SCHEMA,
-        id=CallId("x"),
-        time="",
-        listener="ask",
-        upstream="default",
-        domain=domain,
-        protocol="sql",
-        phase="call",
-        subject=PartyRecord("user", "a"),
-        actors=[],
-        verified="key",
-        effect="deny",
-        outcome="deny",
-        reason="rule",
-        policy=stamp(version),
-        engine="e",
-        targets=[],
-        rules=[],
-        obligations=[],
-        facts=[],
-        errors=[],
-        input=InputRecord("sha256:0", "none", ()),
+    return msgspec.structs.replace(
+        forwarded(0), domain=domain, protocol="sql", outcome="deny", policy=stamp(version)
     )
 
 

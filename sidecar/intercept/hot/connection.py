@@ -41,7 +41,7 @@ class Connection(asyncio.Protocol):
         self._mode = _HEAD
         self._ahead = b""
         self._body: Body | None = None
-        self._is_begun = self._is_behind_line = False
+        self._is_begun = self._is_behind_line = self.is_sent_away = False
         self._is_paused = self._is_stalled = self._is_ended = self._is_known = False
         self.last = Same()
 
@@ -86,7 +86,7 @@ class Connection(asyncio.Protocol):
             self._met.admission.refuse(refusals.MISFRAMED, self.peer)
         self._mode = _GONE
         self._ahead = b""
-        self._shared.let_go(self)
+        self._shared.ended(self)
 
     def pause_writing(self) -> None:
         """Wait for a peer that does not take its answers, but not for long, and take no more."""
@@ -197,14 +197,14 @@ class Connection(asyncio.Protocol):
     def _begin(self) -> None:
         admission, share, bounds = self._met.admission, self._met.share, self._shared.bounds
         length = admission.head.length
-        is_whole = not admission.head.is_chunked and length <= len(self._ahead)
+        whole = None if admission.head.is_chunked or length > len(self._ahead) else length
         if admission.at_once is not None:
-            self._pass_over(admission.at_once, length if is_whole else None)
+            self._pass_over(admission.at_once, whole)
         elif self._shared.is_busy(share):
-            self._refuse(refusals.BUSY)
+            self._pass_over(admission.refuse(refusals.BUSY, self.peer), whole)
         elif length > bounds.body_bytes_max:
             self._refuse(refusals.too_large(bounds.body_bytes_max))
-        elif is_whole:
+        elif whole is not None:
             body, self._ahead = self._ahead[:length], self._ahead[length:]
             self._enter(share)
             self._answer(body)
@@ -303,15 +303,15 @@ class Connection(asyncio.Protocol):
 
     def _give(self, reply: Reply) -> None:
         met, shared = self._met, self._shared
-        is_last = shared.is_draining or (self._is_ended and not self._ahead)
-        patience_s = limits.WRITE_S_MAX if self._is_stalled else self._idle_s()
-        self.deadline_s = shared.now_s() + patience_s
+        is_last = shared.is_draining or (not self._ahead and (self._is_ended or self.is_sent_away))
+        patience_s = shared.bounds.idle_s_max if self._is_known else self._idle_s()
+        self.deadline_s = shared.now_s() + (limits.WRITE_S_MAX if self._is_stalled else patience_s)
         if met.is_plain and not is_last:
             self._transport.write(written(reply))
             return
-        head, request_id = met.admission.head, met.admission.request_id
+        head, id = met.admission.head, met.admission.request_id
         closes, bodiless = is_last or not head.keeps_alive, head.method == "HEAD"
-        self._transport.write(written(reply, request_id, closes=closes, bodiless=bodiless))
+        self._transport.write(written(reply, id, closes=closes, bodiless=bodiless))
         if closes:
             self._close()
 

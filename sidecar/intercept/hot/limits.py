@@ -38,7 +38,11 @@ SWEEP_S_MIN: Final = 0.01
 REQUEST_ID_CHARS_MAX: Final = 256
 # With no descriptor left, one will be free when some connection has ended.
 ACCEPT_REST_S: Final = 0.5
-# Connections that come so close after each other are a burst, of which other workers take theirs
-# while one that took the last stands back.
-BURST_S: Final = 0.001
-STAND_BACK_S: Final = 0.00005
+# A worker that holds one connection more than another lets it go first, as long as a wake-up takes.
+STOOD_BACK_S: Final = 0.00005
+# One that holds so many more leaves it to the other, asks again this often, and not for longer.
+AHEAD_MAX: Final = 2
+STAND_BACK_S: Final = 0.001
+STANDS_BACK_S_MAX: Final = 0.02
+# One that holds more than its share by so many sends what is beyond away.
+EXCESS_MAX: Final = 2

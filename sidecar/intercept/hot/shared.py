@@ -3,6 +3,7 @@
 import asyncio
 import math
 from collections.abc import Callable
+from itertools import islice
 from typing import Final, Protocol
 
 import msgspec
@@ -18,6 +19,7 @@ from sidecar.intercept.hot.limits import (
     SHORT_BODY_BYTES_MAX,
 )
 from sidecar.intercept.hot.seam import Admission, Peer, Service
+from sidecar.intercept.hot.spread.counts import Spread
 from sidecar.terms.call import remembers
 
 _PLACES_MAX: Final = 64
@@ -36,6 +38,8 @@ class Closing(Protocol):
 
     deadline_s: float
     peer: Peer
+    # Whether it ends with its next answer.
+    is_sent_away: bool
 
     def expire(self) -> None:
         """End what has overstayed its deadline."""
@@ -97,7 +101,14 @@ class Met(msgspec.Struct, frozen=True):
 class Shared:
     """What all connections of a listener share."""
 
-    def __init__(self, service: Service, bounds: Bounds, now_s: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        service: Service,
+        bounds: Bounds,
+        now_s: Callable[[], float],
+        spread: Spread | None = None,
+    ) -> None:
+        self._spread = spread or Spread()
         self.service = service
         self.bounds = bounds
         self.now_s = now_s
@@ -152,6 +163,18 @@ class Shared:
                 self.let_go(one)
                 one.abort()
                 return
+
+    def send_away(self, count: int) -> None:
+        """Let so many connections end with their next answers, counting those that will anyway."""
+        leaving = sum(one.is_sent_away for one in self.open)
+        staying = (one for one in self.open if not one.is_sent_away)
+        for one in islice(staying, max(count - leaving, 0)):
+            one.is_sent_away = True
+
+    def ended(self, connection: Closing) -> None:
+        """Take note that a connection is no more."""
+        self._spread.add(-1)
+        self.let_go(connection)
 
     def let_go(self, connection: Closing) -> None:
         """Give a connection's room back."""

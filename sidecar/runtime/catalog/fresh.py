@@ -7,7 +7,7 @@ from typing import Final
 from sidecar.domains.data.catalogue import TableKey, compile_catalogue
 from sidecar.domains.data.limits import VIEW_CHARS_MAX
 from sidecar.domains.data.parse.other.lineage import Lineage, lineage
-from sidecar.runtime.catalog.read import Database, Form, Key, Relation
+from sidecar.runtime.catalog.read import Database, Form, Relation
 from sidecar.terms.call import Json
 from sidecar.terms.domain import CatalogueFile
 from sidecar.terms.errors import PolicyError
@@ -149,12 +149,3 @@ def _name(key: TableKey, column: str | None) -> str:
 def _is_nameable(*parts: str) -> bool:
     """Return whether a catalogue can name it: its parts are told apart by dots."""
     return all(part and "." not in part for part in parts)
-
-
-def keys_of(spec: Mapping[str, Json]) -> list[Key]:
-    """Return the relations that a catalogue lists."""
-    return [
-        (schema, table)
-        for schema, said in spec.get("schemas", {}).items()
-        for table in (said or {}).get("tables", {})
-    ]

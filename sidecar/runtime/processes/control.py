@@ -26,6 +26,7 @@ import msgspec
 
 from sidecar.runtime.limits import CONTROL_BYTES_MAX, ORPHAN_EXIT_S
 from sidecar.runtime.metrics import Snapshot
+from sidecar.terms.errors import RecordError
 
 
 class Boot(msgspec.Struct, frozen=True, tag=True):
@@ -38,7 +39,8 @@ class Boot(msgspec.Struct, frozen=True, tag=True):
         bundle: Digest of the bundle in force.
         entities: Digest of the entities in force.
         shadow: Digest of the candidate; empty while none has loaded, None where nobody wants one.
-        is_first: Whether it tells what every worker finds out for itself.
+        number: Which of the workers it is; the first tells what every one finds out for itself.
+        counts: Descriptor of the memory in which each says how many connections it holds.
     """
 
     file: str
@@ -47,7 +49,8 @@ class Boot(msgspec.Struct, frozen=True, tag=True):
     bundle: str
     entities: str | None = None
     shadow: str | None = None
-    is_first: bool = False
+    number: int = 0
+    counts: int | None = None
 
 
 class Open(msgspec.Struct, frozen=True, tag=True):
@@ -280,9 +283,16 @@ class Post:
         self._descriptors = socket.socket(fileno=descriptors)
 
     def handed(self) -> socket.socket:
-        """Return the socket that was handed in before the `Connect` which is being heard."""
-        _, (fd,), _, _ = socket.recv_fds(self._descriptors, 1, 1)
-        return socket.socket(fileno=fd)
+        """Return the socket that was handed in before the `Connect` which is being heard.
+
+        Raises:
+            RecordError: It could not be taken: the way to the recorder is not there.
+        """
+        _, fds, _, _ = socket.recv_fds(self._descriptors, 1, 1)
+        if not fds:
+            # The kernel leaves out what it finds no number for.
+            raise RecordError("the recorder cannot be reached: no descriptor is free")
+        return socket.socket(fileno=fds[0])
 
     def first(self) -> Message:
         """Return the first message, before there is a loop; the process ends where none comes."""

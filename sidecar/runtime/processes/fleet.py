@@ -9,11 +9,14 @@ import asyncio
 import hmac
 import itertools
 import logging
+import os
 import socket
 from collections.abc import Callable, Coroutine, Iterable
+from functools import partial
 
 import msgspec
 
+from sidecar.intercept.hot.spread.counts import ABSENT, counts_in, new_counts
 from sidecar.policy.bundle import Bundle
 from sidecar.record.recorder.client import RecorderClient
 from sidecar.record.recorder.people import SUPERVISOR
@@ -91,6 +94,9 @@ class Fleet:
         self._answers: dict[tuple[Child, str], asyncio.Future[None]] = {}
         self._numbers = itertools.count()
         self._restarts = {"worker": 0, "recorder": 0}
+        # How many connections each worker holds.
+        self._counts_fd = new_counts(plan.workers)
+        self._counts = counts_in(self._counts_fd)
 
     # --- from the start to the end ---
 
@@ -98,8 +104,7 @@ class Fleet:
         """Start everything; return when the recorder takes records. Raises NeverServed."""
         self._keep("recorder", self._recorder_life)
         for number in range(self._plan.workers):
-            name = f"worker-{number}"
-            self._keep(name, lambda name=name: self._worker_life(name))  # type: ignore[misc]
+            self._keep(f"worker-{number}", partial(self._worker_life, number))
         await self.until(self._was_opened)
         await self._ledger.attached()
 
@@ -134,6 +139,7 @@ class Fleet:
         if self._recorder is not None:
             self._recorder.tell(control.Stop())
             await self._recorder.ended_within(DRAIN_S)
+        os.close(self._counts_fd)
 
     def _keep(self, name: str, live: Callable[[], Coroutine[None, None, int]]) -> None:
         kind = name.partition("-")[0]
@@ -173,9 +179,10 @@ class Fleet:
             raise NeverServed(code)
         return code
 
-    async def _worker_life(self, name: str) -> int:
-        plan = self._plan
+    async def _worker_life(self, number: int) -> int:
+        plan, name = self._plan, f"worker-{number}"
         descriptors = [fd for bound in plan.sockets.values() for fd in bound]
+        descriptors.append(self._counts_fd)
         child = self._workers[name] = await Child.started(name, _WORKER, descriptors, self._hear)
         await self._bundle_known.wait()
         file = str(plan.config.file)
@@ -187,7 +194,8 @@ class Fleet:
                 self._digest,
                 self._entities,
                 self._shadow,
-                is_first=name == "worker-0",
+                number,
+                self._counts_fd,
             )
         )
         self._connect(child)
@@ -195,6 +203,7 @@ class Fleet:
         code = await child.ended()
         too_slow.cancel()
         self._serving.pop(name, None)
+        self._counts[number] = ABSENT
         self._over(child)
         if not self._all_served.is_set():
             raise NeverServed(code)

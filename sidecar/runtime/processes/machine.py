@@ -1,15 +1,18 @@
 """This machine's clock, randomness and event loop, for every process."""
 
 import asyncio
+import contextlib
 import gc
 import importlib
 import logging
 import os
+import resource
 import sys
 import time
 from collections.abc import Callable
 from typing import Final
 
+from sidecar.runtime.limits import DESCRIPTORS_MAX
 from sidecar.terms.ids import rfc3339, uuid7_head, uuid7_tails
 from sidecar.terms.words import CallId
 
@@ -60,6 +63,24 @@ def settle_memory() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(_YOUNG_MAX, 20, 50)
+
+
+def descriptors_max() -> int:
+    """Return how many descriptors a process may have once it has asked for them."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    return DESCRIPTORS_MAX if hard == resource.RLIM_INFINITY else min(hard, DESCRIPTORS_MAX)
+
+
+def raise_descriptors() -> None:
+    """Ask for all descriptors that this process, and each that it starts, may have.
+
+    The limit that a login sets is for programs that wait by select(2); none of ours does.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < descriptors_max():
+        # A kernel may allow fewer than the limit says: then those that there are have to do.
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors_max(), hard))
 
 
 def fast_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -100,6 +100,7 @@ def open_ledger(state: Path, settings: Settings) -> Ledger:
 
     Raises:
         LedgerBroken: It is not intact, or another process goes on writing it.
+        LedgerUnwritable: Its disk takes nothing.
     """
     folder, key_file = ledger_paths(state)
     until_s = time.monotonic() + LEDGER_WAIT_S
@@ -119,7 +120,6 @@ class Recording:
         self._post = post
         self._counts = Counts()
         # Here at once: the ledger's thread adds to what the loop reads, and must not add a name.
-        self._counts.add(names.RECORDS, (), 0)
         self._counts.spread(names.COMMIT_SECONDS, ())
         recent = recent_ids(
             DISK, ledger_paths(Path(asked.state))[0], RECENT_IDS_EACH * asked.writers
@@ -171,10 +171,10 @@ class Recording:
             self._recorder.tell_state()
 
     def _committed(self, count: int, seconds: float) -> None:
-        self._counts.add(names.RECORDS, (), count)
         self._counts.observe(names.COMMIT_SECONDS, (), seconds, count)
 
     def _counted(self) -> Snapshot:
+        self._counts.put(names.RECORDS, (), self._recorder.durable)
         self._counts.put(names.SIZE, (), self._ledger.size)
         self._counts.put(names.GAPS, (), self._gaps.count - self._gaps_before)
         self._counts.put(names.QUEUE, (), self._recorder.waiting)

@@ -26,6 +26,7 @@ from sidecar.domains.data.catalogue import Relations
 from sidecar.facts.asking import FactSource
 from sidecar.facts.identity import Workloads
 from sidecar.facts.sources import Entities
+from sidecar.intercept.hot.spread.counts import Spread, counts_in
 from sidecar.intercept.postgres.listener import PostgresListener
 from sidecar.policy.bundle import Bundle
 from sidecar.record.inputs import Secrets, secrets_path
@@ -137,6 +138,7 @@ class Worker:
             public_url=self._config.doc.public_url,
             watches=self._watches,
             elsewhere=self._cancel_elsewhere,
+            spread=self._spread(),
         )
         for listener in self._config.listeners:
             serving = listener_of(listener, self._config, parts)
@@ -144,12 +146,20 @@ class Worker:
             bound = [socket.socket(fileno=fd) for fd in self._boot.sockets[listener.name]]
             await serving.serve(bound)
 
+    def _spread(self) -> Spread | None:
+        if self._boot.counts is None:
+            return None
+        try:
+            return Spread(counts_in(self._boot.counts), self._boot.number)
+        finally:
+            os.close(self._boot.counts)
+
     # --- what the supervisor says ---
 
     def _hear(self, message: Message) -> None:
         match message:
             case control.Connect():
-                self._spawn(self._attach(self._post.handed()))
+                self._connect()
             case control.Drain():
                 self._end(DRAIN_S)
             case control.Health():
@@ -193,6 +203,13 @@ class Worker:
             os._exit(0)
         if not self._leave.done():
             self._leave.set_result(drain_s)
+
+    def _connect(self) -> None:
+        try:
+            self._spawn(self._attach(self._post.handed()))
+        except RecordError as error:
+            _log.error("%s; this worker leaves", error)
+            self._end(ORPHAN_DRAIN_S)
 
     async def _attach(self, connected: socket.socket) -> None:
         await self._ledger.attach(connected)
@@ -263,7 +280,7 @@ class Worker:
 
     async def _note_drift(self, upstream: str, found: Drift, has_changed: bool) -> None:  # noqa: FBT001
         # Every worker finds the same; one tells.
-        if not self._boot.is_first:
+        if self._boot.number:
             return
         self._metrics.counts.put(names.CATALOGUE_DRIFT, (upstream,), len(found))
         if not has_changed:

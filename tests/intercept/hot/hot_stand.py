@@ -96,9 +96,9 @@ class Service:
 class Stand:
     """The server under test."""
 
-    def __init__(self, **bounds):
+    def __init__(self, spread=None, **bounds):
         self.service = Service()
-        self.server = Server(self.service, msgspec.structs.replace(BOUNDS, **bounds))
+        self.server = Server(self.service, msgspec.structs.replace(BOUNDS, **bounds), spread)
 
     async def start(self, unix=None):
         sockets = [socket.create_server(("127.0.0.1", 0))]

@@ -393,6 +393,47 @@ async def test_too_many_at_a_time_are_told_to_wait():
         await stand.stop()
 
 
+@pytest.mark.parametrize("body", [b"", b"whole"])
+async def test_who_is_told_to_wait_keeps_the_connection_where_the_request_came_whole(body):
+    stand = await Stand(in_flight_max=1).start()
+    first = asyncio.ensure_future(stand.sent(last("/held")))
+    reader, writer = await stand.connect()
+    try:
+        await until(lambda: stand.service.held)
+        writer.write(request("/now", body) * 2)
+        told = await reader.readuntil(b"busy") + await reader.readuntil(b"busy")
+        stand.service.held[0].set_result(None)
+        assert await first == [(200, b"/held ")]
+        writer.write(last("/now", body))
+
+        assert answers(told) == [(429, b"busy")] * 2
+        assert b"Connection: close" not in told
+        assert answers(await reader.read()) == [(200, b"/now " + body)]
+        assert stand.server._shared.in_flight == 0
+    finally:
+        writer.close()
+        await stand.stop()
+
+
+@pytest.mark.parametrize(
+    "half",
+    [request("/now", b"half")[:-1], CHUNKED, CHUNKED + b"1\r\nx\r\n0\r\n\r\n"],
+    ids=["half a body", "no chunk", "all chunks, which nobody has counted"],
+)
+async def test_who_is_told_to_wait_in_the_middle_of_a_request_is_parted_from(half):
+    stand = await Stand(in_flight_max=1).start()
+    first = asyncio.ensure_future(stand.sent(last("/held")))
+    try:
+        await until(lambda: stand.service.held)
+        told = await stand.sent(half)
+        stand.service.held[0].set_result(None)
+
+        assert told == [(429, b"busy")]
+        assert await first == [(200, b"/held ")]
+    finally:
+        await stand.stop()
+
+
 @pytest.mark.parametrize("bound", ["connections_max", "peer_connections_max"])
 async def test_connections_are_bounded_and_their_room_is_given_back(bound):
     stand = await Stand(**{bound: 2}).start()

@@ -1,0 +1,1 @@
+"""Connections of one listening socket, spread over the workers that listen on it."""
