@@ -6,7 +6,7 @@ processes cost for each statement, recorder included. A prepared statement is us
 simple one is decided and recorded each time: in `strict` it waits for the disk, in `group` for the
 recorder alone. `relay` is the least that any proxy in Python costs: it reads nothing and passes all
 on. `first` is the first statement of a connection, whose decision is made from nothing; in `strict`
-against `group` it tells the durable wait.
+against `group` it tells the durable wait. The server too takes longer for it than for later ones.
 """
 
 import asyncio
@@ -99,7 +99,8 @@ def measure(folder: Path, seconds: float) -> None:
 async def _rows(folder: Path, server: LocalPostgres, bench: Pgbench) -> list[Sequence[str]]:
     login = Login(server.port, "bench", PASSWORD)
     direct = [await asyncio.to_thread(pgbench, login, bench, *load) for load in LOADS]
-    rows = [_row("direct", load, bare, bare) for load, bare in zip(LOADS, direct, strict=True)]
+    rows = [await _first("direct", login, bench)]
+    rows += [_row("direct", load, bare, bare) for load, bare in zip(LOADS, direct, strict=True)]
     with _pgbouncer(folder, server) as port:
         if port is None:
             rows.append(("pgbouncer", "skipped, not installed"))

@@ -10,14 +10,17 @@ server is made to raise an error, so the transaction is as after any error.
 
 import functools
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Final, NamedTuple
+from typing import Final
 
 from sidecar.intercept.postgres.judge import Judge
 from sidecar.intercept.postgres.limits import CANDIDATES_MAX
 from sidecar.intercept.postgres.protocol import wire
+from sidecar.intercept.postgres.protocol.counted.room import Room
+from sidecar.intercept.postgres.protocol.counted.told import note_unsent
 from sidecar.intercept.postgres.protocol.denial import (
     CROWDED,
     NO_PORTAL,
+    NO_ROOM,
     NO_STATEMENT,
     NOT_RECORDABLE,
     TOO_MANY_ROWS,
@@ -27,17 +30,15 @@ from sidecar.intercept.postgres.protocol.denial import (
 from sidecar.intercept.postgres.protocol.expected import Expected
 from sidecar.intercept.postgres.protocol.pipeline import Pipeline
 from sidecar.intercept.postgres.protocol.prepared import (
+    Reads,
     Statement,
     Statements,
-    reads_params,
     rows_left,
 )
-from sidecar.intercept.postgres.protocol.uses import Form, Uses
+from sidecar.intercept.postgres.protocol.uses import Asked, Form, Uses
 from sidecar.intercept.postgres.reader import Reader
 from sidecar.intercept.postgres.subject import Speaker
-from sidecar.policy.bundle import Bundle
 from sidecar.terms.errors import RecordError
-from sidecar.terms.record import Written
 
 # Statements and their uses: for whom they run must be settled before they are looked at.
 FOR_SOMEBODY: Final = frozenset(b"QPBEF")
@@ -48,15 +49,6 @@ Work = Coroutine[None, None, None]
 
 class NotRecorded(Exception):
     """Something was refused since it cannot be recorded."""
-
-
-class Asked(NamedTuple):
-    """One piece that is decided, and sent as it came once that is on record."""
-
-    data: bytes
-    form: Form
-    statement: Statement
-    written: Written
 
 
 class Desk:
@@ -80,6 +72,7 @@ class Desk:
     ) -> None:
         self.pipeline = Pipeline()
         self.uses = Uses(self.pipeline)
+        self._room = Room(self.pipeline.kept)
         self.out: list[bytes] = []
         self.is_over = False
         self._judge = judge
@@ -88,50 +81,58 @@ class Desk:
         self._settled = settled
         self._leave = leave
         self._reader = Reader(judge, speaker, self.pipeline.names, settled)
-        self._bundle: Bundle | None = None
-        self._is_reading = False
+        self._reads = Reads(judge.path.bundle)
 
     def take_use(self, data: bytes, now_s: float) -> bool:
         """Note what is nothing but one use under a lease, and return whether it is to be sent."""
         found = self.uses.used_by(data)
-        if found is None or self.out or self._reads_params():
+        if found is None or self.out:
             return False
-        of, form = found
-        if not self._judge.covers(of[0], self._speaker.identity, now_s):
+        judge, lease = self._judge, found[0][0].lease
+        assert lease is not None, "what is plain has a lease"
+        bundle, epoch = self._reads.bundle(), judge.revocations.epoch
+        identity = self._speaker.identity
+        if self._reads.params or not lease.covers(identity, bundle.digest, epoch, now_s):
             return False
-        self.uses.sent(of, form)
+        self.uses.waiting.append(found)
         return True
 
-    def take_asked(self, data: bytes) -> Asked | None:
+    def take_asked(self, data: bytes, now_s: float) -> Asked | None:
         """Decide what does nothing but run a text that was asked before; None for what is more.
 
         Raises:
             NotRecorded: It is refused in its place.
         """
         piece = self.uses.asked_by(data)
+        if piece is None or self.out or self._reads_params():
+            return None
         names = self.pipeline.names
-        # What is said beside a text is looked at with the text.
-        if piece is None or self.out or names.prepared or names.cursors or self._reads_params():
+        if names.prepared or names.cursors:
+            # What is said beside a text is looked at with the text.
             return None
         try:
-            found = self._judge.repeat(piece.text, self._speaker.identity)
+            found = self._judge.repeat(
+                piece.text, self._speaker.identity, now_s, by_form=self._reads.goes_by_form
+            )
         except RecordError:
             self._refuse_piece(piece.form)
             raise NotRecorded from None
-        return None if found is None else Asked(data, piece.form, *found)
+        if found is None:
+            return None
+        return Asked(data, piece.form, (found.statement,), found.written)
 
     def decided(self, asked: Asked) -> bytes:
         """Return what is to be sent of it, now that it is known what came of its record."""
-        lease = asked.statement.lease
-        assert lease is not None
         if asked.written.exception() is not None:
             if not self.is_over:
                 self._refuse_piece(asked.form)
             return b""
         if self.is_over:
-            self.pipeline.unsent(lease)
+            lease = asked.of[0].lease
+            assert lease is not None
+            note_unsent(self.pipeline.touched, lease)
             return b""
-        self.uses.sent((asked.statement,), asked.form)
+        self.uses.sent(asked.of, asked.form)
         return asked.data
 
     def _refuse_piece(self, form: Form) -> None:
@@ -221,10 +222,8 @@ class Desk:
 
     def _reads_params(self) -> bool:
         """Return whether some rule now reads the values of parameters."""
-        bundle = self._judge.path.bundle()
-        if bundle is not self._bundle:
-            self._bundle, self._is_reading = bundle, reads_params(bundle.needs("sql"))
-        return self._is_reading
+        self._reads.bundle()
+        return self._reads.params
 
     def _use(self, frame: bytes, expected: Expected, absent: Denial) -> Work | None:
         """Forward a Bind or an Execute if a decision covers it, else return what must be asked."""
@@ -245,7 +244,7 @@ class Desk:
         return None
 
     async def _query(self, raw: bytes) -> None:
-        found = await self._reader.read(raw)
+        found = self._placed(await self._reader.read(raw))
         if self.is_over:
             self._left(found)
         elif isinstance(found, Denial):
@@ -254,7 +253,7 @@ class Desk:
             await self._run(wire.query(found.sent), Expected(b"Q", statements=(found.bound(),)))
 
     async def _parse(self, name: bytes, raw: bytes, types: bytes) -> None:
-        found = await self._reader.read(raw)
+        found = self._placed(await self._reader.read(raw))
         if self.is_over:
             self._left(found)
         elif isinstance(found, Denial):
@@ -267,6 +266,12 @@ class Desk:
                 asks = Expected(b"D", name, b"S", statements=(found,), is_muted=True, is_fence=True)
                 self._say(wire.describe_statement(name), asks)
                 self.out.append(wire.FLUSH)
+
+    def _placed(self, found: Statement | Denial) -> Statement | Denial:
+        """Return a statement for which there is room, else a denial."""
+        if isinstance(found, Denial) or found.lease is None or self._room.has_for(found):
+            return found
+        return NO_ROOM.blocking(found.lease)
 
     async def _function_call(self) -> None:
         denial = await self._reader.unreadable("FunctionCall", "0A000")
@@ -286,6 +291,9 @@ class Desk:
             if denial is None and expected.kind == b"E" and statement.is_uncounted:
                 # Its rows were not bounded when it was bound, and nobody has counted them.
                 denial = NO_PORTAL
+            if denial is None and statement.said and expected.kind == b"B":
+                placed = self._placed(statement)
+                denial = placed if isinstance(placed, Denial) else None
             if denial is not None:
                 self._refuse(denial)
                 return
@@ -358,7 +366,7 @@ class Desk:
         """Tell of what was permitted only when the client had gone."""
         lease = found.blocked if isinstance(found, Denial) else found.lease
         if lease is not None:
-            self.pipeline.unsent(lease)
+            note_unsent(self.pipeline.touched, lease)
 
     def _refuse(self, denial: Denial, *, name: bytes | None = None, as_query: bool = False) -> None:
         """Send what the server will refuse in the place of what is denied.

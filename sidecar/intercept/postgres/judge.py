@@ -2,7 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple, assert_never
+from typing import assert_never
+
+import msgspec
 
 from sidecar.flow import Begun, Path, begin, finish
 from sidecar.intercept.known import once_more
@@ -30,7 +32,7 @@ from sidecar.terms.errors import RecordError
 from sidecar.terms.record import SCHEMA, AdminRecord, Written
 
 
-class Repeat(NamedTuple):
+class Repeat(msgspec.Struct, frozen=True):
     """A statement that may be sent as it came, once `written` is done."""
 
     statement: Statement
@@ -80,17 +82,19 @@ class Judge:
             case _:
                 assert_never(answer)
 
-    def repeat(self, raw: bytes, identity: Identity) -> "Repeat | None":
+    def repeat(
+        self, raw: bytes, identity: Identity, began_s: float, *, by_form: bool
+    ) -> "Repeat | None":
         """Decide and record a text once more that is known to change nothing of the session.
 
         Returns None, with nothing done, where that takes more than to come out as before. Raises
         RecordError.
         """
-        text = self.texts.plain(raw, identity, by_form=self._goes_by_form())
+        text = self.texts.plain(raw, identity, by_form=by_form)
         if text is None or self.settings.drift():
             return None
         # Before the call, as above.
-        epoch, began_s = self.revocations.epoch, self.clock_s()
+        epoch = self.revocations.epoch
         repeated = once_more(text.again, self.path)
         if repeated is None:
             return None

@@ -18,6 +18,14 @@ ANSWER_BYTES_MAX: Final = 4 * 1024 * 1024
 NAME_BYTES_MAX: Final = 63
 # More than any driver's cache holds; the oldest is then forgotten, and using it is refused.
 NAMES_MAX: Final = 2048
+# What statements behind names, and unanswered ones, of one connection may take in memory, about: a
+# thousand of the kind that people write. One more is refused.
+STATEMENTS_BYTES_MAX: Final = 32 * 1024 * 1024
+# What one takes in any case, and so many times the JSON of what it means (3 times, measured); more
+# with values, for a number of four digits takes 36 bytes.
+STATEMENT_BYTES: Final = 4 * 1024
+STATEMENT_FACTOR: Final = 4
+VALUES_FACTOR: Final = 16
 # Messages sent upstream and not answered yet; the client's next ones wait.
 UNANSWERED_MAX: Final = 4096
 # Parses and Binds of one name that are not answered yet; nobody pipelines a name against itself.
@@ -50,7 +58,9 @@ MESSAGE_CHARS_MAX: Final = 2000
 TOKEN_CHARS_MAX: Final = 512
 # Uses of a prepared statement are counted for as long as this before they are told of.
 OUTCOMES_EVERY_S: Final = 1.0
-# Other outcomes go with the next decision, and no later than after this.
+# Other outcomes go with the first decision after this, and no later than after that. Nobody waits
+# for them, and whoever waits for a decision would wait for what goes with it as well.
+OUTCOMES_APART_S: Final = 0.002
 OUTCOMES_GATHERED_S: Final = 0.005
 # Texts of a connection of which is remembered what equal calls have in common, and their length.
 KNOWN_TEXTS_MAX: Final = 256

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from sidecar.flow import Path
+from sidecar.intercept.descriptors import is_spare_left
 from sidecar.intercept.postgres.ends import upstream as database
 from sidecar.intercept.postgres.ends.channel import Channel, ConnectionEnded
 from sidecar.intercept.postgres.ends.login import authenticate, read_startup
@@ -92,6 +93,7 @@ class PostgresListener:
         self.gathered = Gathered()
         # There is one as soon as the listener drains.
         self._last_gone: asyncio.Event | None = None
+        self.is_draining = False
 
     def random(self, size: int) -> bytes:
         """Return bytes fit for cryptography."""
@@ -109,7 +111,7 @@ class PostgresListener:
 
     async def drain(self, timeout_s: float) -> None:
         """Take nobody new, let what is under way end, then end what is left."""
-        self._last_gone = asyncio.Event()
+        self._last_gone, self.is_draining = asyncio.Event(), True
         for server in self._servers:
             server.close()
         if self._sweeper is not None:
@@ -138,7 +140,7 @@ class PostgresListener:
 
     def became_idle(self, session: Session) -> None:
         """End a session with nothing under way if nothing more is to begin."""
-        if self._last_gone is not None and session.is_idle:
+        if self.is_draining and session.is_idle:
             session.end(*_SHUTTING_DOWN)
 
     async def _none_left(self) -> None:
@@ -161,7 +163,8 @@ class PostgresListener:
     def _welcome(self, client: Channel) -> None:
         """Begin the conversation with a client that has just connected."""
         self._open += 1
-        if self._last_gone is not None or (self._open > CONNECTIONS_MAX and not self._logins):
+        is_full = (self._open > CONNECTIONS_MAX and not self._logins) or not is_spare_left()
+        if self._last_gone is not None or is_full:
             self._turn_away(client)
             return
         self._make_room(client.peer)

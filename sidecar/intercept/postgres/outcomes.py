@@ -16,39 +16,52 @@ from typing import Protocol
 import msgspec
 
 from sidecar.flow import Path, on_its_way, outcome_record
-from sidecar.intercept.postgres.limits import OUTCOMES_EVERY_S, OUTCOMES_GATHERED_S, OUTCOMES_MAX
+from sidecar.intercept.postgres.limits import (
+    OUTCOMES_APART_S,
+    OUTCOMES_EVERY_S,
+    OUTCOMES_GATHERED_S,
+    OUTCOMES_MAX,
+)
 from sidecar.intercept.postgres.protocol.prepared import Lease
+from sidecar.record.recorder.link import Pending
 from sidecar.terms.errors import RecordError
 from sidecar.terms.record import SCHEMA, OutcomeRecord, Written
 
 
 class Gathered:
-    """The connections of a listener whose outcomes wait to go with the next decision of any.
+    """The connections of a listener whose outcomes wait to go with a decision of any.
 
     Nobody waits for an outcome, and a frame to the ledger costs more than a record in it.
     """
 
     def __init__(self) -> None:
         self._due: dict[Outcomes, None] = {}
+        # From when on a decision takes them along.
+        self._from_s = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
     def add(self, one: "Outcomes") -> None:
         """Let the outcomes of a connection go soon."""
-        self._due[one] = None
-        if self._timer is None:
+        if not self._due:
             loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(OUTCOMES_GATHERED_S, self._late)
+            self._from_s = loop.time() + OUTCOMES_APART_S
+            if self._timer is None:
+                self._timer = loop.call_later(OUTCOMES_GATHERED_S, self._late)
+        self._due[one] = None
 
-    def send(self) -> None:
-        """Send all of them."""
-        if self._due:
-            due, self._due = self._due, {}
-            for one in due:
-                one.write()
+    def go_with(self, now_s: float) -> None:
+        """Send all of them if it is time: a decision is about to be sent."""
+        if self._due and now_s >= self._from_s:
+            self._send()
+
+    def _send(self) -> None:
+        due, self._due = self._due, {}
+        for one in due:
+            one.write()
 
     def _late(self) -> None:
         self._timer = None
-        self.send()
+        self._send()
 
 
 class Holder(Protocol):
@@ -97,6 +110,7 @@ class Outcomes:
         for lease in leases:
             if lease.told and lease.result == "forwarded":
                 self._counted[lease] = None
+                lease.is_counted = True
             else:
                 self._waiting.append(self._record(lease))
         leases.clear()
@@ -111,16 +125,14 @@ class Outcomes:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        # A use that failed has told of those before it.
-        counted = [lease for lease in self._counted if lease.uses]
+        counted = list(self._counted)
         self._counted.clear()
         for lease in counted:
-            self._waiting.append(self._record(lease))
+            lease.is_counted = False
+            # A use that failed has told of those before it.
+            if lease.uses:
+                self._waiting.append(self._record(lease))
         self.write()
-
-    def send(self) -> None:
-        """Send those of every connection on their way: a decision is about to be."""
-        self._holder.gathered.send()
 
     def end(self) -> None:
         """Record all that there is to tell, for the connection is over; keep alive until it is."""
@@ -139,7 +151,7 @@ class Outcomes:
         self._under_way = len(batch)
         # All at once: the ledger keeps their order and makes them durable together.
         try:
-            self._batch = [on_its_way(self._path.ledger.write(record)) for record in batch]
+            self._batch = [self._on_its_way(record) for record in batch]
         except RecordError:
             # There is no hope; whoever tells of outcomes goes on to the end of what it does.
             self._under_way = 0
@@ -147,6 +159,11 @@ class Outcomes:
             return
         for one in self._batch:
             one.add_done_callback(self._written)
+
+    def _on_its_way(self, record: OutcomeRecord) -> Written:
+        writing = self._path.ledger.write(record)
+        # Asked first for what it nearly always is.
+        return writing if isinstance(writing, Pending) else on_its_way(writing)
 
     def _written(self, written: Written) -> None:
         self._under_way -= 1

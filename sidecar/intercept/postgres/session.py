@@ -12,7 +12,7 @@ import functools
 import logging
 from typing import Final
 
-from sidecar.intercept.postgres.desk import FOR_SOMEBODY, Asked, Desk, NotRecorded, Work
+from sidecar.intercept.postgres.desk import FOR_SOMEBODY, Desk, NotRecorded, Work
 from sidecar.intercept.postgres.ends.channel import Channel, Receiver
 from sidecar.intercept.postgres.ends.pinned import check_parameter
 from sidecar.intercept.postgres.judge import Judge
@@ -23,6 +23,7 @@ from sidecar.intercept.postgres.protocol.answers import Answers
 from sidecar.intercept.postgres.protocol.denial import (
     NOT_RECORDABLE,
 )
+from sidecar.intercept.postgres.protocol.uses import Asked
 from sidecar.intercept.postgres.settings import Keeper, PostgresSettings
 from sidecar.intercept.postgres.subject import Speaker
 from sidecar.terms.record import Written
@@ -48,6 +49,7 @@ class Session:
         self._judge = judge
         self._speaker = speaker
         self._keeper = keeper
+        self._clock_s = judge.clock_s
         self._desk = Desk(judge, speaker, keeper.random, self._all_answered, self._client_lost)
         self._pipeline = self._desk.pipeline
         self._uses = self._desk.uses
@@ -57,6 +59,8 @@ class Session:
         )
         self._outcomes = Outcomes(judge.path, keeper, self._not_recordable, self._drive)
         self._buffer = bytearray()
+        # What is decided in one piece.
+        self._asked: Asked | None = None
         # Since when something is decided while the server owes nothing.
         self._deciding_s: float | None = None
         self._is_full = False
@@ -131,45 +135,45 @@ class Session:
 
     def _client_sent(self, data: bytes) -> None:
         """Take bytes of the client."""
-        if self.is_over:
+        if self._desk.is_over:
             return
-        self.last_s = now_s = self._judge.clock_s()
-        if self._is_clear:
-            if self._desk.take_use(data, now_s):
-                self._upstream.write(data)
-                return
-            if self._take_asked(data):
-                return
-        self._buffer += data
-        self._drive()
-
-    @property
-    def _is_clear(self) -> bool:
-        """Return whether nothing stands between what comes next and the upstream."""
-        return not (
+        self.last_s = now_s = self._clock_s()
+        # Whether nothing stands between it and the upstream.
+        if not (
             self._buffer
             or self._deciding_s is not None
             or self._is_full
             or self._speaker.is_unsettled
-            or self._outcomes.is_full(len(self._uses))
-        )
+            or self._outcomes.is_full(len(self._uses.waiting))
+        ):
+            if self._desk.take_use(data, now_s):
+                self._upstream.write(data)
+                return
+            if self._take_asked(data, now_s):
+                return
+        self._buffer += data
+        self._drive()
 
-    def _take_asked(self, data: bytes) -> bool:
+    def _take_asked(self, data: bytes, now_s: float) -> bool:
         """Decide what comes in one piece, without a task; return whether it was that."""
         try:
-            asked = self._desk.take_asked(data)
+            asked = self._desk.take_asked(data, now_s)
         except NotRecorded:
             self._send_out()
             return True
         if asked is None:
             return False
-        self._deciding_s = self._judge.clock_s()
-        self._outcomes.send()
-        asked.written.add_done_callback(functools.partial(self._asked_decided, asked))
+        self._deciding_s = now_s
+        self._keeper.gathered.go_with(now_s)
+        # One at a time: what comes meanwhile waits.
+        self._asked = asked
+        asked.written.add_done_callback(self._asked_decided)
         return True
 
-    def _asked_decided(self, asked: Asked, _: Written) -> None:
+    def _asked_decided(self, _: Written) -> None:
         """Send it on, or what is refused in its place."""
+        asked, self._asked = self._asked, None
+        assert asked is not None
         is_done = False
         try:
             self._upstream.write(self._desk.decided(asked))
@@ -260,8 +264,8 @@ class Session:
 
     def _decide(self, work: Work) -> None:
         """Let `work` be done before anything else of the client is looked at."""
-        self._deciding_s = self._judge.clock_s()
-        self._outcomes.send()
+        self._deciding_s = now_s = self._clock_s()
+        self._keeper.gathered.go_with(now_s)
         self._send_out()
         task = asyncio.get_running_loop().create_task(work)
         task.add_done_callback(self._decided)
@@ -290,7 +294,7 @@ class Session:
 
     def _server_sent(self, data: bytes) -> None:
         """Take bytes of the server."""
-        if self.is_over:
+        if self._desk.is_over:
             return
         before = self._pipeline.readies
         # Within a message any bytes may look like an answer.
@@ -319,15 +323,19 @@ class Session:
             self._drive()
 
     def _became_ready(self) -> None:
-        self.last_s = now_s = self._judge.clock_s()
-        if self._is_deciding:
+        pipeline = self._pipeline
+        self.last_s = now_s = self._clock_s()
+        if self._deciding_s is not None:
             # It may have waited for this very answer.
             self._deciding_s = now_s
-        if self._pipeline.status == "I":
-            self._speaker.transaction_ended(is_quiet=not self._pipeline)
-        self._wake()
-        self._outcomes.tell(self._pipeline.touched)
-        self._keeper.became_idle(self)
+        if pipeline.status == "I" and self._speaker.is_bound:
+            self._speaker.transaction_ended(is_quiet=not pipeline)
+        if self._ready is not None:
+            self._wake()
+        if pipeline.touched:
+            self._outcomes.tell(pipeline.touched)
+        if self._keeper.is_draining:
+            self._keeper.became_idle(self)
 
     def _server_lost(self) -> None:
         """Know that the server is gone; the client is told unless the server did so itself."""

@@ -92,6 +92,11 @@ class Keeper(Protocol[SessionT_contra]):
         """Return the connections whose outcomes wait."""
         ...
 
+    @property
+    def is_draining(self) -> bool:
+        """Return whether who has nothing under way is to end."""
+        ...
+
     def random(self, size: int) -> bytes:
         """Return bytes fit for cryptography."""
         ...

@@ -28,7 +28,7 @@ class Speaker:
     """Who speaks on one connection: the workload, and the subject that it has named.
 
     `identity` is who is judged now, the same object as long as nothing changes. `is_unsettled` says
-    that an answer of the server may change it.
+    that an answer of the server may change it, `is_bound` that the end of a transaction may.
     """
 
     def __init__(self, user: str, workloads: Workloads) -> None:
@@ -40,7 +40,7 @@ class Speaker:
         self._turns: deque[Turn] = deque()
         self._has_savepoint = self._is_nested = False
         self.identity = self._own
-        self.is_unsettled = False
+        self.is_unsettled = self.is_bound = False
 
     def changes_with(self, asked: TokenSet) -> bool:
         """Return whether `asked` may change anything: going back to the start from there cannot."""
@@ -67,6 +67,7 @@ class Speaker:
     def ended_by(self, asked: Boundary) -> Turn | None:
         """Return the turn that the end of a transaction is, None where nothing hangs on it."""
         self._has_savepoint |= asked.saves
+        self.is_bound |= asked.saves
         return Turn(None, is_local=True) if asked.ends and self._is_local else None
 
     def may_return(self, asked: Boundary) -> bool:
@@ -94,13 +95,13 @@ class Speaker:
         """Return to the session's subject; `is_quiet` says that nothing is under way."""
         if is_quiet:
             self._has_savepoint = self._is_nested = False
-        if self._local is not None:
-            self._local = None
-            self._reckon()
+        self._local = None
+        self._reckon()
 
     def _reckon(self) -> None:
         session, local = self._session, self._local
         for turn in self._turns:
             session, local = turn.after(session)
+        self.is_bound = self._has_savepoint or self._is_nested or self._local is not None
         self.identity = local or session
         self.is_unsettled = local is not None or bool(self._turns)

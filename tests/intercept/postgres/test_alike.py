@@ -5,6 +5,7 @@ import hashlib
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import orjson
 import pytest
 
@@ -271,20 +272,20 @@ async def test_whoever_leaves_meanwhile_is_told_of_only_where_it_is_on_record(st
     await familiar(stand)
     (session,) = stand.listener._sessions
     desk = session._desk
-    asked = desk.take_asked(query(text(50)))
+    asked = desk.take_asked(query(text(50)), 0)
     assert asked is not None
     await asked.written
     lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     lost.set_exception(RecordError("the disk is full"))
 
     desk.is_over = True
-    sent = [desk.decided(asked._replace(written=lost))]
+    sent = [desk.decided(msgspec.structs.replace(asked, written=lost))]
     untold = list(desk.pipeline.touched)
     sent.append(desk.decided(asked))
     told = list(desk.pipeline.touched)
     desk.is_over = False
 
-    assert (sent, untold, told) == ([b"", b""], [], [asked.statement.lease])
+    assert (sent, untold, told) == ([b"", b""], [], [asked.of[0].lease])
 
 
 async def test_for_another_subject_it_is_decided_anew(stand: Stand) -> None:

@@ -10,10 +10,38 @@ from sidecar.intercept.postgres.ends import channel as ends
 from sidecar.intercept.postgres.ends.channel import Channel, ConnectionEnded
 from sidecar.intercept.postgres.limits import DECISION_S_MAX
 from sidecar.intercept.postgres.protocol import wire
+from sidecar.intercept.postgres.protocol.counted import room
 from sidecar.terms.record import DecisionRecord
-from tests.intercept.postgres.stand import BOT, OPEN, Raw, Stand, execute, query, startup
+from tests.intercept.postgres.stand import (
+    BOT,
+    OPEN,
+    POLICY,
+    Raw,
+    Stand,
+    bind,
+    bundle,
+    close,
+    execute,
+    parse,
+    query,
+    startup,
+)
+from tests.intercept.scarce import few_descriptors
 
 e2e = pytest.mark.e2e
+
+
+@e2e
+async def test_who_comes_when_no_descriptor_is_to_spare_is_told_so(stand):
+    with few_descriptors(0):
+        crowded = await Raw.connect(stand)
+        told = await crowded.last_words()
+    raw = await Raw.connect(stand)
+    raw.send(startup(user="expense-bot", database="postgres"))
+    await raw.prove(BOT)
+
+    assert told["C"] == "53300"
+    assert (await raw.kinds()).endswith("Z")
 
 
 @e2e
@@ -188,3 +216,88 @@ async def test_tls_that_breaks_ends_a_connection_that_does_not_read(monkeypatch)
     channel.connection_lost(None)
     with pytest.raises(ConnectionEnded):
         await task
+
+
+@e2e
+async def test_what_a_connection_prepares_has_a_bound_in_bytes(stand, monkeypatch):
+    monkeypatch.setattr(room, "STATEMENTS_BYTES_MAX", 100_000)
+    raw, other = await Raw.logged_in(stand), await Raw.logged_in(stand)
+    count = 0
+
+    async def prepares(client: Raw, name: bytes) -> str:
+        client.send(parse(OPEN, name), wire.SYNC)
+        return await client.kinds()
+
+    while (kinds := await prepares(raw, b"s%d" % count)) == "1Z":
+        count += 1
+    again = await prepares(raw, b"s")
+    theirs = await prepares(other, b"s")
+    raw.send(bind(b"s0"), execute(), wire.SYNC)
+    used = await raw.kinds()
+    raw.send(close(b"S", b"s1"), wire.SYNC)
+    await raw.kinds()
+
+    assert (kinds, again, theirs, used) == ("EZ", "EZ", "1Z", "2DCZ")
+    assert 3 < count < 25
+    assert [await prepares(raw, name) for name in (b"s", b"t")] == ["1Z", "EZ"]
+    outcomes = await stand.outcomes(3)
+    assert sum(one.result == "blocked" for one in outcomes) >= 2
+
+
+@e2e
+async def test_who_has_prepared_too_much_is_told_so_and_goes_on(stand, monkeypatch):
+    monkeypatch.setattr(room, "STATEMENTS_BYTES_MAX", 1)
+    raw = await Raw.logged_in(stand)
+
+    for asked in (parse(OPEN, b"s") + wire.SYNC, parse(OPEN) + wire.SYNC, query(OPEN)):
+        raw.send(asked)
+        (kind, body), (last, status) = await raw.until(b"Z")
+        assert (kind, wire.fields(body)["C"], last, status) == (b"E", "54000", b"Z", b"I")
+
+    monkeypatch.undo()
+    raw.send(query(OPEN))
+    assert await raw.kinds() == "TDCZ"
+
+
+@e2e
+async def test_what_is_not_answered_takes_room_as_what_has_a_name(stand, monkeypatch):
+    monkeypatch.setattr(room, "STATEMENTS_BYTES_MAX", 100_000)
+    raw = await Raw.logged_in(stand)
+
+    # The server says nothing before it is asked to.
+    raw.send(parse(OPEN) * 50, wire.SYNC)
+    kinds = await raw.kinds()
+    raw.send(parse(OPEN), bind(), execute(), wire.SYNC)
+
+    assert kinds.startswith("111")
+    assert kinds.endswith("1EZ")
+    assert len(kinds) < 27
+    assert await raw.kinds() == "12DCZ"
+
+
+@e2e
+async def test_values_that_a_rule_reads_take_room_for_as_long_as_they_are_bound(stand, monkeypatch):
+    reads = "has(request.sql.params) && request.sql.params[0] == 'too much'"
+    rule = f'    - {{id: not-so-much, effect: deny, when: "{reads}"}}\n'
+    stand.bundle = bundle(POLICY + rule)
+    monkeypatch.setattr(room, "STATEMENTS_BYTES_MAX", 400_000)
+    raw = await Raw.logged_in(stand)
+    asked = b"SELECT id FROM finance.expenses WHERE department = $1"
+    raw.send(wire.parse(b"s", asked, b"\0\1\0\0\0\x19"), wire.SYNC)
+    await raw.until(b"Z")
+    value = b"x" * 5000
+
+    def bound(portal: bytes) -> bytes:
+        values = b"\0\0\0\1" + len(value).to_bytes(4, "big") + value + b"\0\0"
+        return wire.message(b"B", portal + b"\0s\0", values)
+
+    raw.send(*(bound(b"p%d" % number) for number in range(9)), wire.SYNC)
+    held = await raw.kinds()
+    passing = []
+    for _ in range(9):
+        raw.send(bound(b""), wire.SYNC)
+        passing.append(await raw.kinds())
+
+    assert held.startswith("2")
+    assert held.endswith("EZ")
+    assert passing == ["2Z"] * 9

@@ -15,7 +15,7 @@ from examples.postgres_local import LocalPostgres
 from sidecar.domains import by_protocol
 from sidecar.intercept.postgres.ends.tls import client_context, server_context
 from sidecar.policy.bundle import Bundle, compile_bundle
-from tests.intercept.postgres.stand import BOT, CLOSED, OPEN, Stand, run
+from tests.intercept.postgres.stand import BOT, CLOSED, HEADER, OPEN, Stand, catalog, run
 from tests.intercept.postgres.tls_stand import SystemPostgres, certificates
 
 sa = pytest.importorskip("sqlalchemy")
@@ -23,23 +23,12 @@ alembic = pytest.importorskip("alembic")
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(40)]
 
 PACK = Path(__file__).parents[3] / "policies/packs/introspection"
-CATALOG = """
-apiVersion: sidecar/v1
-kind: Catalog
-metadata: {name: erp}
-spec:
-  protocol: sql
-  dialect: postgres
-  search_path: [public]
-  schemas:
-    finance: {tables: {expenses: {columns: [id, department, amount]}}}
-    hr: {tables: {compensation: {columns: [employee_id, name, salary]}}}
-    public:
+CATALOG = catalog("""public:
       tables:
         scratch: {columns: [note, amount]}
         alembic_version: {columns: [version_num]}
         widgets: {columns: [id, label]}
-"""
+""")
 LEAST = """
 apiVersion: sidecar/v1
 kind: Policy
@@ -59,7 +48,7 @@ spec:
 @pytest.fixture(scope="module")
 def least() -> Bundle:
     files = {
-        "bundle.yaml": b'name: trial\nversion: "1.0.0"\n',
+        "bundle.yaml": HEADER.encode(),
         "catalog/erp.yaml": CATALOG.encode(),
         "catalog/postgres.yaml": (PACK / "catalog.yaml").read_bytes(),
         "policies/introspection.yaml": (PACK / "policy.yaml").read_bytes(),

@@ -121,7 +121,25 @@ async def test_a_client_that_leaves_while_it_is_held_leaves_its_outcomes(stand, 
     await stand.ledger.until(lambda: uses(stand) >= 4)
 
 
+@pytest.mark.parametrize("is_time", [True, False])
+async def test_an_outcome_goes_with_the_first_decision_once_it_is_time(stand, monkeypatch, is_time):
+    monkeypatch.setattr(outcomes, "OUTCOMES_APART_S", 0.0 if is_time else 60.0)
+    monkeypatch.setattr(outcomes, "OUTCOMES_GATHERED_S", 60.0)
+    raw = await Raw.logged_in(stand)
+
+    for _ in range(3):
+        raw.send(query(OPEN))
+        assert await raw.kinds() == "TDCZ"
+    before = len(stand.ledger.outcomes)
+    await raw.close()
+
+    # The end of a connection waits for no time.
+    assert len(await stand.outcomes(3)) == 3
+    assert (before > 0) is is_time
+
+
 async def test_an_outcome_goes_with_the_next_decision_of_any_connection(stand, monkeypatch):
+    monkeypatch.setattr(outcomes, "OUTCOMES_APART_S", 0.0)
     monkeypatch.setattr(outcomes, "OUTCOMES_GATHERED_S", 60.0)
     raw = await Raw.logged_in(stand)
     other = await Raw.logged_in(stand, "alice", "swk_alice-key")

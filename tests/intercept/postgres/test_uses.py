@@ -58,8 +58,14 @@ def prepared(statement: Statement, name: bytes = b"s") -> Pipeline:
 
 
 def used(pipeline: Pipeline, data: bytes) -> Statements | None:
-    found = Uses(pipeline).used_by(data)
-    return None if found is None else found[0]
+    """Return the same, whatever came before: what the last use was like is remembered."""
+    found = []
+    for before in (b"", bind(b"s") + RUN, bind(b"s") + SEEN, bind() + RUN):
+        uses = Uses(pipeline)
+        uses.used_by(before)
+        found.append(uses.used_by(data))
+    assert found == found[:1] * len(found)
+    return None if found[0] is None else found[0][0]
 
 
 @pytest.mark.parametrize("rest", [RUN, SEEN])

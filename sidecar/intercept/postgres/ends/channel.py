@@ -37,6 +37,29 @@ class Receiver:
     writable: Writable
 
 
+class _Straight(asyncio.BaseProtocol):
+    """What a transport calls once nothing is done with its bytes but to hand them on."""
+
+    def __init__(self, channel: "Channel", received: Callable[[bytes], None]) -> None:
+        self._channel = channel
+        self.data_received = received
+
+    def eof_received(self) -> None:
+        """Let the transport close: whoever says no more is told no more."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell the channel."""
+        self._channel.connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Tell the channel."""
+        self._channel.pause_writing()
+
+    def resume_writing(self) -> None:
+        """Tell the channel."""
+        self._channel.resume_writing()
+
+
 class Channel(asyncio.Protocol):
     """An end of a TCP or Unix connection."""
 
@@ -187,6 +210,9 @@ class Channel(asyncio.Protocol):
     def hand_over(self, receiver: Receiver) -> None:
         """Let `receiver` have everything from here on, what is already there first."""
         self._receiver = receiver
+        if self._tls is None:
+            # Each call on the way of a chunk counts: transports know whom to call beforehand.
+            self.transport.set_protocol(_Straight(self, receiver.received))
         self.transport.resume_reading()
         waiting, self._buffer = bytes(self._buffer), bytearray()
         if waiting:

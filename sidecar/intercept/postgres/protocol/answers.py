@@ -31,11 +31,8 @@ class Answers:
         self._held = b""
         self._passing = 0
         self._is_dropping = False
-
-    @property
-    def is_between(self) -> bool:
-        """Return whether what comes next begins with a message."""
-        return not (self._held or self._passing)
+        # Whether what comes next begins with a message.
+        self.is_between = True
 
     def feed(self, data: bytes) -> bytes:
         """Return what the client is to be sent for `data`.
@@ -66,6 +63,7 @@ class Answers:
             self._passing, at = at - len(data), len(data)
         out.append(data[start:at])
         self._held = data[at:]
+        self.is_between = not (self._held or self._passing)
         return b"".join(out)
 
     def _rows(self, data: bytes, at: int) -> int:

@@ -58,6 +58,11 @@ NO_PORTAL: Final = Denial("34000", "portal does not exist")
 CROWDED: Final = Denial(
     "54000", "one name stands for too many statements that are not answered yet"
 )
+NO_ROOM: Final = Denial(
+    "54000",
+    "the statements of this connection take too much memory",
+    hint="close those that are not used any more",
+)
 OTHER_OBLIGATIONS: Final = Denial(
     "42501", "what stands behind the name was permitted with other obligations"
 )

@@ -12,6 +12,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Final
 
+from sidecar.intercept.postgres.protocol.counted.told import SKIPPED, Touched, note, touch
 from sidecar.intercept.postgres.protocol.expected import Expected
 from sidecar.intercept.postgres.protocol.guard import due, worded
 from sidecar.intercept.postgres.protocol.prepared import Lease, Names, Statements, rows_left
@@ -24,8 +25,8 @@ _DONE: Final = {ord("1"): b"P", ord("2"): b"B", ord("3"): b"C", ord("s"): b"E"}
 # What runs a statement.
 _RUNS: Final = (b"E", b"Q")
 _PARSE: Final = ord("P")
+_QUERY: Final = ord("Q")
 _COPIES: Final = {ord("G"): "in", ord("H"): "out", ord("c"): "done"}
-_SKIPPED: Final = "skipped"
 
 
 @dataclass(slots=True)
@@ -59,7 +60,7 @@ class Pipeline:
     names: SessionNames = field(default_factory=SessionNames)
     statements: Names = field(default_factory=Names)
     portals: Names = field(default_factory=Names)
-    touched: dict[Lease, None] = field(default_factory=dict)
+    touched: Touched = field(default_factory=dict)
     _queue: deque[Expected] = field(default_factory=deque)
     _bytes: int = 0
     _rows: int = 0
@@ -107,26 +108,35 @@ class Pipeline:
 
     def plain(self, name: bytes) -> Statements:
         """Return the one statement of a name whose use is nothing but that (`uses`), or nothing."""
-        return () if self.is_busy else self.statements.plain(name)
+        # As `is_busy`, which costs as much as all that is asked here, of every use.
+        is_other = self.is_skipping or self.is_doomed or self.is_quiet
+        if is_other or self._queue or self.fence is not None:
+            return ()
+        return self.statements.plain(name)
 
     def ran(self, kinds: bytes, of: Statements, tag: bytes, size: int, status: str) -> None:
         """Note that messages of these kinds, one piece, were sent and answered (`uses`)."""
-        is_query, self.status = kinds == b"Q", status
-        self.segment += not is_query
+        self.status = status
         self.readies += 1
-        if kinds[0] == _PARSE:
-            self._touch(self.statements.hold(b"", of))
-        if status == "I":
+        if kinds[0] != _QUERY:
+            self.segment += 1
+            if kinds[0] == _PARSE:
+                touch(self.touched, self.statements.hold(b"", of))
+            if status != "I":
+                self.portals.hold(b"", of)
+        if status == "I" and self.portals.held:
             self._forget_portals()
-        elif not is_query:
-            self.portals.hold(b"", of)
         lease = of[0].lease
         assert lease is not None
         word, rows = tag_of(tag)
         lease.uses += 1
         lease.rows += rows
         lease.size += size
-        self._tell(lease, "forwarded", word)
+        if lease.is_counted and lease.result == "forwarded":
+            # Told of soon, with those before it.
+            lease.status = word
+        else:
+            note(self.touched, lease, "forwarded", word)
 
     def _guard(self, expected: Expected, lease: Lease) -> None:
         self.is_quiet |= lease.is_quiet
@@ -235,13 +245,18 @@ class Pipeline:
         if head is self.fence:
             self.fence = None
 
+    def kept(self) -> Statements:
+        """Return what stands behind names, or is not answered; some of it more than once."""
+        unanswered = tuple(one for head in self._queue for one in head.statements)
+        return self.statements.all() + self.portals.all() + unanswered
+
     def abandon(self) -> None:
         """Note, at the end of the connection, that nobody knows what became of the rest."""
         while self._queue:
             head = self._queue.popleft()
             if head.kind in (b"P", b"Q", b"E"):
                 self._note(head, "unknown", head.status)
-        self._touch(self.statements.all() + self.portals.all())
+        touch(self.touched, self.statements.all() + self.portals.all())
 
     def _head(self) -> Expected:
         if not self._queue:
@@ -256,26 +271,20 @@ class Pipeline:
 
     def _confirmed(self, head: Expected) -> None:
         if head.kind == b"P":
-            self._touch(self.statements.settle(head.name, confirmed=True))
+            touch(self.touched, self.statements.settle(head.name, confirmed=True))
             self.names.prepared.pop(head.sql_name, None)
         elif head.kind == b"B":
             self.portals.settle(head.name, confirmed=True)
             self.names.cursors.pop(head.sql_name, None)
         elif head.kind == b"C":
             names = self.statements if head.closes == b"S" else self.portals
-            self._touch(names.close(head.name))
+            touch(self.touched, names.close(head.name))
             self._sql_names(head).pop(head.sql_name, None)
         elif head.kind == b"E":
             head.rows = self._rows
             head.settle_turn(took=True)
             self._note(head, "forwarded", "suspended")
         self._passed_fence(head)
-
-    def _touch(self, statements: Statements) -> None:
-        """See to it that a decision that no name leads to any more is told of, used or not."""
-        for one in statements:
-            if one.lease is not None and not one.lease.told:
-                self.touched[one.lease] = None
 
     def _completed(self, head: Expected, tag: bytes) -> None:
         head.status, rows = tag_of(tag)
@@ -299,9 +308,9 @@ class Pipeline:
         for one in lease.names:
             # The server has one list of statements, whoever names them.
             if one.does == "discard" or (one.does == "deallocate" and one.name == EVERY):
-                self._touch(self.statements.forget())
+                touch(self.touched, self.statements.forget())
             elif one.does in ("prepare", "deallocate"):
-                self._touch(self.statements.close(one.name.encode()))
+                touch(self.touched, self.statements.close(one.name.encode()))
             # And one of portals and cursors.
             if one.does == "discard" or (one.does == "close" and one.name == EVERY):
                 self._forget_portals()
@@ -327,7 +336,7 @@ class Pipeline:
     def _forget_portals(self) -> None:
         # One with values has a decision of its own.
         found = self.portals.forget()
-        self._touch(tuple([one for one in found if one.said]) if found else ())
+        touch(self.touched, tuple([one for one in found if one.said]) if found else ())
 
     def _failed(self, body: bytes) -> bytes | None:
         said = fields(body)
@@ -369,17 +378,9 @@ class Pipeline:
         elif head.kind == b"B":
             self.portals.settle(head.name, confirmed=False)
 
-    def unsent(self, lease: Lease) -> None:
-        """Note that what was permitted never went upstream, for the client is gone."""
-        if lease.told or lease in self.touched:
-            return
-        if lease.result == "forwarded":
-            lease.result, lease.status = "failed", _SKIPPED
-        self.touched[lease] = None
-
     def _discard(self, expected: Expected) -> None:
         if expected.kind in (b"P", b"Q"):
-            self._note(expected, "failed", _SKIPPED)
+            self._note(expected, "failed", SKIPPED)
         expected.settle_turn(took=False)
 
     def _note(self, head: Expected, result: str, status: str | None) -> None:
@@ -387,14 +388,8 @@ class Pipeline:
         lease = head.lease
         if lease is None:
             return
-        lease.uses += head.kind != b"P" and status != _SKIPPED
+        lease.uses += head.kind != b"P" and status != SKIPPED
         lease.rows += head.rows
         lease.size += self._bytes
         self._bytes = self._rows = 0
-        self._tell(lease, result, status)
-
-    def _tell(self, lease: Lease, result: str, status: str | None) -> None:
-        # The worst that happened since the last outcome record is what it tells.
-        if lease.result == "forwarded" or lease not in self.touched:
-            lease.result, lease.status = result, status
-        self.touched[lease] = None
+        note(self.touched, lease, result, status)

@@ -13,8 +13,11 @@ one use to the next leave no lease at all.
 import functools
 import hmac
 from collections import OrderedDict, deque
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Final
+
+import msgspec
 
 from sidecar.intercept.postgres.limits import NAMES_MAX
 from sidecar.intercept.postgres.protocol.naming import (
@@ -25,6 +28,7 @@ from sidecar.intercept.postgres.protocol.naming import (
 )
 from sidecar.intercept.postgres.protocol.session_names import NameUse, Passed
 from sidecar.intercept.postgres.protocol.values import Unread, bound_values
+from sidecar.policy.bundle import Bundle
 from sidecar.terms.answer import Forward
 from sidecar.terms.call import Identity, Json
 from sidecar.terms.domain import Needs
@@ -38,13 +42,13 @@ _VARYING: Final = ("context.time", _PARAMS, "session")
 _BACK_TO_START: Final = frozenset({"reset_all", "discard_all"})
 
 
-@dataclass(slots=True, eq=False)
-class Lease:
+class Lease(msgspec.Struct, eq=False):
     """One decision and its uses that no outcome record tells of yet.
 
     Args:
         until_s: On the loop's clock; not after it.
         told: Whether some outcome record tells of it.
+        is_counted: Whether its uses are told of soon, all together.
         rows_max: How many rows of one run may pass; None where nothing bounds them.
         again: The decision's id, where it is not `forward`'s own: it came out as that one did.
         is_quiet: Whether the server's words must not pass.
@@ -63,6 +67,7 @@ class Lease:
     status: str | None = None
     result: str = "forwarded"
     told: bool = False
+    is_counted: bool = False
     rows_max: int | None = None
     is_quiet: bool = False
     copies: str = ""
@@ -104,20 +109,43 @@ class Lease:
         """Return whether a use now is covered."""
         return (
             self.identity is identity
-            and hmac.compare_digest(self.digest, digest)
             and self.epoch == epoch
             and now_s < self.until_s
+            and (self.digest is digest or hmac.compare_digest(self.digest, digest))
         )
 
 
-@dataclass(slots=True, eq=False)
-class Statement:
+class Reads:
+    """What the rules in force read of statements; looked up once a bundle.
+
+    Attributes:
+        params: Whether some rule reads the values of parameters.
+        goes_by_form: Whether none tells texts apart that mean the same.
+    """
+
+    def __init__(self, bundle: Callable[[], Bundle]) -> None:
+        self._now = bundle
+        self._last: Bundle | None = None
+        self.params = self.goes_by_form = False
+
+    def bundle(self) -> Bundle:
+        """Return the bundle in force, whose rules they are."""
+        bundle = self._now()
+        if bundle is not self._last:
+            needs = bundle.needs("sql")
+            self._last, self.params = bundle, reads_params(needs)
+            self.goes_by_form = not reads_digest(needs)
+        return bundle
+
+
+class Statement(msgspec.Struct, eq=False):
     """A statement's text as the client wrote it and as it was sent, and its latest decision.
 
     There is no decision on what the sidecar itself puts in a statement's place (see `naming`).
     `asked` is what each run of it does to the subject. `passed` counts the rows of a portal or a
     cursor whose rows are bounded. `types` are those of its parameters as the server has them, None
-    where nobody asked; `said` is what a Bind adds to what is judged.
+    where nobody asked; `said` is what a Bind adds to what is judged. `weight` is about how many
+    bytes it takes, where that was asked.
     """
 
     text: str
@@ -126,21 +154,23 @@ class Statement:
     asked: TokenSet | Boundary | None = None
     passed: Passed | None = None
     types: tuple[int, ...] | None = None
-    said: dict[str, Json] = field(default_factory=dict)
+    said: dict[str, Json] = {}
+    weight: int = 0
 
     def with_values(self, body: bytes) -> "Statement":
         """Return what a portal of it is, with the values of the Bind `body`."""
         assert self.types is not None
         try:
-            return replace(self, said={"params": bound_values(body, self.types)})
+            said: dict[str, Json] = {"params": bound_values(body, self.types)}
         except Unread:
-            return replace(self, said={"params_unread": True})
+            said = {"params_unread": True}
+        return msgspec.structs.replace(self, said=said)
 
     def bound(self) -> "Statement":
         """Return what a portal of it is: the same, with rows of its own where they are bounded."""
         if self.lease is None or self.lease.rows_max is None or self.passed is not None:
             return self
-        return replace(self, passed=Passed())
+        return msgspec.structs.replace(self, passed=Passed())
 
     @property
     def is_plain(self) -> bool:
@@ -180,11 +210,11 @@ class Names:
     """Names of statements or of portals; a portal stands for what its statement's name did.
 
     `has_lost` says that there were too many, so that the server may know names that stand here no
-    more.
+    more. `held` are those that the server has confirmed.
     """
 
     has_lost: bool = False
-    _held: OrderedDict[bytes, Statements] = field(default_factory=OrderedDict)
+    held: OrderedDict[bytes, Statements] = field(default_factory=OrderedDict)
     _proposed: dict[bytes, deque[tuple[int, Statements]]] = field(default_factory=dict)
 
     def candidates(self, name: bytes, segment: int) -> Statements:
@@ -196,7 +226,7 @@ class Names:
         proposed = self._proposed.get(name, deque())
         if self.is_proposed(name, segment):
             return proposed[-1][1]
-        found = self._held.get(name, ())
+        found = self.held.get(name, ())
         for _, statements in proposed:
             found += tuple(one for one in statements if one not in found)
         return found
@@ -208,16 +238,15 @@ class Names:
 
     def plain(self, name: bytes) -> Statements:
         """Return the one statement that `name` stands for if there is nothing to it but a lease."""
-        found = self._held.get(name, ())
-        is_sole = len(found) == 1 and name not in self._proposed
-        return found if is_sole and found[0].is_plain else ()
+        found = self.held.get(name, ())
+        if len(found) != 1 or (self._proposed and name in self._proposed):
+            return ()
+        return found if found[0].is_plain else ()
 
     def hold(self, name: bytes, statements: Statements) -> Statements:
         """Let `name` stand for what the server has confirmed; return what it displaces."""
-        if self._held.get(name) is statements:
-            return ()
-        self.propose(name, statements, 0)
-        return self.settle(name, confirmed=True)
+        assert name not in self._proposed, "nothing is unanswered"
+        return () if self.held.get(name) is statements else self._confirm(name, statements)
 
     def propose(self, name: bytes, statements: Statements, segment: int) -> None:
         """Note that the server was asked to take `name` for `statements`."""
@@ -229,30 +258,31 @@ class Names:
         _, oldest = waiting.popleft()
         if not waiting:
             del self._proposed[name]
-        if not confirmed:
-            return ()
-        displaced = self._held.pop(name, ())
-        self._held[name] = oldest
-        if len(self._held) > NAMES_MAX:
-            displaced += self._held.popitem(last=False)[1]
+        return self._confirm(name, oldest) if confirmed else ()
+
+    def _confirm(self, name: bytes, statements: Statements) -> Statements:
+        displaced = self.held.pop(name, ())
+        self.held[name] = statements
+        if len(self.held) > NAMES_MAX:
+            displaced += self.held.popitem(last=False)[1]
             self.has_lost = True
         return displaced
 
     def close(self, name: bytes) -> Statements:
         """Forget what the server has confirmed to be closed."""
-        return self._held.pop(name, ())
+        return self.held.pop(name, ())
 
     def forget(self) -> Statements:
         """Forget every name that the server has confirmed, and return what they stood for."""
-        if not self._held:
+        if not self.held:
             return ()
         found = self.all()
-        self._held.clear()
+        self.held.clear()
         return found
 
     def all(self) -> Statements:
         """Return every statement that stands behind some name."""
-        return tuple(one for held in self._held.values() for one in held)
+        return tuple(one for held in self.held.values() for one in held)
 
 
 @functools.lru_cache(maxsize=8)

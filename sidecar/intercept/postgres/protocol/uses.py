@@ -9,14 +9,17 @@ INVARIANT: whatever comes that is not exactly this finds the pipeline as if each
 taken by itself (`unfold`), and so does an answer that is not exactly theirs.
 """
 
+import struct
 from collections import deque
-from struct import Struct
-from typing import Final, NamedTuple
+from typing import Final
+
+import msgspec
 
 from sidecar.intercept.postgres.protocol import wire
 from sidecar.intercept.postgres.protocol.expected import Expected
 from sidecar.intercept.postgres.protocol.pipeline import Pipeline
 from sidecar.intercept.postgres.protocol.prepared import Statements
+from sidecar.terms.record import Written
 
 _BIND: Final = ord("B")
 _PARSE: Final = ord("P")
@@ -24,15 +27,17 @@ _QUERY: Final = ord("Q")
 _PARSED: Final = wire.message(b"1")
 _BOUND: Final = wire.message(b"2")
 _READY: Final = wire.message(b"Z", b"?")[:-1]
+_READY_BYTES: Final = len(_READY) + 1
 _STATUSES: Final = {ord("I"): "I", ord("T"): "T"}
+_READIES: Final = tuple(_READY + bytes((status,)) for status in _STATUSES)
 _DESCRIPTIONS: Final = frozenset(b"Tn")
 _DESCRIPTION: Final = ord("T")
 _DATA_ROW: Final = ord("D")
 _COMPLETE: Final = ord("C")
-_HEAD: Final = Struct("!BI")
+_HEAD: Final = struct.Struct("!BI")
 
 
-class Form(NamedTuple):
+class Form(msgspec.Struct, frozen=True, eq=False):
     """What a piece consists of.
 
     Args:
@@ -46,7 +51,25 @@ class Form(NamedTuple):
     is_described: bool
 
 
-class Piece(NamedTuple):
+class _Use(msgspec.Struct, frozen=True):
+    """What uses of one statement have in common.
+
+    Args:
+        form: What they consist of.
+        names: How the first message's body begins: with its portal and its statement.
+        rest: What follows the first message.
+        name: That of the statement.
+        bound_at: Where the first message's body goes on behind its names.
+    """
+
+    form: Form
+    names: bytes
+    rest: bytes
+    name: bytes
+    bound_at: int
+
+
+class Piece(msgspec.Struct, frozen=True):
     """A piece as it came, and what in it is parsed or asked anew."""
 
     form: Form
@@ -66,21 +89,33 @@ _RESTS: Final = {
 _WITH_PARSE: Final = {_USE: _ANEW, _SEEN: _ANEW_SEEN}
 
 
+class Asked(msgspec.Struct, frozen=True):
+    """A piece that is decided, and sent as it came once that is on record."""
+
+    data: bytes
+    form: Form
+    of: Statements
+    written: Written
+
+
 class Uses:
     """Those of one connection that are not answered yet."""
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
-        self._waiting: deque[tuple[Statements, Form]] = deque()
+        # Those that are not answered, in order.
+        self.waiting: deque[tuple[Statements, Form]] = deque()
+        # The last one: most are like it.
+        self._like: _Use | None = None
 
     def __len__(self) -> int:
         """Return how many are not answered."""
-        return len(self._waiting)
+        return len(self.waiting)
 
     def unfold(self) -> None:
         """Let the pipeline await the answers of each message."""
-        while self._waiting:
-            of, form = self._waiting.popleft()
+        while self.waiting:
+            of, form = self.waiting.popleft()
             for kind in form.kinds.decode("ascii"):
                 its = () if kind in "DS" else of
                 closes = b"P" if kind == "D" else b""
@@ -88,35 +123,36 @@ class Uses:
 
     def used_by(self, data: bytes) -> tuple[Statements, Form] | None:
         """Return the one statement that `data` is nothing but a use of, None where it is more."""
-        # A Bind of the unnamed portal: its name is empty.
-        if len(data) < wire.HEADER_BYTES + 2 or data[0] != _BIND or data[wire.HEADER_BYTES]:
+        use = self._like
+        end = 0 if use is None else len(data) - len(use.rest)
+        # As the last one was, with other values; any Bind has more behind its names.
+        if (
+            use is None
+            or use.bound_at >= end
+            or not data.startswith(use.names, wire.HEADER_BYTES)
+            or not data.endswith(use.rest)
+            or _HEAD.unpack_from(data) != (_BIND, end - 1)
+        ):
+            use = self._like = _use(data)
+            if use is None:
+                return None
+        if not use.name and self._is_parsing:
             return None
-        end = 1 + int.from_bytes(data[1 : wire.HEADER_BYTES], "big")
-        form = _RESTS.get(data[end:])
-        if form is None:
-            return None
-        at = data.find(b"\0", wire.HEADER_BYTES + 1, end)
-        # Any Bind has more behind its names; without the NUL there is nothing.
-        if at < 0 or at + 1 >= end:
-            return None
-        name = data[wire.HEADER_BYTES + 1 : at]
-        if not name and self._is_parsing:
-            return None
-        found = self._pipeline.plain(name)
-        return (found, form) if found else None
+        found = self._pipeline.plain(use.name)
+        return (found, use.form) if found else None
 
     @property
     def _is_parsing(self) -> bool:
         """Return whether the unnamed statement is about to be another."""
         # INVARIANT: where a piece parses, nothing was unanswered when it went (`asked_by`).
-        return bool(self._waiting) and self._waiting[0][1].kinds[0] == _PARSE
+        return bool(self.waiting) and self.waiting[0][1].kinds[0] == _PARSE
 
     def asked_by(self, data: bytes) -> Piece | None:
         """Return the text that `data` does nothing but run, None where it is more."""
         kind = data[0]
         if kind not in (_QUERY, _PARSE) or len(data) < 2 * wire.HEADER_BYTES:
             return None
-        if self._waiting or self._pipeline.is_busy:
+        if self.waiting or self._pipeline.is_busy:
             return None
         end = 1 + int.from_bytes(data[1 : wire.HEADER_BYTES], "big")
         if kind == _PARSE:
@@ -127,23 +163,39 @@ class Uses:
 
     def sent(self, of: Statements, form: Form) -> None:
         """Note that a piece goes upstream."""
-        self._waiting.append((of, form))
+        self.waiting.append((of, form))
 
     def answered(self, data: bytes) -> int:
         """Take the answers that `data` begins with as far as they are whole; return their size."""
         at = 0
-        while self._waiting and at < len(data):
-            of, form = self._waiting[0]
+        # Without a look at its rows where its end is yet to come.
+        while self.waiting and at < len(data) and data.endswith(_READIES):
+            of, form = self.waiting[0]
             found = _answer(data, at, form)
             if found is None:
                 break
-            rows_at, tag_at, end = found
-            self._waiting.popleft()
-            tag = data[tag_at + wire.HEADER_BYTES : end - wire.HEADER_BYTES - 1]
-            status = _STATUSES[data[end - 1]]
-            self._pipeline.ran(form.kinds, of, tag, tag_at - rows_at, status)
-            at = end
+            rows_at, tag_at, at = found
+            self.waiting.popleft()
+            tag = data[tag_at + wire.HEADER_BYTES : at - _READY_BYTES]
+            self._pipeline.ran(form.kinds, of, tag, tag_at - rows_at, _STATUSES[data[at - 1]])
         return at
+
+
+def _use(data: bytes) -> _Use | None:
+    """Return what `data` is a use of, whether there is such a statement or not."""
+    # A Bind of the unnamed portal: its name is empty.
+    if len(data) < wire.HEADER_BYTES + 2 or data[0] != _BIND or data[wire.HEADER_BYTES]:
+        return None
+    end = 1 + int.from_bytes(data[1 : wire.HEADER_BYTES], "big")
+    form = _RESTS.get(data[end:])
+    if form is None:
+        return None
+    at = data.find(b"\0", wire.HEADER_BYTES + 1, end)
+    # Any Bind has more behind its names; without the NUL there is nothing.
+    if at < 0 or at + 1 >= end:
+        return None
+    names = data[wire.HEADER_BYTES : at + 1]
+    return _Use(form, names, data[end:], names[1:-1], at + 1)
 
 
 def _anew(data: bytes, end: int) -> Piece | None:
@@ -167,23 +219,26 @@ def _anew(data: bytes, end: int) -> Piece | None:
 
 def _answer(data: bytes, at: int, form: Form) -> tuple[int, int, int] | None:
     """Return where rows, tag and end of an answer are; None where it is not whole, or other."""
-    # Without a look at its rows where its end is yet to come.
-    if data[-6:-1] != _READY or not data.startswith(form.begin, at):
+    if not data.startswith(form.begin, at):
         return None
     at += len(form.begin)
-    last = len(data) - wire.HEADER_BYTES
-    kind, size = _HEAD.unpack_from(data, at) if at <= last else (0, 0)
-    if form.is_described or (form is _ASKED and kind == _DESCRIPTION):
-        if kind not in _DESCRIPTIONS or size < 4:
-            return None
-        at += size + 1
-        kind, size = _HEAD.unpack_from(data, at) if at <= last else (0, 0)
-    rows_at = at
-    while kind == _DATA_ROW and size >= 4:
-        at += size + 1
-        kind, size = _HEAD.unpack_from(data, at) if at <= last else (0, 0)
-    end = at + size + 1 + len(_READY) + 1
+    try:
+        kind, size = _HEAD.unpack_from(data, at)
+        if form.is_described or (form is _ASKED and kind == _DESCRIPTION):
+            if kind not in _DESCRIPTIONS or size < 4:
+                return None
+            at += size + 1
+            kind, size = _HEAD.unpack_from(data, at)
+        rows_at = at
+        while kind == _DATA_ROW and size >= 4:
+            at += size + 1
+            kind, size = _HEAD.unpack_from(data, at)
+    except struct.error:
+        # Its end is yet to come.
+        return None
+    end = at + size + 1 + _READY_BYTES
+    # Bounds first: from a negative place on it would be counted from the end.
     is_whole = kind == _COMPLETE and size >= 4 and end <= len(data)
-    if not is_whole or not data.startswith(_READY, end - 6) or data[end - 1] not in _STATUSES:
+    if not is_whole or not data.startswith(_READIES, end - _READY_BYTES):
         return None
     return rows_at, at, end

@@ -1,0 +1,34 @@
+"""What there is to tell of decisions: noted here as answers come, recorded by `outcomes`."""
+
+from typing import Final, TypeAlias
+
+from sidecar.intercept.postgres.protocol.prepared import Lease, Statements
+
+SKIPPED: Final = "skipped"
+
+# The decisions of which there is something to tell, in order.
+Touched: TypeAlias = dict[Lease, None]
+
+
+def touch(touched: Touched, statements: Statements) -> None:
+    """See to it that a decision that no name leads to any more is told of, used or not."""
+    for one in statements:
+        if one.lease is not None and not one.lease.told:
+            touched[one.lease] = None
+
+
+def note(touched: Touched, lease: Lease, result: str, status: str | None) -> None:
+    """Note how a use of a decision ended."""
+    # The worst that happened since the last outcome record is what it tells.
+    if lease.result == "forwarded" or lease not in touched:
+        lease.result, lease.status = result, status
+    touched[lease] = None
+
+
+def note_unsent(touched: Touched, lease: Lease) -> None:
+    """Note that what was permitted never went upstream, for the client is gone."""
+    if lease.told or lease in touched:
+        return
+    if lease.result == "forwarded":
+        lease.result, lease.status = "failed", SKIPPED
+    touched[lease] = None
