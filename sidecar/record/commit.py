@@ -8,14 +8,13 @@ One thread calls this, and waits for nothing but the disk; in `group` seldom for
      └────────── the next write finds the disk well: recovery ◀──────────────┘
 ```
 Recovery happens inside the next write: the folder is ours, the old segment is in place and cut to
-what was acknowledged, a new one is begun, a checkpoint is signed; its first record tells of the
-outage. A segment that was unlinked is restored from the descriptor that is open; where it cannot
-be, the records are lost and the log says which.
+what was acknowledged, a new one is begun, a checkpoint is signed; its first record tells of it. A
+segment that was unlinked is restored from the open descriptor; where it cannot be, the records are
+lost and the log says which.
 
-`commit` returns when its records are durable (`strict`). `accept` returns when they are written and
-not yet synced (`group`), of which there is a bounded window: `size` counts the durable ones,
-`accepted` all. Half a window is synced beside (`segments/aside.py`), so that it need not fill. What
-was accepted and could not be synced is kept and written again.
+`commit` returns when its records are durable (`strict`); `accept` when they are written (`group`),
+of which there is a bounded window: `size` counts the durable ones, `accepted` all. Half a window is
+synced beside (`segments/aside.py`). What could not be synced is kept and written again.
 
 INVARIANT: the tree, the folds and checkpoints know only records that fdatasync has returned for.
 """
@@ -45,6 +44,7 @@ from sidecar.record.recovery import Log
 from sidecar.record.segments.aside import Aside
 from sidecar.record.segments.current import Begun, Unsynced
 from sidecar.record.writing import behind, standing
+from sidecar.record.writing.grown import Grown
 from sidecar.record.writing.in_hand import InHand
 from sidecar.record.writing.signing import Signing
 from sidecar.record.writing.window import Window
@@ -63,8 +63,7 @@ class Committer:
         self.history = history = History()
         self._io = io = outside.io
         self._outside = outside
-        self._folder = folder
-        self._folder_fd = folder_fd
+        self._folder, self._folder_fd = folder, folder_fd
         self._log = Log(io, folder, who, Feeder([history, *folds]), history, outside.now_us)
         self._place = b",%b" % place_of(who.name, who.epoch, 0).removesuffix(b"0}")
         self._reserve = Reserve(io, folder, outside.reserve_bytes)
@@ -75,14 +74,15 @@ class Committer:
         whole = recovery.recover(self._log)
         self._watch = watch.Watch(who, history, outside, newest_us)
         self._upkeep = Upkeep(io, folder, who.origin, self._watch.keeps, outside.now_us)
-        self._known, self._segment = whole.known, whole.segment
+        self._grown, self._segment = Grown(whole.known, self._log.feeder), whole.segment
+        self._seen = behind.Seen(self._log, self._grown, outside.monotonic_s)
         self._in_hand = InHand(io, who.key_file)
         told = lives(history, outside, was_in_hand=self._in_hand.stands)
         self._news: list[News] = [*whole.news, *told, *self._watch.news()]
-        self.signing = Signing(self._log, self._known, self._aside, outside)
+        self.signing = Signing(self._log, self._grown, self._aside, outside)
         self._outage: Outage | None = None
         self._is_full_told = False
-        self._looked_s = self._wrote_s = outside.monotonic_s()
+        self._looked_s = self._wrote_s = self._due_s = outside.monotonic_s()
         self._reserve.keep()
         self.signing.sign()
         self._marks = self.signing.new_marks()
@@ -93,12 +93,12 @@ class Committer:
     @property
     def size(self) -> int:
         """Return how many records are durable."""
-        return self._known.tree.size
+        return self._grown.size
 
     @property
     def accepted(self) -> int:
         """Return how many records are written; those beyond `size` are not yet synced."""
-        return self.size + len(self._unsynced)
+        return self._grown.size + len(self._unsynced)
 
     @property
     def has_news(self) -> bool:
@@ -144,6 +144,10 @@ class Committer:
 
     def tend(self) -> None:
         """Do what is due: sync what was accepted, sign, look around, and a little upkeep."""
+        self._news += self._grown.news()
+        is_on = self._outage is not None or self._in_hand.stands or self._aside.is_over
+        if not is_on and self._outside.monotonic_s() < self._due_s:
+            return
         try:
             self._look_around()
             if self._outage is not None and self._unsynced:
@@ -162,16 +166,14 @@ class Committer:
 
     def due_s(self) -> float:
         """Return in how many seconds `tend` has something to do."""
-        now_s, due = self._outside.monotonic_s(), [self._looked_s + GROUNDS_EVERY_S]
+        now_s, due_s = self._outside.monotonic_s(), self._looked_s + GROUNDS_EVERY_S
         if self._outage is None:
             if self._upkeep.is_waiting:
-                due.append(now_s + self._quiet_in_s())
-            if self._unsynced:
-                share = 2 if self._aside.is_free else 1
-                due.append(self._unsynced.since_s + GROUP_S_MAX / share)
-            if self.signing.is_behind:
-                due.append(self.signing.due_s)
-        return max(min(due) - now_s, 0.0)
+                due_s = min(due_s, now_s + self._quiet_in_s())
+            due_s = min(due_s, self._unsynced.due_s(may_begin=self._aside.is_free))
+            due_s = min(due_s, self.signing.due_s)
+        self._due_s = due_s
+        return max(due_s - now_s, 0.0)
 
     def _quiet_in_s(self) -> float:
         """Return in how many seconds upkeep may go on: nobody who writes is to wait for it."""
@@ -189,7 +191,7 @@ class Committer:
             if self.signing.is_behind and self._outage is None:
                 self.signing.sign()
         self._put_down()
-        self._aside.forget()
+        self._aside.leave()
         self._segment.close()
         disk.let_go(self._io, self._folder_fd)
 
@@ -214,8 +216,11 @@ class Committer:
             raise RecordError(f"the record cannot be made durable: {disk.why(error)}") from error
         self._outage, self._is_full_told = None, False
         self._wrote_s = self._outside.monotonic_s()
-        if any(is_obeyed(one.head) for one in batch if not one.is_plain):
-            self._sign_obeyed()
+        if heads := [one.head for one in batch if not one.is_plain]:
+            # In force before anybody is told.
+            self._news += self._grown.news()
+            if any(map(is_obeyed, heads)):
+                self._sign_obeyed()
 
     def _sign_obeyed(self) -> None:
         try:
@@ -242,8 +247,8 @@ class Committer:
         """Write records, each with its place: its number is the index of its leaf."""
         records, leaves = self._marks.placed(batch, self._place, self.accepted)
         self._segment.write(records)
-        heads = [one.head_size for one in batch]
-        self._unsynced.add(records, heads, leaves, self._outside.monotonic_s())
+        now_s, heads = self._outside.monotonic_s(), [one.head_size for one in batch]
+        self._unsynced.add(records, heads, leaves, now_s)
 
     def _sync(self) -> None:
         """Make durable what is written."""
@@ -251,20 +256,16 @@ class Committer:
         self._segment.flush()
         self._synced(self._segment.begun(), len(self._unsynced), 0.0)
 
-    def _sync_aside(self) -> None:
+    def _sync_aside(self, now_s: float) -> None:
         """Begin to make durable what is written, while more is accepted."""
-        begun, now_s = self._segment.begun(), self._outside.monotonic_s()
-        synced = partial(self._synced, begun, len(self._unsynced), now_s)
+        synced = partial(self._synced, self._segment.begun(), len(self._unsynced), now_s)
         self._aside.begin(self._segment.flush, synced)
 
     def _synced(self, begun: Begun, count: int, since_s: float) -> None:
         """Let the tree and the folds know what is durable; they know nothing else."""
+        self._seen.check(self._folder_fd)
         self._segment.synced(begun)
-        records, heads, leaves = self._unsynced.take(count, since_s)
-        self._known.tree.extend(leaves)
-        self._known.leaves.extend(b"".join(leaves))
-        unread = self._log.feeder.feed(records, heads)
-        self._news += recovery.unread_news([self.size - count + nth for nth in unread])
+        self._grown.take(self._unsynced.take(count, since_s))
 
     def _drop(self, before: int) -> None:
         """Forget what was written after there were `before` records, and was refused."""
@@ -284,6 +285,7 @@ class Committer:
             return
         with suppress(OSError):
             self._reserve.release()
+            self._in_hand.keep(self._unsynced)
             self._cut_old()
             self._rewrite([self._say.halves("ledger.disk_full", {"cause": disk.why(error)})])
             self._is_full_told = True
@@ -292,12 +294,8 @@ class Committer:
     def _make_ready(self) -> None:
         if self._outage is not None:
             self._recover()
-        elif self._segment.size >= self._outside.segment_bytes_max or self._is_aged():
+        elif standing.is_full(self._segment, self._outside):
             self._rotate()
-
-    def _is_aged(self) -> bool:
-        age_us = abs(self._outside.now_us() - self._segment.said.created_us)
-        return bool(self._segment.offsets) and age_us > self._outside.segment_age_s_max * 1e6
 
     def _rotate(self) -> None:
         if self._unsynced:
@@ -308,8 +306,9 @@ class Committer:
 
     def _begin_segment(self) -> None:
         """End the segment that is written, if it has records, and begin the next."""
-        old, leaves = self._segment, bytes(self._known.leaves)
-        self._segment = standing.following(self._log, self._known, old)
+        known = self._grown.known
+        old, leaves = self._segment, bytes(known.leaves)
+        self._segment = standing.following(self._log, known, old)
         if old.offsets:
             self._upkeep.segment_is_full(old.path, leaves, seals=self._outside.seals)
         old.close()
@@ -338,17 +337,17 @@ class Committer:
         self._looked_s = now_s
         self._news += self._watch.news()
         if self._outage is None:
-            behind.look(self._log, self._known, self._segment, self._folder_fd, now_s)
+            behind.look(self._log, self._grown.known, self._segment, self._folder_fd, now_s)
 
     def _sync_or_sign(self) -> None:
         now_s = self._outside.monotonic_s()
         if self._unsynced and now_s - self._unsynced.since_s >= GROUP_S_MAX:
             self._sync()
-        if self._is_aged():
+        if standing.is_aged(self._segment, self._outside):
             self._rotate()
         self.signing.sign_if_due(now_s)
         if self._aside.is_free and self._unsynced.is_half_full(now_s):
-            self._sync_aside()
+            self._sync_aside(now_s)
 
     def _put_down(self) -> None:
         """Take the sign down once all that was in hand stands in the log, or its gap does."""
@@ -363,8 +362,9 @@ class Committer:
         io, folder, first_seq = self._io, self._folder, self._segment.first_seq
         self._folder_fd, news = standing.folder_at(io, folder, self._folder_fd, first_seq)
         self._news += news
-        behind.check(self._log, self._known, self._segment, self._folder_fd)
+        behind.check(self._log, self._grown.known, self._segment, self._folder_fd)
         self._reserve.keep()
+        self._in_hand.keep(self._unsynced)
         if self._segment.is_in_place():
             self._cut_old()
         else:
@@ -386,12 +386,10 @@ class Committer:
             self._sync()
 
     def _cut_old(self) -> None:
-        self._in_hand.keep(self._unsynced)
         old, self._segment = self._segment, standing.cut(self._log, self._segment)
         old.close()
 
     def _put_back(self) -> None:
-        self._in_hand.keep(self._unsynced)
         old = self._segment
         new, news = standing.put_back(self._log, old, self.size)
         if new is not None:

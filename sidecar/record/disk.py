@@ -9,6 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, Protocol
 
+from sidecar.terms.errors import LedgerBroken, LedgerUnwritable
+
 FILE_MODE: Final = 0o600
 # Of what is written for good.
 READ_ONLY: Final = 0o400
@@ -19,9 +21,11 @@ NEW: Final = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 NEW_ONLY: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND
 OLD: Final = os.O_RDWR | os.O_APPEND
 READ: Final = os.O_RDONLY
+FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY
 # FS_IOC_GETVERSION of linux/fs.h, with its answer of the size of a long.
 _GET_GENERATION: Final = 0x80087601
 _GENERATION_BYTES: Final = 8
+_TAKES_NOTHING: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 
 
 class Io(Protocol):
@@ -104,10 +108,13 @@ class Disk:
         # A pipe or a device in the place of a file would be waited for.
         fd = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, FILE_MODE)
         mode = os.fstat(fd).st_mode
-        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-            os.close(fd)
-            raise OSError(errno.EINVAL, "not a file", str(path))
-        return fd
+        if stat.S_ISREG(mode) or (flags & os.O_DIRECTORY and stat.S_ISDIR(mode)):
+            return fd
+        os.close(fd)
+        if stat.S_ISDIR(mode):
+            # Else a read would fail, which does not know what it reads.
+            raise OSError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        raise OSError(errno.EINVAL, "not a file", str(path))
 
     def close(self, fd: int) -> None:
         """Close `fd`."""
@@ -200,6 +207,15 @@ def why(error: OSError) -> str:
     return error.strerror or str(error)
 
 
+def unopened(failed: BaseException, text: str) -> LedgerBroken | LedgerUnwritable:
+    """Return why a ledger cannot be opened: a disk that is full says nothing of what is on it."""
+    cause: BaseException | None = failed
+    while cause is not None and not isinstance(cause, OSError):
+        cause = cause.__cause__
+    takes_nothing = cause is not None and cause.errno in _TAKES_NOTHING
+    return LedgerUnwritable(text) if takes_nothing else LedgerBroken(text)
+
+
 def write_all(io: Io, fd: int, data: bytes) -> None:
     """Write the whole of `data`: a write may take fewer bytes and say so without an error."""
     while data:
@@ -250,7 +266,7 @@ def remove_left(io: Io, path: Path) -> None:
 
 def sync_folder(io: Io, folder: Path) -> None:
     """Make the names in `folder` durable: a file is only there after a crash when its name is."""
-    fd = io.open(folder, READ)
+    fd = io.open(folder, FOLDER)
     try:
         io.fsync(fd)
     finally:

@@ -1,7 +1,8 @@
 """State that is a fold of records: it changes by a record alone, and is rebuilt from them at start.
 
 A fold is fed the durable bytes, in the order of the log, once when the ledger is opened and again
-with each write before that write is acknowledged; so what a caller has been told is in force.
+with each write: before that is acknowledged, so what a caller has been told is in force; records
+that nobody obeys (`is_plain`) right after it, and before anybody reads what follows from them.
 """
 
 from collections import deque
@@ -55,13 +56,9 @@ class Revocations:
         # As records have them, persons as handles; and as requests have them.
         self._recorded: frozenset[str] = frozenset()
         self._revoked: frozenset[str] = frozenset()
-        self._epoch = 0
+        # Grows with each change; a lease ends when it does.
+        self.epoch = 0
         self._name: Callable[[str], str] = str
-
-    @property
-    def epoch(self) -> int:
-        """Return a number that grows with each change; a lease ends when it does."""
-        return self._epoch
 
     @property
     def parties(self) -> frozenset[str]:
@@ -104,7 +101,7 @@ class Revocations:
         if changed != self._revoked:
             # INVARIANT: one reference is swapped, so a reader sees the old set or the new.
             self._revoked = changed
-            self._epoch += 1
+            self.epoch += 1
 
 
 class OpenDecisions:

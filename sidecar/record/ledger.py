@@ -27,7 +27,7 @@ import msgspec
 
 from sidecar.record.canonical import split
 from sidecar.record.commit import Committer
-from sidecar.record.disk import DISK, let_go, why
+from sidecar.record.disk import DISK, let_go, unopened, why
 from sidecar.record.fold import Fold, Revocations
 from sidecar.record.inputs.beside import Beside, anonymous, persons_named
 from sidecar.record.keeping.batch import Batch, Nudge, One, Source
@@ -112,7 +112,8 @@ class Ledger:
         self._is_group = settings.outside.durability == "group"
         self._queue: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
         self._source: Source | None = None
-        self._waiting = 0
+        # Submitted, and those of the source in this turn: each counted where it is known.
+        self._waiting = self._gathered = 0
         self._counting = threading.Lock()
         self._busy_since_s: float | None = None
         self._is_closed = False
@@ -126,6 +127,7 @@ class Ledger:
 
         Raises:
             LedgerBroken: It is not intact, not ours, or another process writes it.
+            LedgerUnwritable: Its disk takes nothing.
             ConfigError: The key would stand inside of the ledger's folder.
         """
         outside, revocations = settings.outside, Revocations()
@@ -141,10 +143,10 @@ class Ledger:
                 committer.note(event, detail)
         except OSError as error:
             _let_go(outside, fd)
-            raise LedgerBroken(f"{error.filename or folder}: {why(error)}") from error
+            raise unopened(error, f"{error.filename or folder}: {why(error)}") from error
         except RecordError as error:
             _let_go(outside, fd)
-            raise LedgerBroken(str(error)) from error
+            raise unopened(error, str(error)) from error
         except (LedgerBroken, ValueError):
             _let_go(outside, fd)
             raise
@@ -168,7 +170,7 @@ class Ledger:
     @property
     def waiting(self) -> int:
         """Return how many records are on their way to the disk."""
-        return self._waiting
+        return self._waiting + self._gathered
 
     @property
     def verifier(self) -> Verifier:
@@ -282,24 +284,24 @@ class Ledger:
 
     def _turn(self) -> bool:
         """Commit what waits; return whether there may be more."""
-        batches, is_last = self._take()
-        if batches or self._committer.has_news:
-            self._busy_since_s = self._monotonic_s()
-            self._told(batches, self._commit(batches))
-        self._committer.tend()
+        gathered = self._from_source()
+        submitted, is_last = self._take(gathered)
+        self._busy_since_s = self._monotonic_s()
+        if gathered or submitted or self._committer.has_news:
+            error = self._commit([*gathered, *submitted])
+            for batch in gathered:
+                batch.settle(_came(batch, error))
+            self._gathered = 0
+            self._wake(submitted, error)
+        size = self.size
         if self._source is not None:
+            self._source.told()
+        # What nobody waits for comes last.
+        self._committer.tend()
+        if self._source is not None and self.size != size:
             self._source.told()
         self._busy_since_s = None
         return not is_last
-
-    def _told(self, batches: Sequence[Batch], error: RecordError | None) -> None:
-        """Tell what came of batches that were written together."""
-        if isinstance(error, Unsigned):
-            # All of it is durable: who waits for a signature alone is refused.
-            others = [one for one in batches if not _is_obeyed(one)]
-            self._wake(others, None)
-            batches = [one for one in batches if _is_obeyed(one)]
-        self._wake(batches, error)
 
     def _commit(self, batches: Sequence[Batch]) -> RecordError | None:
         side = [one for batch in batches for one in batch.side]
@@ -315,12 +317,15 @@ class Ledger:
             return error
         return None
 
-    def _take(self) -> tuple[list[Batch], bool]:
-        """Return whatever is waiting; wait for the first, but no longer than the committer may."""
-        batches = list(self._gathered())
-        records, bytes_ = sum(len(one.halves) for one in batches), sum(one.size for one in batches)
+    def _take(self, gathered: Sequence[Batch]) -> tuple[list[Batch], bool]:
+        """Return whatever was submitted; wait for the first, but no longer than there is time."""
+        batches: list[Batch] = []
+        if self._source is not None and self._queue.empty():
+            return batches, False
+        records, bytes_ = self._gathered, sum(one.size for one in gathered)
         try:
-            batch = self._first()
+            is_alone = self._source is None
+            batch = self._queue.get(is_alone, self._patience_s() if is_alone else None)
             while batch is not None:
                 if batch.is_wanted():
                     batches.append(batch)
@@ -335,19 +340,13 @@ class Ledger:
             return batches, False
         return batches, True
 
-    def _gathered(self) -> Sequence[Batch]:
+    def _from_source(self) -> Sequence[Batch]:
         """Return what the source has; what is submitted is not kept waiting for it."""
         if self._source is None:
             return ()
-        found = self._source.gather(0.0 if self._queue.qsize() else self._patience_s())
-        with self._counting:
-            self._waiting += sum(len(one.halves) for one in found)
+        found = self._source.gather(self._patience_s() if self._queue.empty() else 0.0)
+        self._gathered = sum(len(one.halves) for one in found)
         return found
-
-    def _first(self) -> Batch | None:
-        if self._source is None:
-            return self._queue.get(timeout=self._patience_s())
-        return self._queue.get_nowait()
 
     def _patience_s(self) -> float:
         if self._committer.has_news and not self._committer.is_refusing:
@@ -356,13 +355,11 @@ class Ledger:
 
     def _refuse_the_rest(self) -> None:
         rest: list[Batch] = []
-        try:
-            while True:
-                batch = self._queue.get_nowait()
-                if batch is not None:
-                    rest.append(batch)
-        except queue.Empty:
-            self._wake(rest, RecordError("the ledger is closed"))
+        while not self._queue.empty():
+            batch = self._queue.get_nowait()
+            if batch is not None:
+                rest.append(batch)
+        self._wake(rest, RecordError("the ledger is closed"))
 
     def _wake(self, batches: Sequence[Batch], error: RecordError | None) -> None:
         """Tell all who wait, with one call into each loop."""
@@ -375,8 +372,6 @@ class Ledger:
             # A loop that was closed has nobody left who waits.
             elif not loop.is_closed():
                 loop.call_soon_threadsafe(self._settle, its, error)
-        if self._source is not None:
-            self._source.told()
 
     # --- back on the loop ---
 
@@ -384,11 +379,16 @@ class Ledger:
         with self._counting:
             self._waiting -= sum(len(batch.halves) for batch in batches)
         for batch in batches:
-            batch.settle(error)
+            batch.settle(_came(batch, error))
 
 
-def _is_obeyed(batch: Batch) -> bool:
-    return any(is_obeyed(one.head) for one in batch.halves if not one.is_plain)
+def _came(batch: Batch, error: RecordError | None) -> RecordError | None:
+    """Return what to tell of a batch: durable, where another waits for a signature."""
+    if isinstance(error, Unsigned) and not any(
+        is_obeyed(one.head) for one in batch.halves if not one.is_plain
+    ):
+        return None
+    return error
 
 
 def _let_go(outside: Outside, fd: int) -> None:

@@ -110,6 +110,8 @@ HOLDS_BYTES_MAX: Final = 64 * 1024
 HOLD_CHARS_MAX: Final = 500
 # How often it is looked whether the folder and the key are still ours to write.
 GROUNDS_EVERY_S: Final = 1.0
+# Changes of one folder that are less apart may have one time: a tick, of 100 a second at least.
+CTIME_S: Final = 0.02
 # Segments of before that are looked for each time.
 LOOKED_AT_MAX: Final = 64
 # Of what is accepted and not yet synced (`group`), at most this many records for at most this long.

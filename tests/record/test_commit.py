@@ -2,9 +2,10 @@
 
 import errno
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import pytest
@@ -192,7 +193,13 @@ class Later:
             if self._failed is not None:
                 raise self._failed
 
-    def __call__(self, work: Callable[[], None]) -> "Later.Doing":
+    def __call__(self) -> "Later":
+        return self
+
+    def leave(self) -> None:
+        """Let go of nothing."""
+
+    def begin(self, work: Callable[[], None]) -> "Later.Doing":
         self.begun.append(self.Doing(work))
         return self.begun[-1]
 
@@ -324,11 +331,111 @@ def test_work_in_a_thread_raises_where_it_is_waited_for():
     def fails() -> None:
         raise OSError(errno.EIO, "it fails")
 
-    doing = InThread(fails)
+    hand = InThread()
+    doing = hand.begin(fails)
 
     with pytest.raises(OSError, match="it fails"):
         doing.end()
     assert doing.is_over
+    hand.leave()
+
+
+def test_one_thread_does_one_thing_after_the_other_and_ends_when_it_is_let_go():
+    hand, found = InThread(), list[str]()
+
+    for _ in range(3):
+        hand.begin(lambda: found.append(threading.current_thread().name)).end()
+    hand.leave()
+
+    assert found == ["disk"] * 3
+
+
+def test_a_mistake_beside_does_not_pass_for_success():
+    hand, told = InThread(), list[str]()
+    hook, threading.excepthook = (
+        threading.excepthook,
+        lambda found: told.append(str(found.exc_value)),
+    )
+
+    def mistaken() -> None:
+        raise LookupError("a mistake of ours")
+
+    try:
+        with pytest.raises(AssertionError):
+            hand.begin(mistaken).end()
+    finally:
+        threading.excepthook = hook
+
+    assert told == ["a mistake of ours"]
+
+
+# --- what is durable before it is looked at ---
+
+
+class Seen:
+    """A fold that counts decisions."""
+
+    name = "seen"
+    marks = (b'"kind":"decision"', b'"kind":"admin"')
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def state(self) -> int:
+        return self.count
+
+    def restore(self, state: int) -> None:
+        self.count = state
+
+    def apply(self, record: Any) -> None:
+        self.count += record["kind"] in ("decision", "admin")
+
+
+class Plain(NamedTuple):
+    """A record of which nobody is told before it is in force: it says nothing that is obeyed."""
+
+    whole: Halves
+    is_plain: bool = True
+
+    @property
+    def head(self) -> bytes:
+        return self.whole.head
+
+    @property
+    def head_size(self) -> int:
+        return self.whole.head_size
+
+    def placed(self, place: bytes) -> bytes:
+        return self.whole.placed(place)
+
+
+def test_the_tree_and_the_folds_are_fed_before_anybody_reads_them(tmp_path):
+    seen = Seen()
+    committer = opened(tmp_path, folds=(seen,), segment_bytes_max=1)
+    committer.commit([Plain(one) for one in batch(0, 1)])
+    durable, before = committer.size, seen.count
+
+    # The next one begins a segment, whose snapshot holds the folds, behind a checkpoint.
+    committer.commit([Plain(one) for one in batch(2)])
+    after, signed = seen.count, signed_size(tmp_path)
+    committer.tend()
+    last = seen.count
+    committer.close()
+
+    assert (durable, before) == (2, 0)
+    assert (after, signed) == (2, 2)
+    assert last == 3
+    assert is_intact(tmp_path)
+
+
+def test_what_others_act_upon_is_in_force_when_the_call_returns(tmp_path):
+    seen = Seen()
+    committer = opened(tmp_path, folds=(seen,))
+
+    committer.commit(batch(0))
+
+    assert seen.count == 1
+    committer.close()
 
 
 # --- a segment that was begun and is not known to be there ---
@@ -341,7 +448,7 @@ def test_a_segment_begun_behind_one_without_an_end_is_removed_at_the_start(tmp_p
     committer.commit(batch(0, 1))
     clock.now_s += 2 * is_signed
     committer.tend()
-    recovery.begin_segment(committer._log, committer._known._replace(segments=[0]))
+    recovery.begin_segment(committer._log, committer._grown.known._replace(segments=[0]))
     kill(committer)
 
     committer = opened(tmp_path)

@@ -16,7 +16,7 @@ from sidecar.record.keeping.upkeep import Retention
 from sidecar.record.ledger import Ledger, Settings, ledger_paths
 from sidecar.record.proof import identity
 from sidecar.record.verify import verify
-from sidecar.terms.errors import LedgerBroken, RecordError
+from sidecar.terms.errors import LedgerBroken, LedgerUnwritable, RecordError
 from tests.record import sample
 from tests.record.faulty import FaultyDisk
 from tests.record.sample import admin
@@ -32,7 +32,7 @@ async def run(state: Path, how: Settings, clock: sample.Clock, first: int) -> li
     acked: list[str] = []
     try:
         ledger = Ledger.open(*ledger_paths(state), how)
-    except LedgerBroken:
+    except (LedgerBroken, LedgerUnwritable):
         return acked
     for number in range(first, first + RECORDS):
         clock.now_s += 0.4

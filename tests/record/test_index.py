@@ -11,7 +11,6 @@ import pytest
 
 from sidecar.record.audit.find import about
 from sidecar.record.audit.index import INDEX, Index
-from sidecar.record.disk import DISK
 from sidecar.record.keeping.upkeep import Retention
 from tests.record import sample
 from tests.record.test_upkeep import kept
@@ -105,16 +104,3 @@ async def test_what_was_pruned_is_not_found(tmp_path):
 
     assert found(folder, "id-3") is None
     assert found(folder, "id-1200") is not None
-
-
-async def test_places_are_told_from_the_last_to_the_first(tmp_path):
-    await kept(tmp_path, 30)
-    with closing(Index.open(tmp_path / "ledger", DISK)) as index:
-        index.catch_up()
-        places = list(index.backwards())
-
-        assert [place.seq for place in places] == list(range(29, -1, -1))
-        record = index.record(places[0])
-        assert record is not None
-        assert orjson.loads(record)["id"] == "id-29"
-        assert not list(index.backwards(outcome="deny"))

@@ -10,7 +10,9 @@ import msgspec
 import orjson
 import pytest
 
+from sidecar.record.canonical import split
 from sidecar.record.fold import revoke, unrevoke
+from sidecar.record.keeping.batch import One
 from sidecar.record.ledger import Ledger, ledger_paths
 from sidecar.record.limits import RECORD_BYTES_MAX
 from sidecar.record.verify import verify
@@ -224,6 +226,29 @@ async def test_a_disk_that_hangs_refuses_in_time_and_never_blocks_the_loop(tmp_p
     assert 0.1 < took_s < 1.5
     # What was refused may be there: it was never acknowledged.
     assert [id for id in sample.ids(tmp_path) if id != "id-1"] == ["id-0", "id-2"]
+
+
+async def test_a_sync_that_nobody_waits_for_and_that_hangs_is_told(tmp_path):
+    disk, clock = HangingDisk(), sample.Clock()
+    how = sample.settings(disk, clock, durability="group")
+    ledger = await sample.written(tmp_path, 1, msgspec.structs.replace(how, durable_timeout_s=5.0))
+    disk.free.clear()
+    loop = asyncio.get_running_loop()
+    accepted: asyncio.Future[None] = loop.create_future()
+    ledger.submit(One((split(admin(1)),), (), loop, accepted, is_strict=False))
+    await accepted
+    was_refusing = ledger.is_refusing
+    clock.now_s += 0.06
+    await asyncio.to_thread(disk.held.wait)
+    clock.now_s += 6
+
+    is_refusing = ledger.is_refusing
+
+    disk.free.set()
+    await ledger.close()
+    assert not was_refusing
+    assert is_refusing
+    assert sample.ids(tmp_path) == ["id-0", "id-1"]
 
 
 async def test_once_a_batch_is_overdue_writes_are_refused_at_once(tmp_path):

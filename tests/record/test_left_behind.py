@@ -3,6 +3,8 @@
 import asyncio
 import errno
 import os
+import random
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,8 @@ from sidecar.record.persons import Persons, persons_paths
 from sidecar.record.rekey import rotate
 from sidecar.terms.errors import RecordError
 from tests.record import sample
+from tests.record.faulty import FaultyDisk
+from tests.record.power import Call, TracingDisk, acknowledged, after_loss
 
 
 class Leaves(Disk):
@@ -106,11 +110,17 @@ def rows(data: bytes) -> list[int]:
 
 
 @pytest.mark.parametrize(
-    ("kept", "how"), [(50, "flipped"), (199, "flipped"), (0, "flipped"), (100, "cut"), (200, "")]
-)
+    ("kept", "how"),
+    [
+        (50, "flipped"), (199, "flipped"), (0, "flipped"), (100, "cut"), (200, ""),
+        (199, "ended"), (100, "ended"), (0, "ended"),
+    ],
+)  # fmt: skip
 async def test_rows_that_are_cut_off_are_told_once(tmp_path, kept, how):
     ledger = await opened(tmp_path)
-    handles = await ledger.handles([f"user:p{number}" for number in range(200)])
+    handles = dict(await ledger.handles([f"user:p{number}" for number in range(150)]))
+    for number in range(150, 200):
+        handles |= await ledger.handles([f"user:p{number}"])
     await ledger.close()
     path, key = persons_paths(tmp_path)
     data = bytearray(path.read_bytes())
@@ -118,14 +128,134 @@ async def test_rows_that_are_cut_off_are_told_once(tmp_path, kept, how):
     if how == "flipped":
         for row in at[kept:-1]:
             data[row + 20] ^= 1
-    elif how == "cut":
-        del data[at[kept] + 7 :]
+    elif how:
+        del data[at[kept] + (7 if how == "cut" else 0) :]
     path.write_bytes(data)
 
     told = await events(tmp_path)
 
-    size = len(data) - at[kept]
-    assert told == ([{"bytes": size, "file": path.name, "offset": at[kept]}] if size else [])
+    size, cut = len(data) - at[kept], {"file": path.name, "offset": at[kept]}
+    assert told == ([{"bytes": size, "rows": 200 - kept, **cut}] if how else [])
     assert (path.with_name("persons.table.torn")).exists() is bool(size)
     assert Persons.read(path, key).known == dict(list(handles.items())[:kept])
     assert await events(tmp_path) == told
+
+
+def cut(path: Path, row: int) -> None:
+    data = path.read_bytes()
+    path.write_bytes(data[: rows(data)[row]])
+
+
+def named(state: Path, *names: str) -> Persons:
+    """Return an open table in which these have a handle, each made durable by itself."""
+    table = Persons.open(*persons_paths(state))
+    for name in names:
+        table.handle_of(f"user:{name}")
+    return table
+
+
+def test_rows_under_the_key_that_follows_a_forgetting_are_counted_as_well(tmp_path):
+    table = named(tmp_path, "alice", "bob", "eve")
+    assert table.forget("user:bob")
+    table.handle_of("user:mallory")
+    table.close()
+    cut(persons_paths(tmp_path)[0], 2)
+
+    again = named(tmp_path)
+    again.close()
+
+    assert set(again.known) == {"user:alice", "user:eve"}
+    assert again.missing == 1
+
+
+@pytest.mark.parametrize("how", ["absent", "of another key", "zeros", "half an entry", "older"])
+def test_a_count_that_cannot_be_read_or_is_older_refuses_nobody(tmp_path, how):
+    table = named(tmp_path, "alice")
+    count = persons_paths(tmp_path)[1].with_suffix(".rows")
+    older = count.read_bytes()
+    table.handle_of("user:bob")
+    table.close()
+    said = count.read_bytes()
+    assert len(said) > len(older)
+    found = {
+        "absent": None, "zeros": bytes(len(said)), "half an entry": said[:-5], "older": older,
+        "of another key": said[:8] + bytes(16),
+    }[how]  # fmt: skip
+    if found is None:
+        count.unlink()
+    else:
+        count.write_bytes(found)
+
+    again = named(tmp_path)
+
+    assert (again.missing, again.torn) == (0, None)
+    assert set(again.known) == {"user:alice", "user:bob"}
+    again.handle_of("user:eve")
+    again.close()
+    cut(persons_paths(tmp_path)[0], 2)
+    last = named(tmp_path)
+    last.close()
+    assert last.missing == 1
+
+
+def test_a_count_that_the_disk_did_not_take_is_taken_with_the_next(tmp_path):
+    disk = FaultyDisk()
+    table = Persons.open(*persons_paths(tmp_path), disk)
+    table.handle_of("user:alice")
+    begin = len(disk.calls)
+    table.handle_of("user:bob")
+    # The row, its sync, and then the count, of which half an entry is written.
+    assert disk.calls[begin:] == ["write", "fdatasync", "write"]
+    failing = len(disk.calls) + 3
+    disk.fails = lambda number, _name: errno.EIO if number == failing else 0
+    table.handle_of("user:eve")
+    table.handle_of("user:mallory")
+    table.close()
+    cut(persons_paths(tmp_path)[0], 1)
+
+    again = named(tmp_path)
+    again.close()
+
+    assert again.missing == 3
+
+
+@pytest.mark.torture
+@pytest.mark.timeout(600)
+def test_no_loss_of_power_looks_like_rows_that_were_cut_off(tmp_path, scaled):
+    """Two lives, the second one begun on what the first had not yet synced."""
+    state, again = tmp_path / "state", tmp_path / "again"
+    state.mkdir()
+    disk = TracingDisk(state)
+    first = Persons.open(*persons_paths(state), disk)
+    handed = dict[str, str]()
+
+    def name(table: Persons, who: str) -> None:
+        handed[who] = table.handle_of(f"user:{who}")
+        disk.trace.append(Call("acknowledged", path=who))
+
+    for number in range(20):
+        name(first, f"a{number}")
+    assert first.forget("user:a7")
+    begun = len(disk.trace)
+    disk.fails = lambda call: errno.EIO if call == "fdatasync" else 0
+    with pytest.raises(RecordError):
+        first.handle_of("user:lost")
+    disk.fails = lambda _call: 0
+    second = Persons.open(*persons_paths(state), disk)
+    name(second, "lost")
+    for number in range(20):
+        name(second, f"b{number}")
+    first.close()
+    second.close()
+
+    for seed in range(scaled(60, 3_000)):
+        chance = random.Random(seed)
+        cut_at = chance.randrange(begun, len(disk.trace) + 1)
+        after_loss(disk, cut_at, chance, lambda path: again / Path(path).relative_to(state))
+        table = Persons.open(*persons_paths(again))
+        table.close()
+        assert table.missing == 0, seed
+        told = acknowledged(disk.trace[:cut_at])
+        kept = {f"user:{who}": handed[who] for who in told if who != "a7"}
+        assert kept.items() <= table.known.items(), seed
+        shutil.rmtree(again)

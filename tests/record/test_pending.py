@@ -27,7 +27,7 @@ async def test_all_are_told_in_order_and_not_before() -> None:
 
     await turns()
     assert (told, waiting[0].done()) == ([], False)
-    frame.tell(None)
+    frame.tell(asyncio.get_running_loop(), None)
     await turns()
 
     assert (told, [one.exception() for one in waiting]) == ([0, 1, 2], [None] * 3)
@@ -41,7 +41,7 @@ async def test_one_may_be_called_back_by_several_and_awaited_by_several() -> Non
     awaiting = [asyncio.create_task(_awaited(one)) for _ in range(2)]
     await turns()
 
-    frame.tell(None)
+    frame.tell(asyncio.get_running_loop(), None)
     await asyncio.gather(*awaiting)
     await one
     one.add_done_callback(lambda _: told.append("late"))
@@ -57,7 +57,7 @@ async def test_who_gives_up_waiting_leaves_the_others_waiting() -> None:
 
     leaving.cancel()
     await turns()
-    frame.tell(None)
+    frame.tell(asyncio.get_running_loop(), None)
     await staying
 
     assert leaving.cancelled()
@@ -65,7 +65,7 @@ async def test_who_gives_up_waiting_leaves_the_others_waiting() -> None:
 
 async def test_what_is_lost_is_an_error_for_each_who_waits() -> None:
     frame, (one,) = sent(1)
-    frame.tell("no space is left")
+    frame.tell(asyncio.get_running_loop(), "no space is left")
     await turns()
 
     for _ in range(2):
@@ -85,7 +85,7 @@ async def test_whoever_fails_at_being_told_does_not_keep_the_others_waiting() ->
     waiting[1].add_done_callback(lambda _: 1 // 0)
     waiting[2].add_done_callback(lambda _: told.append(2))
 
-    frame.tell(None)
+    frame.tell(asyncio.get_running_loop(), None)
     await turns()
 
     assert told == [0, 2]

@@ -50,7 +50,7 @@ def ends(data: bytes) -> list[int]:
     return found
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(180)
 async def test_every_cut_of_the_last_records_is_a_torn_tail(unsigned, tmp_path):
     (segment,) = sample.segments(unsigned)
     data = segment.read_bytes()

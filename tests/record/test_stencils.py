@@ -18,7 +18,7 @@ from sidecar.record.recorder.shape import ends_in_escape
 from sidecar.record.recorder.stencils.numbers import Numbers
 from sidecar.record.recorder.stencils.outlines import Outlines
 from sidecar.syntax import json
-from sidecar.terms.record import AnyRecord, MadeRecord, Stencil
+from sidecar.terms.record import AnyRecord, Hole, MadeRecord, Stencil
 from sidecar.terms.words import CallId
 from tests.record import sample
 from tests.record.stand_recorder import Meter, Stand, connect, forwarded, outcome, running, until
@@ -62,10 +62,12 @@ def outlined(given: dict) -> tuple[wire.Outline, wire.Made]:
         (one, two, three, four, five, six),
         (before, after),
         given.get("opens", False),
+        Hole(*given["hole"]) if "hole" in given else None,
     )
     values = {"ids": ID, "times": TIME, "digests": "d" * 32} | given
-    ids, times, digests = (values[name].encode() for name in ("ids", "times", "digests"))
-    return outline, wire.Made(given.get("at", 0), given.get("of", 0), ids, times, digests)
+    names = ("ids", "times", "digests", "texts")
+    ids, times, digests, texts = (values.get(name, "").encode() for name in names)
+    return outline, wire.Made(given.get("at", 0), given.get("of", 0), ids, times, digests, texts)
 
 
 @pytest.mark.parametrize("row", rows("record/outlines.yaml"))
@@ -81,6 +83,7 @@ def test_case(row):
     if row.want == "written":
         (record,) = take()
         assert json.loads(record)["id"] == ID
+        assert record.count(of_it.texts.hex().encode()) == 1 or not of_it.texts
     else:
         with pytest.raises(wire.Garbled) as refused:
             take()
@@ -139,6 +142,31 @@ def test_a_record_is_the_same_whole_and_in_pieces():
     assert one.head == head
     assert one.head_size == len(head)
     assert found.size == len(head) + len(tail) + 1
+
+
+def test_records_of_texts_of_one_form_are_the_same_whole_and_in_pieces():
+    first, numbers, outlines = b"a" * 64, Numbers(), Outlines()
+    plain = stencil()
+    one, two, three, four, five, six = plain.head
+    head = (one, two, three, four + first + b" ", five, six)
+    of = Stencil(head, plain.tail, plain.counted).opened(first)
+
+    for how_many in (1, 3):
+        frame = Frame(is_outcome=False)
+        made_of = [
+            msgspec.structs.replace(made(of), text=bytes([at]) * 32) for at in range(how_many)
+        ]
+        for record in made_of:
+            frame.take_made(record)
+        found = carried(frame, numbers, outlines)
+
+        assert len(numbers) == len(outlines) == 1
+        for record, one_found in zip(made_of, found.records, strict=True):
+            head_half, tail = split(record)
+            assert record.text.hex().encode() in head_half
+            assert one_found.head == head_half
+            assert one_found.head_size == len(head_half)
+            assert one_found.placed(b",") == b"%b,%b" % (head_half, tail)
 
 
 def carried(frame: Frame, numbers: Numbers, outlines: Outlines):

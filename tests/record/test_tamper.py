@@ -19,6 +19,7 @@ from click.testing import CliRunner, Result
 
 from sidecar.cli.log import command
 from sidecar.record.outside import one_file, verifier
+from sidecar.record.persons import Persons, persons_paths
 from sidecar.record.segments.segment import framed
 from tests.record import sample, tampering
 from tests.record.tampering import (
@@ -177,6 +178,16 @@ def shadowed(state: Path) -> None:
     path.with_name(path.name.removesuffix(".zst")).write_bytes(data)
 
 
+def somebody_comes_and_goes(state: Path) -> None:
+    """Put the table back that stood there before one more person, whom no record names."""
+    path, key = persons_paths(state)
+    before = path.read_bytes()
+    table = Persons.open(path, key)
+    table.handle_of("user:bob")
+    table.close()
+    path.write_bytes(before)
+
+
 def edited(old: bytes, new: bytes) -> Callable[[list[bytes]], list[bytes]]:
     return lambda r: [r[0], *(one.replace(old, new) for one in r[1:])]
 
@@ -311,6 +322,9 @@ BESIDE: dict[str, tuple[Callable[[Path], Any], str]] = {
     "a row of persons removed": (
         of_file("persons.table", lambda data: data[:16]),
         "its subject is not in the table of persons",
+    ),
+    "the table of persons of before somebody came": (
+        somebody_comes_and_goes, "rows are missing at its end: 1",
     ),
     "a side object edited": (
         of_files("inputs/*.objects", lambda data: data.replace(b"a text", b"a tent")),
@@ -453,6 +467,16 @@ async def test_a_fork_begins_with_what_both_have_in_common(world):
     common = world.earlier / "ledger" / "checkpoint"
 
     assert verified(world, "--checkpoint", common).exit_code == 0
+
+
+def test_an_older_checkpoint_put_back_is_found_by_the_one_beside_the_key(world):
+    sample.stands(world.state)
+    shutil.copy(world.earlier / "ledger" / "checkpoint", world.ledger / "checkpoint")
+
+    shown = run("verify", "--state", world.state)
+
+    assert shown.exit_code == 20
+    assert f"the log's own checkpoint is older, it signs {HELD} records" in shown.stderr
 
 
 def test_an_older_checkpoint_put_back_is_found_by_a_newer_one(world):

@@ -170,7 +170,8 @@ LOG: dict[str, tuple[Callable[[Path], Any], str, str | None]] = {
     "a pipe for the last segment": (pipe(last), NO_FILE, None),
     "a pipe for a sealed segment": (pipe(sealed), NO_FILE, None),
     "a pipe for the checkpoint": (pipe(checkpoint), NO_FILE, None),
-    "a folder for the last segment": (folder(last), NO_HEADER, NO_FILE),
+    "a folder for the last segment": (folder(last), "Is a directory", NO_FILE),
+    "a folder for a sealed segment": (folder(sealed), "Is a directory", NO_FILE),
     "a folder for the checkpoint": (folder(checkpoint), "Is a directory", NO_FILE),
     "a link for the last segment": (link(last), "symbolic link", NO_FILE),
     "a link for a sealed segment": (link(sealed), "symbolic link", NO_FILE),
@@ -208,6 +209,10 @@ LOG: dict[str, tuple[Callable[[Path], Any], str, str | None]] = {
     "a sealed segment without its last byte": (to(sealed, lambda data: data[:-1]), NO_END, None),
     "a sealed segment without its checksum": (to(sealed, lambda data: data[:-4]), NO_END, None),
     "half a sealed segment": (to(sealed, lambda data: data[: len(data) // 2]), NO_END, None),
+    "a sealed segment that does not say how long it is": (
+        sealed_as(zstandard.ZstdCompressor(write_content_size=False).compress),
+        "it does not say how long it is", "it is not as long as it says",
+    ),
     "empty frames behind what is sealed": (
         to(sealed, lambda data: data + zstandard.compress(b"") * 1000), NO_END, None,
     ),
@@ -278,6 +283,9 @@ HARMLESS: dict[str, Callable[[Path], Any]] = {
     ),
     "side objects that go on for ever": grown(objects),
     "files of other names": lambda state: (state / "ledger" / "x\u202e\n.seg").write_bytes(b""),
+    "a segment in digits of another script": lambda state: (
+        state / "ledger" / ("\u0660" * 20 + ".seg")
+    ).write_bytes(b""),
 }
 
 
@@ -374,6 +382,22 @@ def test_whoever_reads_what_is_beside_the_key_says_what_is_wrong(
     if not is_remark:
         with pytest.raises(LedgerBroken, match=rf"keys/{name}: .*[^:]\Z"):
             Ledger.open(*ledger_paths(world.state), HERE)
+
+
+@pytest.mark.parametrize("of", [last, sealed])
+@pytest.mark.parametrize("how", ["pipe", "socket", "folder", "device", "loop"])
+def test_an_export_names_what_is_no_segment(
+    world: World, tmp_path: Path, of: Callable[[Path], Path], how: str
+) -> None:
+    name = of(world.state).name
+    ODD[how](of)(world.state)
+
+    shown = run("export", "--state", world.state, "--out", tmp_path / "out")
+
+    # Which ends the command with 20.
+    assert isinstance(shown.exception, LedgerBroken)
+    assert name in str(shown.exception)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("how", ["pipe", "folder", "device", "loop", "grown"])

@@ -280,6 +280,29 @@ async def test_retention_removes_the_oldest_segments_and_says_so_before(tmp_path
     assert sample.ids(tmp_path)[-1] == "id-1200"
 
 
+async def test_what_is_pruned_before_it_was_sealed_is_no_failure(tmp_path):
+    # While somebody writes all the time, what is full waits.
+    clock = sample.Clock()
+    how = sample.settings(
+        clock=clock,
+        segment_bytes_max=SEGMENT_BYTES,
+        seals=True,
+        upkeep_quiet_s=3600.0,
+        retention=Retention(bytes=3 * SEGMENT_BYTES),
+    )
+    ledger = Ledger.open(*ledger_paths(tmp_path), how)
+    for number in range(1_500):
+        await ledger.write(admin(number))
+    clock.now_s += 3601
+    await sample.until_idle(ledger)
+    await ledger.close()
+
+    assert sample.pruned(tmp_path) > 256
+    assert judged(tmp_path).intact
+    failed = [one for one in sample.records(tmp_path) if one.get("event") == "ledger.upkeep_failed"]
+    assert failed == []
+
+
 async def test_the_tree_of_a_pruned_log_is_what_it_was(tmp_path):
     await kept(tmp_path, 1200)
     folder, key_file = ledger_paths(tmp_path)

@@ -28,7 +28,7 @@ from sidecar.record.inputs.secrets import DIGEST, Secrets
 from sidecar.record.limits import AGAIN_BYTES, OUTCOMES_KEPT_MAX, REQUEST_FACTOR, TIMED_EVERY
 from sidecar.terms.call import Call, Json
 from sidecar.terms.decision import Decision, FactKey, Facts
-from sidecar.terms.record import DecisionRecord, MadeRecord, Stencil
+from sidecar.terms.record import DecisionRecord, Hole, MadeRecord, Stencil, hole_of
 from sidecar.terms.request import Request
 from sidecar.terms.words import CallId
 
@@ -55,27 +55,27 @@ class Form(msgspec.Struct, frozen=True):
         text: Of the input, around id, time, time.
         hidden: What its digest is made over besides.
         stencil: Of the record.
+        hole: Where in `text` the digest of the call's text stands, if calls of others are meant.
     """
 
-    text: tuple[bytes, bytes, bytes, bytes]
+    text: tuple[bytes, ...]
     hidden: bytes
     stencil: Stencil
+    hole: Hole | None = None
 
-    def filled(self, id: CallId, time: str, secrets: Secrets) -> MadeRecord:
-        """Return the record of a call of this id at this time."""
-        first, second, third, last = self.text
+    def filled(self, id: CallId, time: str, secrets: Secrets, digest: bytes = b"") -> MadeRecord:
+        """Return the record of a call of this id at this time, of the text with this digest."""
+        text = self.text if self.hole is None else self.hole.filled(self.text, digest)
+        first, second, third, last = text
         raw_time = time.encode()
         raw = (first, id.encode(), second, raw_time, third, raw_time, last, self.hidden)
-        return MadeRecord(id, time, secrets.mac(b"".join(raw)), self.stencil)
+        mac = secrets.mac(b"".join(raw))
+        return MadeRecord(id, time, mac, self.stencil, bytes.fromhex(digest.decode()))
 
-    def instead(self, old: bytes, new: bytes) -> "Form":
-        """Return the form of a call that says `new` where this one's says `old`, once."""
-        one, two, three, four = self.text
-        text = (
-            one.replace(old, new), two.replace(old, new), three.replace(old, new),
-            four.replace(old, new),
-        )  # fmt: skip
-        return Form(text, self.hidden, self.stencil.instead(old, new))
+    def opened(self, digest: bytes) -> "Form":
+        """Return the form of calls of other texts as well, where this one says `digest`, once."""
+        hole = hole_of(self.text, digest)
+        return Form(self.text, self.hidden, self.stencil.opened(digest), hole)
 
 
 def form_of(record: DecisionRecord, call: Call, hidden: bytes, secrets: Secrets) -> Form | None:
@@ -99,7 +99,7 @@ def form_of(record: DecisionRecord, call: Call, hidden: bytes, secrets: Secrets)
     counted = (record.domain, record.outcome, record.policy.version)
     # Why ignored: there are as many pieces as there are holes, and one.
     stencil = Stencil(head, tail, counted, record.listener_forwarded)  # type: ignore[arg-type]
-    found = Form(text, hidden, stencil)  # type: ignore[arg-type]
+    found = Form(text, hidden, stencil)
     return found if split(found.filled(call.id, call.time, secrets)) == halves else None
 
 
@@ -135,7 +135,8 @@ class Outcome:
         verdict: That of which it follows, None where there is more to it or that is not known.
     """
 
-    __slots__ = ("_answer", "_facts", "_form", "_handles", "_names", "_same", "decision", "verdict")
+    __slots__ = ("_answer", "_facts", "_form", "_handles", "_names", "_opened", "_same",
+                 "decision", "verdict")  # fmt: skip
 
     def __init__(
         self,
@@ -153,6 +154,7 @@ class Outcome:
         # A handle stands wherever a text is one of these, also where it is the call's own time.
         self._names = frozenset(person.partition(":")[2] for person in handles)
         self._form = form
+        self._opened: Form | None = None
         self.verdict = verdict
         self._answer: tuple[bytes, ...] | None = None
 
@@ -170,16 +172,15 @@ class Outcome:
             and self._is_on(facts, known)
         )
 
-    def follows(self, verdict: object, facts: Facts, known: Mapping[str, str]) -> bool:
-        """Return whether this comes of `verdict`, on the very same facts, of the same persons.
+    def follows(self, facts: Facts, known: Mapping[str, str]) -> bool:
+        """Return whether this comes of its verdict, on the very same facts, of the same persons.
 
         Only where both its record and its answer can be made of what is known.
         """
         return (
-            verdict is self.verdict
-            and self._answer is not None
+            self._answer is not None
             and self._form is not None
-            and self._is_on(facts, known)
+            and ((facts is self._same and not self._handles) or self._is_on(facts, known))
         )
 
     def _is_on(self, facts: Facts, known: Mapping[str, str]) -> bool:
@@ -199,17 +200,19 @@ class Outcome:
     ) -> MadeRecord | None:
         """Return the record of a call, None where it has to be made from nothing.
 
-        `instead` is what it says in the place of what this says (`says_once`).
+        `instead` is the digest that this says of a text (`says_once`), the same each time, and the
+        one that it says in that place.
         """
         form, names = self._form, self._names
         if form is None or (names and (time in names or id in names)):
             return None
-        if instead is not None:
-            was, new = instead
-            if new.decode() in {name.casefold() for name in names}:
-                return None
-            form = form if compare_digest(was, new) else form.instead(was, new)
-        return form.filled(id, time, secrets)
+        if instead is None:
+            return form.filled(id, time, secrets)
+        was, new = instead
+        if names and new.decode() in {name.casefold() for name in names}:
+            return None
+        opened = self._opened = self._opened or form.opened(was)
+        return opened.filled(id, time, secrets, new)
 
     def says_once(self, digest: bytes) -> bool:
         """Return whether another digest can stand in the place of this one in a record."""
@@ -316,7 +319,7 @@ class Again:
         verdict = self.judged.verdict(facts, time)
         if verdict is not None:
             for outcome in self._outcomes:
-                if outcome.follows(verdict, facts, known):
+                if verdict is outcome.verdict and outcome.follows(facts, known):
                     return outcome
         return None
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from sidecar.record import disk
-from sidecar.record.disk import FOLDER_MODE, NEW, READ, Io
+from sidecar.record.disk import FOLDER, FOLDER_MODE, NEW, Io
 from sidecar.record.limits import CLOCK_STEP_S, RESERVE_BYTES
 from sidecar.terms.errors import LedgerBroken
 
@@ -40,7 +40,7 @@ def lock(io: Io, folder: Path) -> int:
         LedgerBroken: Another process has it, or others may write to it.
     """
     folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
-    fd = io.open(folder, READ)
+    fd = io.open(folder, FOLDER)
     try:
         _check_owner(io, folder, fd)
         io.lock(fd)

@@ -14,7 +14,7 @@ from sidecar.record.limits import (
     SEGMENT_BYTES_MAX,
     UPKEEP_QUIET_S,
 )
-from sidecar.record.segments.aside import Begin
+from sidecar.record.segments.aside import Hire
 
 
 class Outside(msgspec.Struct, frozen=True):
@@ -36,8 +36,8 @@ class Outside(msgspec.Struct, frozen=True):
         machine: Names the machine on which the ledger is kept; None where nobody looks where it is,
             nor what is beside it.
         boot: Names the machine's life, from its start to its end; empty where that is not known.
-        aside: Begins what may wait for the disk beside the thread that writes; None where that
-            waits for all by itself.
+        aside: Makes who waits for the disk beside the thread that writes; None where that waits
+            for all by itself.
     """
 
     io: Io
@@ -54,4 +54,4 @@ class Outside(msgspec.Struct, frozen=True):
     upkeep_quiet_s: float = UPKEEP_QUIET_S
     machine: str | None = None
     boot: str = ""
-    aside: Begin | None = None
+    aside: Hire | None = None

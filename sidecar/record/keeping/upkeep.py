@@ -69,6 +69,14 @@ class Keeps(NamedTuple):
     are_ages_known: Callable[[], bool]
 
 
+class _Job(NamedTuple):
+    """What is done in steps, and to which segment where it must be there."""
+
+    what: str
+    steps: Iterator[None]
+    path: Path | None = None
+
+
 class Upkeep:
     """The jobs that wait, of which `step` does a little."""
 
@@ -79,7 +87,7 @@ class Upkeep:
         self._retention, self._are_held, self._are_ages_known = keeps
         self._now_us = now_us
         self._tiles = Tiles(io, folder)
-        self._jobs: deque[tuple[str, Iterator[None]]] = deque()
+        self._jobs: deque[_Job] = deque()
 
     @property
     def is_waiting(self) -> bool:
@@ -94,28 +102,29 @@ class Upkeep:
     def segment_is_full(self, path: Path, leaves: bytes, *, seals: bool) -> None:
         """Take on the segment at `path`; `leaves` begin with the tile of its first record."""
         first_tile = first_seq_of(path.name) // TILE_WIDTH
-        self._jobs.append(("tiles", self._tiles.tiling(first_tile, leaves)))
+        self._jobs.append(_Job("tiles", self._tiles.tiling(first_tile, leaves)))
         if seals:
-            self._jobs.append(("seal", sealing(self._io, path)))
+            self._jobs.append(_Job("seal", sealing(self._io, path), path))
 
     def seal_the_rest(self) -> None:
         """Take on what an earlier life has not sealed."""
         for name in segment_names(self._io.names(self._folder))[:-1]:
             if not name.endswith(SEALED):
-                self._jobs.append(("seal", sealing(self._io, self._folder / name)))
+                path = self._folder / name
+                self._jobs.append(_Job("seal", sealing(self._io, path), path))
 
     def step(self) -> dict[str, Any] | None:
         """Do a little; return what failed, if something did."""
         if not self._jobs:
             return None
-        what, job = self._jobs[0]
+        job = self._jobs[0]
         try:
-            next(job)
+            next(job.steps)
         except StopIteration:
             self._jobs.popleft()
         except (OSError, Damage, LookupError) as error:
             self._jobs.popleft()
-            return {"job": what, "cause": _cause(error)}
+            return {"job": job.what, "cause": _cause(error)}
         return None
 
     # --- retention ---
@@ -124,9 +133,9 @@ class Upkeep:
         """Take on what retention lets go; `told` makes the record durable, or raises OSError."""
         size = first_seq_of(segment_names(self._io.names(self._folder))[-1])
         if size >= TILE_WIDTH:
-            self._jobs.append(("tiles", self._tiles.mending(size)))
+            self._jobs.append(_Job("tiles", self._tiles.mending(size)))
         if self._retention != Retention():
-            self._jobs.append(("prune", self._pruning(told)))
+            self._jobs.append(_Job("prune", self._pruning(told)))
 
     def _pruning(self, told: Callable[[dict[str, Any]], None]) -> Iterator[None]:
         names = segment_names(self._io.names(self._folder))
@@ -211,6 +220,8 @@ class Upkeep:
         for one in (path, sealed_path(path)):
             with suppress(FileNotFoundError):
                 self._io.unlink(one)
+        # What waits behind us to be sealed is not there any more.
+        self._jobs = deque(job for job in self._jobs if job.path != path)
         # INVARIANT: no later segment goes before this one has gone for good, or a loss of power
         # could leave a hole.
         disk.sync_folder(self._io, self._folder)

@@ -4,8 +4,9 @@
 magic 8 | id of the key 8 | rows: length u32 | nonce 12 | AES-256-GCM of {handle, value}
 ```
 Rows are appended; the place of each is bound into its encryption, so none can be moved or taken out
-by who has not the key. Forgetting writes the whole table again, without the row and under a new
-key, and destroys the old key: neither the file nor an old copy of it gives the value back.
+by who has not the key; how many there are stands beside the key (`rows.py`), so none can be cut off
+unseen either. Forgetting writes the whole table again, without the row and under a new key, and
+destroys the old key: neither the file nor an old copy of it gives the value back.
 """
 
 import itertools
@@ -26,6 +27,7 @@ from sidecar.record.disk import DISK, FOLDER_MODE, OLD, READ, Io
 from sidecar.record.limits import PERSONS_BYTES_MAX, PERSONS_MAX, READ_BYTES
 from sidecar.record.persons import keyfile
 from sidecar.record.persons.names import new_handles
+from sidecar.record.persons.rows import Rows
 from sidecar.terms.call import Json
 from sidecar.terms.errors import LedgerBroken, RecordError
 
@@ -70,7 +72,10 @@ class Persons:
         self._fd = -1
         self._is_sound = True
         self._rows_max = PERSONS_MAX
-        # What was cut off at the end, where something was: nobody knows whether it was durable.
+        self._count = Rows(io, key_path)
+        # How many rows are missing at the end that were durable.
+        self.missing = 0
+        # What is missing or was cut off at the end, where something was.
         self.torn: dict[str, Json] | None = None
 
     @classmethod
@@ -175,6 +180,7 @@ class Persons:
         if self._fd >= 0:
             disk.let_go(self._io, self._fd)
             self._fd = -1
+        self._count.close()
 
     # --- reading ---
 
@@ -194,6 +200,12 @@ class Persons:
             raise LedgerBroken(f"{self._path}: its key is not the one at {self._key_path}")
         self._fd = self._io.open(self._path, OLD)
         self._cut_off()
+        # What a process that was killed has written may be durable only now.
+        self._io.fsync(self._fd)
+        if self.missing:
+            cut = self.torn or {"file": self._path.name, "offset": self._end, "bytes": 0}
+            self.torn = {**cut, "rows": self.missing}
+        self._count.put(self._key, self._rows)
         if len(keys) > 1:
             keyfile.store(self._io, self._key_path, [self._key])
 
@@ -208,7 +220,6 @@ class Persons:
         disk.replace(self._io, self._path.with_name(f"{self._path.name}.torn"), torn)
         self.torn = {"file": self._path.name, "offset": self._end, "bytes": len(torn)}
         self._io.ftruncate(self._fd, self._end)
-        self._io.fsync(self._fd)
 
     def _read_only(self) -> bool:
         keys = keyfile.load(self._io, self._key_path)
@@ -228,6 +239,8 @@ class Persons:
 
     def _load(self, keys: Collection[bytes]) -> bool:
         """Read every row; return whether one of `keys` is the table's."""
+        # INVARIANT: before the table, to which a writer only adds.
+        counts = {key: self._count.said(key) for key in keys}
         data = _read_whole(self._io, self._path)
         key = next((key for key in keys if data.startswith(_head(key))), None)
         if key is None:
@@ -239,6 +252,7 @@ class Persons:
         for place in itertools.count():
             sealed = _sealed_row(data, at)
             if sealed is None:
+                self.missing = max(counts[key] - self._rows, 0)
                 return True
             row = _opened(cipher, sealed, place)
             at += _LENGTH.size + len(sealed)
@@ -280,6 +294,7 @@ class Persons:
         self._end += len(data)
         for value, handle in handles.items():
             self._take(_Row(handle, value))
+        self._count.add(self._key, self._rows)
 
     def _rewrite(self, known: dict[str, str]) -> None:
         """Write the table again under a new key; only `known` are in it."""
@@ -301,6 +316,7 @@ class Persons:
         for value in self._known.keys() - known.keys():
             # In place, since readers hold this very dict.
             del self._values[self._known.pop(value)]
+        self._count.put(key, self._rows)
         keyfile.store(self._io, self._key_path, [key])
 
     def _standing(self) -> bytes:

@@ -23,18 +23,20 @@ ledger.marks   key 32 | until 8, key 32, of each key before that is still believ
 
 import hmac
 import sys
-from base64 import urlsafe_b64encode
+from binascii import b2a_base64
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Final, NamedTuple, Protocol
 
-from sidecar.record.proof.merkle import leaf_hash, leaf_hashes
+from sidecar.record.proof.merkle import leaf_begun, leaf_hash, leaf_hashes
 from sidecar.record.segments.walk import Batch, Damage
 
 _MEMBER: Final = b'"mark":"'
 # Behind the member: its letters, a quotation mark and a comma.
 _LETTERS: Final = 43
 _PLACE_END: Final = b"},"
+# Of base64 the alphabet that is safe in names (RFC 4648 §5).
+_URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
 MARK_KEY_BYTES: Final = 32
 _UNTIL_BYTES: Final = 8
 # In a file; a refusal beyond leaves the keys as they are until all is signed.
@@ -111,19 +113,28 @@ class Marks(NamedTuple):
         """Return the mark of the records with these leaves."""
         said = b"doorward.mark/1\n%b\n%d %d\n" % (self.origin.encode(), first_seq, len(leaves))
         mac = hmac.digest(self.key, said + b"".join(leaves), "sha256")
-        return urlsafe_b64encode(mac)[:_LETTERS]
+        return b2a_base64(mac, newline=False)[:_LETTERS].translate(_URL_SAFE)
 
     def placed(
         self, batch: Sequence[Placeable], place: bytes, first_seq: int
     ) -> tuple[list[bytes], list[bytes]]:
         """Return the records of a batch in their places, the last with a mark, and their leaves."""
         records = [one.placed(b"%b%d}," % (place, seq)) for seq, one in enumerate(batch, first_seq)]
+        if not records:
+            return [], []
+        last = records.pop()
+        at = batch[-1].head_size + len(b"%b%d}," % (place, first_seq + len(records)))
+        head, tail = last[:at], last[at:]
         leaves = leaf_hashes(records)
-        if records:
-            last, seq = batch[-1], first_seq + len(records) - 1
-            mark = b"%b%b" % (_MEMBER, self.of(first_seq, leaves))
-            records[-1] = last.placed(b'%b%d},%b",' % (place, seq, mark))
-            leaves[-1] = leaf_hash(records[-1])
+        # The last is hashed up to where its mark stands, and from there on twice.
+        marked = leaf_begun(head)
+        bare = marked.copy()
+        bare.update(tail)
+        leaves.append(bare.digest())
+        tail = b'%b%b",%b' % (_MEMBER, self.of(first_seq, leaves), tail)
+        marked.update(tail)
+        records.append(head + tail)
+        leaves[-1] = marked.digest()
         return records, leaves
 
     def reach(self, found: Iterable[Batch], signed: int) -> int:

@@ -129,15 +129,13 @@ class RecorderClient:
         if self._is_overdue or self._late or self._is_closed or self._is_full(MADE_BYTES):
             self._check(None, MADE_BYTES, MADE_BYTES)
         gathered = self._decisions
-        if record.stencil.listener_forwarded:
+        if gathered.take_made(record):
             self._open[record.id] = None
-        gathered.take_made(record)
         return self._gathered(gathered, MADE_BYTES)
 
     def _put(self, item: Item, record: AnyRecord, side: tuple[SideObject, ...]) -> Written:
-        its_size = size = len(item.head) + len(item.tail) + 1
-        if side:
-            size += sum(len(one.data) for one in side)
+        its_size = len(item.head) + len(item.tail) + 1
+        size = its_size + sum(len(one.data) for one in side)
         self._check(item, its_size, size)
         gathered = self._decisions if item.closes is None else self._outcomes
         if item.opens:
@@ -182,7 +180,7 @@ class RecorderClient:
         if self._link is not None:
             self._link.end()
         for sent in self._unacked.values():
-            sent.tell("the ledger is closed")
+            sent.tell(self._loop, "the ledger is closed")
 
     # --- sending ---
 
@@ -211,16 +209,19 @@ class RecorderClient:
     def _flush(self) -> None:
         """Send what this turn of the loop has gathered."""
         self._has_gathered = False
-        gathered = (self._outcomes, self._decisions)
-        self._outcomes, self._decisions = Frame(is_outcome=True), Frame(is_outcome=False)
-        said = [self._sent(one) for one in gathered if one.records]
-        if self._link is not None:
-            self._link.say(said[0] if len(said) == 1 else b"".join(said))
+        said = b""
+        if self._outcomes.records:
+            said += self._sent(self._outcomes)
+            self._outcomes = Frame(is_outcome=True)
+        if self._decisions.records:
+            said += self._sent(self._decisions)
+            self._decisions = Frame(is_outcome=False)
+        if said and self._link is not None:
+            self._link.say(said)
 
     def _sent(self, sent: Frame) -> bytes | bytearray:
         """Return what is to be said, to the recorder that there is."""
-        self._number += 1
-        sent.number = self._number
+        self._number = sent.number = self._number + 1
         sent.began_s = time.monotonic()
         self._unacked[sent.number] = sent
         if self._alarm is None:
@@ -267,9 +268,8 @@ class RecorderClient:
                 self._handles.answered(said)
 
     def _welcome(self, said: Welcome) -> None:
-        self.size, self.verifier = said.size, said.verifier
+        self.size, self.verifier, self._is_group = said.size, said.verifier, said.is_group
         self._is_refusing, self._is_overdue = said.is_refusing, False
-        self._is_group = said.is_group
         self.revocations.replace(said.revoked)
         self._say(Took(said.epoch))
         self._welcomed.set()
@@ -309,7 +309,7 @@ class RecorderClient:
             if item.closes is not None:
                 self._open.pop(item.closes, None)
                 self._late.pop(item.id, None)
-        sent.tell(error)
+        sent.tell(self._loop, error)
         self._rest()
 
     def _drop(self, sent: Frame) -> None:
@@ -339,7 +339,7 @@ class RecorderClient:
             sent.is_late = True
             self._late.update((item.id, None) for item in sent.items)
             self._meter.lost(len(sent.items), RecordError(error))
-            sent.tell(error)
+            sent.tell(self._loop, error)
 
     def _send_again(self, number: int) -> None:
         """Send a frame once more that the recorder has refused; one that it is silent on it has."""
@@ -379,7 +379,7 @@ class RecorderClient:
                 continue
             self._drop(sent)
             self._refuse(sent, text)
-            sent.tell(text)
+            sent.tell(self._loop, text)
             self._rest()
 
     # --- persons ---

@@ -31,7 +31,10 @@ class Line:
         self._socket = connected
         self._frames = wire.Frames()
         self._lock = threading.Lock()
-        self._untaken = bytearray()
+        # What goes out with the next `flush`; for its reader alone.
+        self.answers: list[bytes | bytearray] = []
+        # What was said and is not taken: any thread's, under the lock.
+        self.untaken = bytearray()
         self._is_cut = False
 
     @property
@@ -42,7 +45,7 @@ class Line:
     @property
     def is_behind(self) -> bool:
         """Return whether something was said that the other side has not taken."""
-        return bool(self._untaken)
+        return bool(self.untaken)
 
     def fileno(self) -> int:
         """Return the socket's descriptor."""
@@ -62,31 +65,36 @@ class Line:
             return None
         return self._frames.feed(data) if data else None
 
-    def put(self, said: bytes | bytearray) -> None:
-        """Take what goes out with the next `flush`."""
-        with self._lock:
-            self._untaken += said
-
     def say(self, said: bytes | bytearray) -> None:
-        """Send `said`, and all that was put before; from any thread."""
-        self.put(said)
-        self.flush()
-
-    def flush(self) -> None:
-        """Send what can be sent; who leaves too much untaken is cut off."""
+        """Send `said` behind what was said before; from any thread."""
         with self._lock:
-            if not self._untaken or self._is_cut:
-                return
-            try:
-                taken = self._socket.send(self._untaken)
-            except BlockingIOError:
-                taken = 0
-            except OSError:
-                taken = len(self._untaken)
-            del self._untaken[:taken]
-            is_deaf = len(self._untaken) > UNTAKEN_BYTES_MAX
+            self.untaken += said
+            is_deaf = self._is_deaf()
         if is_deaf:
             self.cut()
+
+    def flush(self) -> None:
+        """Send the answers, and what can be sent now of what was not; for its reader alone."""
+        answers, self.answers = self.answers, []
+        with self._lock:
+            self.untaken += answers[0] if len(answers) == 1 else b"".join(answers)
+            is_deaf = self._is_deaf()
+        if is_deaf:
+            self.cut()
+
+    def _is_deaf(self) -> bool:
+        """Send what can be sent; return whether too much was left untaken."""
+        untaken = self.untaken
+        if not untaken or self._is_cut:
+            return False
+        try:
+            taken = self._socket.send(untaken)
+        except BlockingIOError:
+            taken = 0
+        except OSError:
+            taken = len(untaken)
+        del untaken[:taken]
+        return len(untaken) > UNTAKEN_BYTES_MAX
 
     def cut(self) -> None:
         """End it at once, from any thread; its reader then finds nobody there."""
@@ -119,8 +127,8 @@ class Connection(Line):
         self.say(wire.frame(said))
 
     def answer(self, said: wire.FromRecorder) -> None:
-        """Take one frame that goes out with all others of this turn."""
-        self.put(wire.frame(said))
+        """Take one frame that goes out with all others of this turn; for its reader alone."""
+        self.answers.append(wire.frame(said))
 
 
 class Lines:
@@ -130,6 +138,7 @@ class Lines:
         self._poll = select.poll()
         self._by_fd: dict[int, Connection] = {}
         self._waker, self._woken = socket.socketpair()
+        self._woken_fd = self._woken.fileno()
         for end in (self._waker, self._woken):
             end.setblocking(False)  # noqa: FBT003 - the standard library's own signature
         self._poll.register(self._woken, _READ)
@@ -155,25 +164,38 @@ class Lines:
         with suppress(OSError):
             self._waker.send(b".")
 
+    def flush(self) -> None:
+        """Send what was answered."""
+        for line in self._by_fd.values():
+            if line.answers:
+                line.flush()
+
     def wait(self, seconds: float) -> list[Connection]:
         """Return the lines from which something can be read, after so long at most."""
         for line in self._by_fd.values():
-            if line.is_behind:
+            if line.untaken:
                 self._poll.modify(line.fileno(), _WRITE)
         found: list[Connection] = []
         for fd, event in self._poll.poll(seconds * 1000):
-            if fd == self._woken.fileno():
-                with suppress(BlockingIOError):
-                    self._woken.recv(RECEIVED_BYTES)
-                continue
-            line = self._by_fd[fd]
-            if event & select.POLLOUT:
-                line.flush()
-                if not line.is_behind:
-                    self._poll.modify(fd, _READ)
-            if event & ~select.POLLOUT:
-                found.append(line)
+            if event == _READ and fd != self._woken_fd:
+                found.append(self._by_fd[fd])
+            else:
+                self._look(fd, event, found)
         return found
+
+    def _look(self, fd: int, event: int, found: list[Connection]) -> None:
+        """Take what is seldom: a wake-up, room for what was not taken, an end."""
+        if fd == self._woken_fd:
+            with suppress(BlockingIOError):
+                self._woken.recv(RECEIVED_BYTES)
+            return
+        line = self._by_fd[fd]
+        if event & select.POLLOUT:
+            line.flush()
+            if not line.is_behind:
+                self._poll.modify(fd, _READ)
+        if event & ~select.POLLOUT:
+            found.append(line)
 
     def close(self) -> None:
         """Let go of all."""

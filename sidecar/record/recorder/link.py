@@ -80,40 +80,36 @@ class Pending(msgspec.Struct, eq=False):
             told(self)
 
 
-class Frame:
-    """Records that were sent together, and who waits for them."""
+class Frame(msgspec.Struct, eq=False, kw_only=True):
+    """Records that were sent together, and who waits for them.
 
-    __slots__ = (
-        "began_s",
-        "is_late",
-        "is_outcome",
-        "items",
-        "number",
-        "opened",
-        "pending",
-        "records",
-        "run",
-        "runs",
-        "side",
-        "size",
-    )
+    Args:
+        is_outcome: Whether they are outcomes: decisions go by themselves.
+        number: The frame's, once it is sent.
+        is_late: Whether its writers were told that it is.
+        items: Those that go over whole; the others stand between them.
+        runs: The others.
+        run: That of them to which more may be added.
+        side: Objects that must be durable before.
+        pending: Who waits.
+        records: All of them.
+        opened: Of these, who awaits an outcome.
+        size: How many bytes they have, about.
+        began_s: When it was sent first.
+    """
 
-    def __init__(self, *, is_outcome: bool) -> None:
-        self.number = 0
-        self.is_outcome = is_outcome
-        self.is_late = False
-        # Those that go over whole; the others stand between them.
-        self.items: list[Item] = []
-        self.runs: list[Run] = []
-        # That to which more may be added.
-        self.run: Run | None = None
-        self.side: list[SideItem] = []
-        self.pending: list[Pending] = []
-        self.records: list[AnyRecord] = []
-        # Of these, who awaits an outcome.
-        self.opened: list[str] = []
-        self.size = 0
-        self.began_s = 0.0
+    is_outcome: bool
+    number: int = 0
+    is_late: bool = False
+    items: list[Item] = []
+    runs: list[Run] = []
+    run: Run | None = None
+    side: list[SideItem] = []
+    pending: list[Pending] = []
+    records: list[AnyRecord] = []
+    opened: list[str] = []
+    size: int = 0
+    began_s: float = 0.0
 
     def take(self, item: Item, record: AnyRecord) -> None:
         """Take a record that goes over whole."""
@@ -123,8 +119,8 @@ class Frame:
         if item.opens:
             self.opened.append(item.id)
 
-    def take_made(self, record: MadeRecord) -> None:
-        """Take a record that goes over as its values."""
+    def take_made(self, record: MadeRecord) -> bool:
+        """Take a record that goes over as its values; return whether it awaits an outcome."""
         run, stencil = self.run, record.stencil
         if run is None or run.stencil is not stencil:
             run = self.run = Run(len(self.items), stencil, [])
@@ -133,6 +129,8 @@ class Frame:
         self.records.append(record)
         if stencil.listener_forwarded:
             self.opened.append(record.id)
+            return True
+        return False
 
     def encoded(self, until_us: int, numbers: Numbers) -> bytes | bytearray:
         """Return what is said over a connection where stencils have these numbers."""
@@ -140,13 +138,13 @@ class Frame:
         said = wire.frame(wire.Write(self.number, until_us, self.items, self.side, made))
         return b"".join([*map(wire.frame, outlines), said]) if outlines else said
 
-    def tell(self, error: str | None) -> None:
+    def tell(self, loop: asyncio.AbstractEventLoop, error: str | None) -> None:
         """Wake who waits, in the next turn of the loop; nobody is left then."""
         pending, self.pending = self.pending, []
         if pending:
             pending.reverse()
             failed = None if error is None else RecordError(error)
-            asyncio.get_running_loop().call_soon(_tell, pending, failed)
+            loop.call_soon(_tell, pending, failed)
 
 
 def _wake(waiting: "asyncio.Future[None]") -> None:

@@ -73,6 +73,14 @@ class Brought(msgspec.Struct):
 
 def brought(write: Write, outlines: Outlines) -> Brought:
     """Return what a frame brings. Raises Garbled."""
+    if len(write.made) == 1 and not (write.items or write.side or write.made[0].at):
+        # Nothing but records of one stencil, as of most frames.
+        ids, records, known = outlines.filled(write.made[0])
+        opens = list(ids) if known.outline.opens else []
+        size = known.size * len(ids)
+        return Brought(
+            write.number, write.until_us, ids=ids, records=records, opens=opens, size=size
+        )
     found = Brought(write.number, write.until_us)
     if write.side:
         found.side = [SideObject(one.digest, one.data) for one in write.side]

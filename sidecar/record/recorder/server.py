@@ -59,8 +59,8 @@ class Outside(msgspec.Struct, frozen=True):
         now: Returns times of records.
         stuck: Is told of a worker that does not take a revocation, or has let go of the recorder;
             it has to be ended, if it lives.
-        committed: Is told of each batch, on the ledger's thread: how many records, how long it
-            took in seconds.
+        committed: Is told of each batch, on the ledger's thread and once its writers are: how many
+            records, how long it took in seconds.
     """
 
     new_id: Callable[[], CallId]
@@ -84,7 +84,8 @@ class Recorder:
         self._owed = Owed(ledger, opened, self._unknown, self._later)
         self._is_complete = False
         self._turn = Turn[Connection]()
-        self._durable = 0
+        # Counted before anybody is told, so whoever was answered finds it counted.
+        self.durable = self._measured = 0
         # What has to wait for what comes of this turn.
         self._parked: list[tuple[Connection, Brought]] = []
         self._lost: dict[Connection, None] = {}
@@ -202,14 +203,14 @@ class Recorder:
 
     def told(self) -> None:
         """Send what there is to say to workers."""
-        if self._durable:
-            self._outside.committed(self._durable, time.monotonic() - self._turn.began_s)
-            self._durable = 0
         if self._unsynced:
             self._tell_synced()
         self.tell_state()
-        for connection in self._lines:
-            connection.flush()
+        took_s = time.monotonic() - self._turn.began_s
+        self._lines.flush()
+        if self.durable != self._measured:
+            self._outside.committed(self.durable - self._measured, took_s)
+            self._measured = self.durable
 
     def _listen(self, seconds: float) -> None:
         for connection in self._lines.wait(0.0 if self._lost else seconds):
@@ -327,7 +328,7 @@ class Recorder:
             connection.refused.difference_update(sent.ids)
             connection.answer(Ack(sent.number, str(error)))
             return
-        self._durable += len(sent.halves)
+        self.durable += len(sent.halves)
         self._note(connection, sent)
         self._taken.push()
         if error is not None:

@@ -32,6 +32,8 @@ class Taken:
         self._later = later
         self._end = end
         self._pushed = revocations.epoch
+        # What everybody has taken: who joins is told what is so by then.
+        self._taken = -1
         self._held: list[tuple[int, Connection, int]] = []
 
     def push(self) -> None:
@@ -63,7 +65,11 @@ class Taken:
                 connection.tell(Ack(number))
 
     def _is_behind(self, epoch: int) -> bool:
-        return any(one.took_epoch < epoch for one in self._lines)
+        if epoch > self._taken:
+            if any(one.took_epoch < epoch for one in self._lines):
+                return True
+            self._taken = epoch
+        return False
 
     def _give_up(self, epoch: int) -> None:
         """Let go of workers that did not take a revocation: without records they permit nothing."""

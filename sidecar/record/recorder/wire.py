@@ -11,7 +11,8 @@ whole. Both ends are one descriptor pair that the supervisor made: nobody else c
 nothing has a name that could be taken.
 
 Of records that are alike but for their id, time and digest, the bytes that they have in common go
-over once, as an `Outline` with a number, and after that what differs alone (`stencils/`).
+over once, as an `Outline` with a number, and after that what differs alone (`stencils/`); where
+their texts differ, the digests of these as well.
 """
 
 import struct
@@ -21,6 +22,7 @@ from typing import ClassVar, Final
 import msgspec
 
 from sidecar.record.limits import WIRE_BYTES_MAX
+from sidecar.terms.record import Hole
 
 _LENGTH: Final = struct.Struct("<I")
 
@@ -72,12 +74,14 @@ class Outline(msgspec.Struct, frozen=True, array_like=True, tag="outline"):
         head: As `terms.record.Stencil` has it.
         tail: As well.
         opens: Whether an outcome must follow each of its records.
+        hole: As `Stencil` has it.
     """
 
     number: int
     head: tuple[bytes, bytes, bytes, bytes, bytes, bytes]
     tail: tuple[bytes, bytes]
     opens: bool
+    hole: Hole | None = None
 
 
 class Made(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -88,7 +92,8 @@ class Made(msgspec.Struct, frozen=True, array_like=True, gc=False):
         number: Of their stencil.
         ids: Of all of them, in one piece; so are
         times: these, and
-        digests: these, 32 bytes each.
+        digests: these, 32 bytes each, and where the stencil has a hole
+        texts: those of their texts.
     """
 
     at: int
@@ -96,6 +101,7 @@ class Made(msgspec.Struct, frozen=True, array_like=True, gc=False):
     ids: bytes
     times: bytes
     digests: bytes
+    texts: bytes = b""
 
 
 class Hello(msgspec.Struct, frozen=True, array_like=True, tag="hello"):
@@ -241,6 +247,11 @@ class Frames:
 
     def feed(self, data: bytes) -> list[bytes]:
         """Return the bodies that are whole now. Raises Garbled for one that is too long."""
+        if not self._have and len(data) >= _LENGTH.size:
+            # One frame by itself, which most are.
+            (length,) = _LENGTH.unpack_from(data)
+            if length + _LENGTH.size == len(data) and length <= WIRE_BYTES_MAX:
+                return [data[_LENGTH.size :]]
         self._pieces.append(data)
         self._have += len(data)
         if self._have < self._need:

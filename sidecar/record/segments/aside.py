@@ -12,6 +12,8 @@ import threading
 from collections.abc import Callable
 from typing import Protocol, TypeAlias
 
+Work: TypeAlias = Callable[[], None]
+
 
 class Doing(Protocol):
     """Something that was begun."""
@@ -26,67 +28,115 @@ class Doing(Protocol):
         ...
 
 
-Begin: TypeAlias = Callable[[Callable[[], None]], Doing]
+class Hand(Protocol):
+    """Who does things beside, one after the other."""
+
+    def begin(self, work: Work) -> Doing:
+        """Begin `work`; what was begun before is over."""
+        ...
+
+    def leave(self) -> None:
+        """Let go: nothing is under way, and nothing is begun any more."""
+        ...
 
 
-class InThread:
-    """Does `work` in a thread of its own."""
+Hire: TypeAlias = Callable[[], Hand]
 
-    def __init__(self, work: Callable[[], None]) -> None:
+
+class _Job:
+    """Something that a thread does."""
+
+    def __init__(self, work: Work) -> None:
+        self.is_over = False
         self._work = work
         self._failed: OSError | None = None
         self._is_well = False
-        # A daemon: a disk that hangs must not keep the process from ending.
-        self._thread = threading.Thread(target=self._run, name="disk", daemon=True)
-        self._thread.start()
+        self._lasts = threading.Lock()
+        self._lasts.acquire()
 
-    @property
-    def is_over(self) -> bool:
-        """Return whether it need not be waited for."""
-        return not self._thread.is_alive()
-
-    def end(self) -> None:
-        """Return when it is over; raise what it raised."""
-        self._thread.join()
-        if self._failed is not None:
-            raise self._failed
-        # A mistake of ours is told by the thread itself, and must not pass for success.
-        assert self._is_well
-
-    def _run(self) -> None:
+    def do(self) -> None:
+        """Do it, in that thread."""
         try:
             self._work()
             self._is_well = True
         except OSError as error:
             self._failed = error
+        finally:
+            self.is_over = True
+            self._lasts.release()
+
+    def end(self) -> None:
+        """Return when it is over; raise what it raised."""
+        if not self.is_over:
+            with self._lasts:
+                pass
+        if self._failed is not None:
+            raise self._failed
+        # A mistake of ours is told by the thread itself, and must not pass for success.
+        assert self._is_well
+
+
+class InThread:
+    """A thread that stands ready: handing over to it costs a lock, and no thread is made for it."""
+
+    def __init__(self) -> None:
+        self._job: _Job | None = None
+        self._rests = threading.Lock()
+        self._rests.acquire()
+        # A daemon: a disk that hangs must not keep the process from ending.
+        threading.Thread(target=self._run, name="disk", daemon=True).start()
+
+    def begin(self, work: Work) -> Doing:
+        """Begin `work`; what was begun before is over."""
+        self._job = job = _Job(work)
+        self._rests.release()
+        return job
+
+    def leave(self) -> None:
+        """Let the thread end."""
+        self._job = None
+        self._rests.release()
+
+    def _run(self) -> None:
+        while True:
+            self._rests.acquire()
+            job = self._job
+            if job is None:
+                return
+            job.do()
 
 
 class Aside:
     """The one thing that is done beside, if there is one.
 
     Args:
-        begin: Begins something; None where nothing is done beside.
+        hire: Returns who does it; None where nothing is done beside.
     """
 
-    def __init__(self, begin: Begin | None) -> None:
-        self._begin = begin
-        self._doing: tuple[Doing, Callable[[], None]] | None = None
+    def __init__(self, hire: Hire | None) -> None:
+        self._hand = None if hire is None else hire()
+        self._doing: tuple[Doing, Work] | None = None
 
     @property
     def is_there(self) -> bool:
         """Return whether things can be done beside at all."""
-        return self._begin is not None
+        return self._hand is not None
 
     @property
     def is_free(self) -> bool:
         """Return whether something can be begun: nothing is there whose end was not noted."""
-        return self._begin is not None and self._doing is None
+        return self._hand is not None and self._doing is None
 
-    def begin(self, work: Callable[[], None], then: Callable[[], None]) -> None:
+    @property
+    def is_over(self) -> bool:
+        """Return whether something is there whose end can be noted."""
+        return self._doing is not None and self._doing[0].is_over
+
+    def begin(self, work: Work, then: Work) -> None:
         """Begin `work`; `then` is called, by who settles it, once it has gone well."""
-        assert self._begin is not None
+        assert self._hand is not None
         assert self._doing is None
-        self._doing = (self._begin(work), then)
+        self._doing = (self._hand.begin(work), then)
 
     def settle(self, *, waits: bool) -> None:
         """Take note of what is over; raise what it raised.
@@ -111,3 +161,10 @@ class Aside:
             except OSError:
                 # Whoever forgets it has seen the disk fail already.
                 return
+
+    def leave(self) -> None:
+        """Begin nothing more; what is under way is forgotten."""
+        self.forget()
+        if self._hand is not None:
+            self._hand.leave()
+            self._hand = None

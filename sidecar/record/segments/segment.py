@@ -44,7 +44,7 @@ _FRAME: Final = struct.Struct("<II")
 _CRC: Final = struct.Struct("<I")
 _BEGINS_BATCH: Final = 1 << 31
 _INVERTED: Final = 0xFFFFFFFF
-_NAME = re.compile(r"(\d{20})\.seg(?:\.zst)?\Z")
+_NAME = re.compile(r"([0-9]{20})\.seg(?:\.zst)?\Z")
 # Where a record may begin, for looking behind a damaged frame.
 _RECORD_START = re.compile(rb'\{"')
 

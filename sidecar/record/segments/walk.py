@@ -174,10 +174,7 @@ def _segment(io: Io, path: Path, origin: str, *, is_last: bool) -> Iterator[Batc
 def _whole(io: Io, path: Path, origin: str) -> Iterator[Batch]:
     first_seq = first_seq_of(path.name)
     with opened(io, path) as (read, size):
-        try:
-            said = read_header(read(HEADER_BYTES, 0), origin)
-        except IsADirectoryError:
-            said = None
+        said = read_header(read(HEADER_BYTES, 0), origin)
         if said is None or said.first_seq != first_seq:
             raise Damage(path.name, 0, first_seq, "not the header of a segment of this log")
         yield from _inside(

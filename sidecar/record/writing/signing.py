@@ -1,5 +1,6 @@
 """What the one writer signs, when, and the marks of what it has not signed yet."""
 
+import math
 from contextlib import suppress
 from functools import partial
 
@@ -9,16 +10,17 @@ from sidecar.record import recovery
 from sidecar.record.keeping.outside import Outside
 from sidecar.record.proof import identity
 from sidecar.record.proof.marks import Marks
-from sidecar.record.recovery import Known, Log
+from sidecar.record.recovery import Log
 from sidecar.record.segments.aside import Aside
+from sidecar.record.writing.grown import Grown
 
 
 class Signing:
     """Signs the tree of one ledger."""
 
-    def __init__(self, log: Log, known: Known, aside: Aside, outside: Outside) -> None:
+    def __init__(self, log: Log, grown: Grown, aside: Aside, outside: Outside) -> None:
         self._log = log
-        self._known = known
+        self._grown = grown
         self._aside = aside
         self._outside = outside
         self._size = -1
@@ -27,25 +29,25 @@ class Signing:
     @property
     def is_behind(self) -> bool:
         """Return whether something is durable and not signed."""
-        return self._known.tree.size != self._size
+        return self._grown.size != self._size
 
     @property
     def due_s(self) -> float:
-        """Return when it is to be signed, if it is behind."""
-        return self._at_s + self._outside.checkpoint_every_s
+        """Return when it is to be signed; never if it is not behind."""
+        return self._at_s + self._outside.checkpoint_every_s if self.is_behind else math.inf
 
     def sign(self, *also: Ed25519PrivateKey) -> None:
         """Sign the tree, durable."""
         self._aside.settle(waits=True)
-        recovery.sign(self._log, self._known.tree, *also)
-        self._signed(self._known.tree.size, self._outside.monotonic_s())
+        recovery.sign(self._log, self._grown.known.tree, *also)
+        self._signed(self._grown.size, self._outside.monotonic_s())
 
     def sign_if_due(self, now_s: float) -> None:
         """Sign what is due; the disk is waited for beside, where that can be."""
-        if not self.is_behind or now_s < self.due_s:
+        if now_s < self.due_s:
             return
         if self._aside.is_free:
-            tree, at_s = self._known.tree, self._outside.monotonic_s()
+            tree, at_s = self._grown.known.tree, self._outside.monotonic_s()
             note = recovery.signed_note(self._log, tree)
             signed = partial(self._signed, tree.size, at_s)
             self._aside.begin(partial(recovery.keep_note, self._log, note), signed)

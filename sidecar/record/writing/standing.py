@@ -9,10 +9,22 @@ from typing import Any
 from sidecar.record import recovery
 from sidecar.record.disk import Io
 from sidecar.record.keeping.grounds import held
+from sidecar.record.keeping.outside import Outside
 from sidecar.record.keeping.told import News
 from sidecar.record.recovery import Known, Log
 from sidecar.record.segments.current import Segment
 from sidecar.record.segments.segment import first_seq_of, segment_names
+
+
+def is_full(segment: Segment, outside: Outside) -> bool:
+    """Return whether a segment has come to its bounds."""
+    return segment.size >= outside.segment_bytes_max or is_aged(segment, outside)
+
+
+def is_aged(segment: Segment, outside: Outside) -> bool:
+    """Return whether a segment was begun too long ago, by a clock that may have been set since."""
+    age_us = abs(outside.now_us() - segment.said.created_us)
+    return bool(segment.offsets) and age_us > outside.segment_age_s_max * 1e6
 
 
 def following(log: Log, known: Known, old: Segment) -> Segment:

@@ -1,5 +1,6 @@
 """What is written and not yet synced: in `strict` a batch, in `group` a window with bounds."""
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -54,6 +55,15 @@ class Window:
         for each in (self.records, self._heads, self._leaves):
             del each[count:]
 
+    def due_s(self, *, may_begin: bool) -> float:
+        """Return when a sync has to begin, or where none may begin, to be over; never if empty."""
+        if not self.records:
+            return math.inf
+        if may_begin:
+            is_many = 2 * len(self.records) >= GROUP_RECORDS_MAX
+            return self.since_s if is_many else self.since_s + GROUP_S_MAX / 2
+        return self.since_s + GROUP_S_MAX
+
     def is_full(self, now_s: float) -> bool:
         """Return whether it has come to its bounds."""
         count = len(self.records)
@@ -61,5 +71,4 @@ class Window:
 
     def is_half_full(self, now_s: float) -> bool:
         """Return whether it is time to begin a sync that is to be over before it is full."""
-        age_s, count = now_s - self.since_s, len(self.records)
-        return bool(count) and (2 * age_s >= GROUP_S_MAX or 2 * count >= GROUP_RECORDS_MAX)
+        return now_s >= self.due_s(may_begin=True)

@@ -41,17 +41,22 @@ class Numbers:
         They are those of one frame, which has fewer than there are numbers.
         """
         outlines: list[Outline] = []
-        found = [
-            Made(
-                run.at,
-                self._number(run.stencil, outlines),
-                "".join([one.id for one in run.records]).encode(),
-                "".join([one.time for one in run.records]).encode(),
-                b"".join([one.digest for one in run.records]),
-            )
-            for run in runs
-        ]
-        return outlines, found
+        return outlines, [self._made(run, outlines) for run in runs]
+
+    def _made(self, run: Run, outlines: list[Outline]) -> Made:
+        number = self._number(run.stencil, outlines)
+        if len(run.records) == 1:
+            # Who asks alone waits for it.
+            (one,) = run.records
+            return Made(run.at, number, one.id.encode(), one.time.encode(), one.digest, one.text)
+        return Made(
+            run.at,
+            number,
+            "".join([one.id for one in run.records]).encode(),
+            "".join([one.time for one in run.records]).encode(),
+            b"".join([one.digest for one in run.records]),
+            b"".join([one.text for one in run.records]),
+        )
 
     def _number(self, stencil: Stencil, outlines: list[Outline]) -> int:
         """Return the number of a stencil; one that is new goes to `outlines`."""
@@ -64,6 +69,6 @@ class Numbers:
         if number >= STENCILS_MAX:
             number = self._numbers.pop(next(iter(self._numbers)))
         self._numbers[stencil] = number
-        head, tail = stencil.head, stencil.tail
-        outlines.append(Outline(number, head, tail, stencil.listener_forwarded))
+        head, tail, opens = stencil.head, stencil.tail, stencil.listener_forwarded
+        outlines.append(Outline(number, head, tail, opens, stencil.hole))
         return number

@@ -40,8 +40,7 @@ SAMPLES: Final = tuple(
 
 def has_form(record: MadeRecord) -> bool:
     """Return whether a record can go over as its values."""
-    has_form = len(record.id) == ID_BYTES and len(record.time) == TIME_BYTES
-    return has_form and not record.stencil.is_sole
+    return len(record.id) == ID_BYTES and len(record.time) == TIME_BYTES
 
 
 def count_of(made: Made) -> int:
@@ -51,5 +50,6 @@ def count_of(made: Made) -> int:
         made.ids.translate(_ID_FORMS) == _ID_FORM * count
         and made.times.translate(_TIME_FORMS) == _TIME_FORM * count
         and len(made.digests) == DIGEST_BYTES * count
+        and (not made.texts or len(made.texts) == DIGEST_BYTES * count)
     )
     return count if is_so else 0
