@@ -48,7 +48,7 @@ def main() -> None:
     quick: bool = asked.quick
     measures: dict[str, Callable[[Path], None]] = {
         "engine": lambda _: engine.measure(5 if quick else 15),
-        "ask": lambda folder: ask.measure(folder, 1.5 if quick else 5, quick=quick),
+        "ask": lambda folder: ask.measure(folder, 2 if quick else 3, quick=quick),
         "postgres": lambda folder: postgres.measure(folder, 8 if quick else 24),
         "inprocess": lambda _: inprocess.measure(1.5 if quick else 6),
         "loading": lambda _: loading.measure(),

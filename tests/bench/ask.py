@@ -10,10 +10,11 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, AsyncExitStack, ExitStack, contextmanager
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, AsyncExitStack, contextmanager
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import orjson
 
@@ -23,8 +24,8 @@ from tests.bench.load import Seen
 from tests.bench.peers import Absent
 from tests.bench.report import cpu_s, say, table
 from tests.bench.rules import CALL, SQL_CALL, bundle_of
-from tests.bench.wrk import Ask, loaded
-from tests.e2e.harness import EVALUATION, ROOT, Site, living
+from tests.bench.wrk import Ask, Load, loaded
+from tests.e2e.harness import EVALUATION, ROOT, Sidecar, Site, living
 
 CONNECTIONS = 64
 RULES = 10
@@ -50,32 +51,60 @@ CORES = frozenset(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") el
 # With one core alone, or where nobody can choose, nobody is bound to any.
 SERVED = frozenset({min(CORES)}) if len(CORES) > 1 else frozenset[int]()
 LOADED = CORES - SERVED if SERVED else frozenset[int]()
+ROUNDS, ROUNDS_QUICK = 5, 3
 Row = Seen | str
 Peer = Callable[[Path], AbstractContextManager[tuple[Ask, int]]]
 
 
+class Served(NamedTuple):
+    """A server that can be asked: what, and which group of processes it is."""
+
+    ask: Ask
+    group: int
+
+
+class Cores(NamedTuple):
+    """Where servers run, where the load; how often each server is asked, and how long."""
+
+    served: frozenset[int]
+    loaded: frozenset[int]
+    rounds: int
+    seconds: float
+
+
+# Starts servers, which end with the stack; a row for each, or why it is not there.
+Start = Callable[[AsyncExitStack], Awaitable[dict[str, Served | str]]]
+
+
 def measure(folder: Path, seconds: float, *, quick: bool) -> None:
     """Print the tables, and how far they are from the goals."""
-    found: dict[str, Row] = {}
-    others: dict[str, Peer] = {
+    rounds = ROUNDS_QUICK if quick else ROUNDS
+    peer_of: dict[str, Peer] = {
         NGINX: peers.nginx,
         "bare answer of aiohttp": _bare,
         CERBOS: partial(peers.cerbos, rules=RULES),
         OPA: partial(peers.opa, rules=RULES),
     }
-    for number, (name, peer) in enumerate(others.items()):
-        found[name] = _peer(peer, _made(folder / f"peer{number}"), seconds)
-    asks: dict[str, tuple[str, object]] = {"": ("/v1/decide", CALL), OTHERS: ("/v1/decide", OTHER)}
+    starts: list[Start] = [
+        partial(_peer, _made(folder / f"peer{number}"), name, peer)
+        for number, (name, peer) in enumerate(peer_of.items())
+    ]
+    same: dict[str, tuple[str, object]] = {"": ("/v1/decide", CALL)}
+    asks = {**same, OTHERS: ("/v1/decide", OTHER)}
     if not quick:
         asks[", AuthZEN"] = ("/access/v1/evaluation", EVALUATION)
         asks[", sql call"] = ("/v1/decide", SQL_CALL)
-    found |= _sidecar(folder / "s", STRICT, asks, seconds)
-    found |= _sidecar(folder / "g", GROUP, {"": asks[""]}, seconds, durability="group")
+    starts.append(_sidecar(folder / "s", STRICT, asks))
+    starts.append(_sidecar(folder / "g", GROUP, same, durability="group"))
+    found = asyncio.run(_seen(starts, Cores(SERVED, LOADED, rounds, seconds)))
     _show(f"ask: {CONNECTIONS} connections, {RULES} matching rules, one core", found, found[NGINX])
     if not SERVED:
         return
-    shared = _sidecar(folder / "1", ONE, {"": asks[""]}, seconds, is_pinned=False)
-    shared |= _sidecar(folder / "2", TWO, {"": asks[""]}, seconds, is_pinned=False, workers=2)
+    starts = [
+        _sidecar(folder / "1", ONE, same),
+        _sidecar(folder / "2", TWO, same, workers=2),
+    ]
+    shared = asyncio.run(_seen(starts, Cores(CORES, CORES, rounds, seconds)))
     _show("ask: workers and load on the same cores", shared, found[NGINX])
     _judge(found | shared)
 
@@ -118,52 +147,83 @@ def _verdict(text: str, *, met: bool) -> None:
 # --- who is measured ---
 
 
-def _peer(peer: Peer, folder: Path, seconds: float) -> Row:
-    with ExitStack() as stack:
-        try:
-            with _on(SERVED):
-                ask, group = stack.enter_context(peer(folder))
-        except Absent as reason:
-            return str(reason)
-        return _loaded(ask, seconds, group, LOADED)
+async def _seen(starts: Sequence[Start], cores: Cores) -> dict[str, Row]:
+    """Return for each row its middle round.
+
+    All servers are there at once and are asked in turn, again and again: what else the machine
+    does, and how fast it is just then, meets all of them.
+    """
+    async with AsyncExitStack() as stack:
+        servers: dict[str, Served | str] = {}
+        with _on(cores.served):
+            for start in starts:
+                servers |= await start(stack)
+        asked = {name: one for name, one in servers.items() if isinstance(one, Served)}
+        rounds = [await _round(asked, cores, is_first=not nth) for nth in range(cores.rounds)]
+    middle = {name: _middle([one[name] for one in rounds]) for name in asked}
+    return {name: middle.get(name) or str(served) for name, served in servers.items()}
+
+
+async def _round(asked: dict[str, Served], cores: Cores, *, is_first: bool) -> dict[str, Seen]:
+    warm_s = cores.seconds / 3 if is_first else 0.0
+    return {
+        name: await asyncio.to_thread(_asked, served, cores, warm_s)
+        for name, served in asked.items()
+    }
+
+
+def _middle(rounds: Sequence[Seen]) -> Seen:
+    return sorted(rounds, key=lambda seen: seen.rate)[len(rounds) // 2]
+
+
+def _asked(served: Served, cores: Cores, warm_s: float) -> Seen:
+    how = Load(CONNECTIONS, warm_s, cores.seconds)
+    with _on(cores.loaded):
+        return loaded(served.ask, how, lambda: cpu_s(living(served.group)))
+
+
+async def _peer(
+    folder: Path, name: str, peer: Peer, stack: AsyncExitStack
+) -> dict[str, Served | str]:
+    try:
+        return {name: Served(*stack.enter_context(peer(folder)))}
+    except Absent as reason:
+        return {name: str(reason)}
 
 
 def _sidecar(
     folder: Path,
     name: str,
     asks: dict[str, tuple[str, object]],
-    seconds: float,
     *,
-    is_pinned: bool = True,
     durability: str = "strict",
     workers: int = 1,
-) -> dict[str, Row]:
+) -> Start:
     site = Site.made(_made(folder))
     for file, text in bundle_of(RULES, RULES).items():
         site.put(file, text)
     (config,) = load_documents(site.config.name, site.config.read_bytes())
     told = {**config.value, "workers": workers, "ledger": {"durability": durability}}
     site.config.write_text(dump(told))
-    return asyncio.run(_asked(site, name, asks, seconds, is_pinned=is_pinned))
+    return partial(_started, site, name, asks)
 
 
-async def _asked(
-    site: Site, name: str, asks: dict[str, tuple[str, object]], seconds: float, *, is_pinned: bool
-) -> dict[str, Row]:
-    found: dict[str, Row] = {}
-    async with AsyncExitStack() as stack:
-        with _on(SERVED if is_pinned else CORES):
-            sidecar = await stack.enter_async_context(site.running())
-        load = LOADED if is_pinned else CORES
-        for more, (path, body) in asks.items():
-            head = {**JSON, "Sidecar-Authorization": f"Bearer {site.key}"}
-            numbered = NUMBER if body is OTHER else ""
-            ask = Ask(sidecar.port("ask"), path, head, orjson.dumps(body), numbered)
-            found[name + more] = await asyncio.to_thread(
-                _loaded, ask, seconds, sidecar.supervisor, load
-            )
-        assert await sidecar.stop() == 0
-    return found
+async def _started(
+    site: Site, name: str, asks: dict[str, tuple[str, object]], stack: AsyncExitStack
+) -> dict[str, Served | str]:
+    sidecar = await stack.enter_async_context(site.running())
+    stack.push_async_callback(_stopped, sidecar)
+    head = {**JSON, "Sidecar-Authorization": f"Bearer {site.key}"}
+    rows: dict[str, Served | str] = {}
+    for more, (path, body) in asks.items():
+        numbered = NUMBER if body is OTHER else ""
+        ask = Ask(sidecar.port("ask"), path, head, orjson.dumps(body), numbered)
+        rows[name + more] = Served(ask, sidecar.supervisor)
+    return rows
+
+
+async def _stopped(sidecar: Sidecar) -> None:
+    assert await sidecar.stop() == 0
 
 
 @contextmanager
@@ -177,11 +237,6 @@ def _bare(_folder: Path) -> Iterator[tuple[Ask, int]]:
         port = int(server.stdout.readline())
         yield Ask(port, "/v1/decide", JSON, orjson.dumps(CALL)), server.pid
         server.stdin.close()
-
-
-def _loaded(ask: Ask, seconds: float, group: int, cores: frozenset[int]) -> Seen:
-    with _on(cores):
-        return loaded(ask, CONNECTIONS, seconds, lambda: cpu_s(living(group)))
 
 
 @contextmanager

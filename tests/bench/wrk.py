@@ -31,27 +31,38 @@ class Ask(msgspec.Struct, frozen=True):
         )
 
 
-def loaded(ask: Ask, connections: int, seconds: float, cpu_s: Callable[[], float | None]) -> Seen:
-    """Return what came back in `seconds`, and what it cost the server, warmed up before."""
+class Load(msgspec.Struct, frozen=True):
+    """How a request is sent: over so many connections, unmeasured first, then measured."""
+
+    connections: int
+    warm_s: float
+    measured_s: float
+
+
+def loaded(ask: Ask, load: Load, cpu_s: Callable[[], float | None]) -> Seen:
+    """Return what came back, and what it cost the server."""
     program = shutil.which("wrk")
     if program is None:
         # It sends one request: every call is the same.
-        job = Job("127.0.0.1", ask.port, ask.raw(), connections, seconds / 3, seconds)
+        told = (load.connections, load.warm_s, load.measured_s)
+        job = Job("127.0.0.1", ask.port, ask.raw(), *told)
         return generated(job, cpu_s)
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
         script.write(_script(ask))
         script.flush()
         url = f"http://127.0.0.1:{ask.port}{ask.path}"
-        command = [program, "-t1", f"-c{connections}", "--latency", "-s", script.name, url]
-        subprocess.run(
-            [*command, f"-d{max(round(seconds / 3), 1)}s"], capture_output=True, check=True
-        )
+        command = [program, "-t1", f"-c{load.connections}", "--latency", "-s", script.name, url]
+        if load.warm_s:
+            subprocess.run([*command, _for(load.warm_s)], capture_output=True, check=True)
         before, began = cpu_s(), time.perf_counter()
-        done = subprocess.run(
-            [*command, f"-d{max(round(seconds), 1)}s"], capture_output=True, text=True, check=True
-        )
+        command.append(_for(load.measured_s))
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
         after, took_s = cpu_s(), time.perf_counter() - began
     return _seen(done.stdout, took_s, None if before is None or after is None else after - before)
+
+
+def _for(seconds: float) -> str:
+    return f"-d{max(round(seconds), 1)}s"
 
 
 def _script(ask: Ask) -> str:
