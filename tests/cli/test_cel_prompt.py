@@ -173,8 +173,10 @@ class Terminal:
     def read(self, until: str) -> str:
         shown = ""
         deadline = time.monotonic() + 20
+        waiting = select.poll()
+        waiting.register(self._end, select.POLLIN)
         while until not in shown and time.monotonic() < deadline:
-            if select.select([self._end], [], [], 0.1)[0]:
+            if waiting.poll(100):
                 try:
                     shown += os.read(self._end, 4_096).decode()
                 except OSError:
