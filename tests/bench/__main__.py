@@ -1,7 +1,7 @@
 """Measure the sidecar beside what it stands in front of: `python -m tests.bench [--quick]`.
 
-Absolute figures are the machine's; only ratios within one run say something of the sidecar. About a
-minute and a half, with --quick less than half of one, and nothing is left behind.
+Absolute figures are the machine's; only ratios within one run say something of the sidecar. It
+takes some minutes, with --quick fewer and shorter rounds, and nothing is left behind.
 """
 
 import argparse
@@ -39,7 +39,7 @@ PARTS = (
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="in less than half a minute")
+    parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds")
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; all")
     asked = parser.parse_args()
     wanted = asked.parts or PARTS
