@@ -112,6 +112,7 @@ async def _follow(server, loop):
 
     async def tell(upstream, found, has_changed):
         await told.put((upstream, found, has_changed))
+        return True
 
     login = Login(
         host=server.host, port=server.port, user="postgres", password=server.password,
@@ -157,3 +158,23 @@ async def test_a_database_that_cannot_be_asked_keeps_what_was_known(caplog):
         "upstream `erp`: drift is not known: catalog: the database cannot be reached "
         "(ConnectionRefusedError)"
     ]
+
+
+async def test_what_a_ledger_has_refused_is_told_again_until_it_is_taken():
+    login = Login(
+        host="127.0.0.1", port=1, user="x", password="hunter2", database="x", tls="disable"
+    )
+    relations = relations_of({"protocol": "sql", "schemas": {"hr": {"tables": TABLES}}})
+    told: list[tuple[dict[str, list[str]], bool]] = []
+
+    async def tell(_upstream, found, has_changed):
+        told.append((found, has_changed))
+        return len(told) > 2
+
+    watch = Watch(Watched("erp", login, 1), lambda: relations, tell)
+    watch._database = Database("18.0", {("hr", "people"): table("id", "ssn", "salary")}, {})
+    for _ in range(5):
+        await watch.compare()
+        assert watch.found == {"hr.people": ["salary"]}
+
+    assert told == [({"hr.people": ["salary"]}, True)] * 3

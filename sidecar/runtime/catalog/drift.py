@@ -30,8 +30,9 @@ TOLD_MAX: Final = 16
 EVERYTHING: Final = "*"
 
 Drift = dict[str, Json]
-# Told of an upstream, its drift, and whether that is another than before.
-Tell = Callable[[str, Drift, bool], Awaitable[None]]
+# Told of an upstream, its drift, and whether that is another than was told before; returns whether
+# that is on record.
+Tell = Callable[[str, Drift, bool], Awaitable[bool]]
 
 
 def relations_for(catalogues: Mapping[str, Catalogue], upstream: str) -> Relations:
@@ -89,6 +90,7 @@ class Watch:
         self._state = ""
         self._compared = ""
         self._failed = False
+        self._told: Drift = {}
         self.found: Drift = {}
 
     async def run(self) -> None:
@@ -117,16 +119,22 @@ class Watch:
             self._failed = False
 
     async def compare(self) -> None:
-        """Compare what was read last with the catalogue in force."""
+        """Compare what was read last with the catalogue in force, and tell what is not told yet."""
         relations = self._relations()
-        if self._database is None or self._compared == relations.identity:
+        if self._database is None:
             return
-        self._compared = relations.identity
-        found = drift_of(self._database, relations)
-        has_changed, self.found = found != self.found, found
-        if has_changed:
-            self._say(found)
-        await self._tell(self._watched.upstream, found, has_changed)
+        if self._compared != relations.identity:
+            self._compared = relations.identity
+            found = drift_of(self._database, relations)
+            has_changed, self.found = found != self.found, found
+            if has_changed:
+                self._say(found)
+        elif self.found == self._told:
+            return
+        # What is found goes with calls at once; a ledger that refuses is asked again the next time.
+        told = self.found
+        if await self._tell(self._watched.upstream, told, told != self._told):
+            self._told = told
 
     def _say(self, found: Drift) -> None:
         # Whoever may create a table says what it is called.

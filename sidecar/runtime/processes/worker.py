@@ -7,7 +7,6 @@ reviewer's tools.
 """
 
 import asyncio
-import contextlib
 import itertools
 import logging
 import os
@@ -278,16 +277,23 @@ class Worker:
         assert self._current is not None
         return relations_for(self._current().catalogues, upstream)
 
-    async def _note_drift(self, upstream: str, found: Drift, has_changed: bool) -> None:  # noqa: FBT001
+    async def _note_drift(self, upstream: str, found: Drift, has_changed: bool) -> bool:  # noqa: FBT001
         # Every worker finds the same; one tells.
         if self._boot.number:
-            return
+            return True
+        is_told = not has_changed or await self._is_drift_noted(upstream, found)
+        # Why after: what the gauge shows is on record, unless the ledger has refused it.
         self._metrics.counts.put(names.CATALOGUE_DRIFT, (upstream,), len(found))
-        if not has_changed:
-            return
+        return is_told
+
+    async def _is_drift_noted(self, upstream: str, found: Drift) -> bool:
         named: dict[str, Json] = {"relations": sorted(found)[:TOLD_MAX], "count": len(found)}
-        with contextlib.suppress(RecordError):
+        try:
             await self._note("catalogue_drift", {"upstream": upstream, **named})
+        except RecordError:
+            # The ledger has told of its outage.
+            return False
+        return True
 
     async def _note(self, event: str, detail: dict[str, Json]) -> None:
         await self._ledger.write(OpsRecord(SCHEMA, self._ids.new(), now(), event, detail))
