@@ -3,8 +3,8 @@
 import itertools
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -111,9 +111,20 @@ async def running(stand: Stand, **bounds: float) -> AsyncIterator[tuple[Recorder
     """Run one recorder with one client."""
     recorder, client = stand.recorder(), RecorderClient(Meter(), **bounds)
     await connect(recorder, client)
-    yield recorder, client
-    await client.close()
-    await recorder.close()
+    try:
+        yield recorder, client
+    finally:
+        # Also for a test that fails, or another is told of what it has left open.
+        await client.close()
+        await recorder.close()
+
+
+@contextmanager
+def impatient(client: RecorderClient, timeout_s: float = 0.1) -> Iterator[None]:
+    """Let calls wait so briefly only where nothing comes; a slow disk has its time before it."""
+    before, client._timeout_s = client._timeout_s, timeout_s
+    yield
+    client._timeout_s = before
 
 
 def forwarded(number: int) -> DecisionRecord:

@@ -16,6 +16,9 @@ from sidecar.terms.errors import RecordError
 from tests.record import sample
 from tests.record.test_upkeep import kept
 
+# Each of many records is synced, and a disk may be slow.
+pytestmark = pytest.mark.timeout(60)
+
 BOUNDS: dict[str, Any] = {"segment_bytes_max": 6_000}
 
 

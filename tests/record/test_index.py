@@ -15,6 +15,9 @@ from sidecar.record.keeping.upkeep import Retention
 from tests.record import sample
 from tests.record.test_upkeep import kept
 
+# Each of many records is synced, and a disk may be slow.
+pytestmark = pytest.mark.timeout(60)
+
 
 def found(folder: Path, id: str) -> bytes | None:
     with closing(Index.open(folder)) as index:

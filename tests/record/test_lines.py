@@ -58,8 +58,9 @@ def test_who_does_not_read_holds_nobody_up_and_is_cut_off_in_the_end(ends, monke
     assert (connection.is_alive, connection.is_behind) == (True, True)
     connection.say(bytes(900_000))
 
+    # Whoever waits for it waits for ever; a busy machine takes its time.
     assert not connection.is_alive
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 5
 
 
 def test_what_was_not_taken_goes_out_once_there_is_room(ends):
@@ -91,10 +92,10 @@ def test_a_line_that_another_thread_cuts_is_found_with_nobody_there(ends):
 
 def test_whoever_waits_is_woken_also_when_that_was_before(ends):
     all_lines = Lines()
-    began = time.monotonic()
 
     for _ in range(5_000):
         all_lines.wake()
+    began = time.monotonic()
 
     assert all_lines.wait(5) == []
     assert time.monotonic() - began < 4

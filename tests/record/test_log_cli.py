@@ -26,6 +26,9 @@ from tests.record.sample import admin
 from tests.record.test_recovery import all_segments_gone
 from tests.record.test_write import Paper, decision, kept, recorded, request
 
+# Each of many records is synced, and a disk may be slow.
+pytestmark = pytest.mark.timeout(60)
+
 
 def run(*arguments: str | Path) -> Result:
     return CliRunner().invoke(command, [str(argument) for argument in arguments])

@@ -30,6 +30,9 @@ from tests.record import rfc6962, sample
 from tests.record.rfc6962 import Wrong
 from tests.record.test_upkeep import kept
 
+# Each of many records is synced, and a disk may be slow.
+pytestmark = pytest.mark.timeout(60)
+
 
 class Leaves:
     """Subtrees of some leaves, straight from the definition."""

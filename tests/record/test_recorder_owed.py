@@ -21,6 +21,7 @@ from tests.record.stand_recorder import (
     Stand,
     connect,
     forwarded,
+    impatient,
     outcome,
     running,
     until,
@@ -152,13 +153,14 @@ async def test_many_outcomes_that_nobody_can_tell_are_each_closed_once(tmp_path)
 
 async def test_a_disk_that_stalls_longer_than_anybody_waits_writes_each_outcome_once(tmp_path):
     stand = Stand(tmp_path, disk := HangingDisk())
-    async with running(stand, timeout_s=0.1) as (_, client):
+    async with running(stand) as (_, client):
         await client.write(forwarded(1))
         disk.free.clear()
-        telling = client.write(outcome(1))
-        await asyncio.to_thread(disk.held.wait)
-        with pytest.raises(RecordError):
-            await telling
+        with impatient(client):
+            telling = client.write(outcome(1))
+            await asyncio.to_thread(disk.held.wait)
+            with pytest.raises(RecordError):
+                await telling
         # Longer than it takes to send again what is late.
         await asyncio.sleep(2 * limits.OWED_EVERY_S)
         disk.free.set()
@@ -190,11 +192,12 @@ async def test_what_is_sent_again_while_it_is_on_its_way_to_the_disk_is_written_
 
 async def test_what_is_gathered_in_one_turn_goes_in_frames_that_the_recorder_takes(tmp_path):
     stand, text = Stand(tmp_path), "x" * (limits.RECORD_BYTES_MAX - 1024)
-    async with running(stand) as (_, client):
-        # The bytes of all are more than a frame may have.
-        count = limits.WIRE_BYTES_MAX // 2 // len(text)
+    async with running(stand, timeout_s=8) as (_, client):
+        count = 3 * limits.GATHERED_BYTES_MAX // len(text)
         await asyncio.gather(*(client.write(admin(number, text=text)) for number in range(count)))
+        frames = client._number
 
+    assert frames >= 3
     assert stand.stuck == []
     assert len(sample.ids(tmp_path)) == count
 

@@ -15,6 +15,9 @@ from sidecar.terms.errors import ConfigError, LedgerBroken
 from tests.record import sample
 from tests.record.sample import admin
 
+# Each of many records is synced, and a disk may be slow.
+pytestmark = pytest.mark.timeout(60)
+
 
 @pytest.fixture
 async def unsigned(tmp_path: Path) -> Path:

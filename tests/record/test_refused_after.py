@@ -19,7 +19,16 @@ from sidecar.terms.words import CallId
 from tests.record import sample
 from tests.record.faulty import FaultyDisk, HangingDisk
 from tests.record.sample import TIME
-from tests.record.stand_recorder import Meter, Stand, connect, forwarded, outcome, running, until
+from tests.record.stand_recorder import (
+    Meter,
+    Stand,
+    connect,
+    forwarded,
+    impatient,
+    outcome,
+    running,
+    until,
+)
 from tests.record.test_commit import batch, events, is_intact, kill, opened
 
 FAILURES = {
@@ -110,7 +119,7 @@ async def test_what_was_acknowledged_survives_the_stop_of_worker_and_recorder_in
     stand = Stand(tmp_path)
     stand.io = disk = FaultyDisk()
     stand.durability, stand.bounds = "group", {"boot": "b1"}
-    recorder, client = stand.recorder(), RecorderClient(Meter(), timeout_s=0.3)
+    recorder, client = stand.recorder(), RecorderClient(Meter())
     await connect(recorder, client)
     recorder.complete()
     await client.write(sample.admin(0))
@@ -119,7 +128,8 @@ async def test_what_was_acknowledged_survives_the_stop_of_worker_and_recorder_in
     disk.fails = lambda _, name: errno.EIO if name in ("write", "open") else 0
     with pytest.raises(RecordError):
         await client.write(forwarded(99))
-    await client.close()
+    with impatient(client):
+        await client.close()
     await recorder.close()
 
     disk.fails = lambda _, _name: 0

@@ -23,6 +23,9 @@ from tests.record import rfc6962, sample
 from tests.record.faulty import FaultyDisk
 from tests.record.test_upkeep import kept
 
+# Each of many records is synced, and a disk may be slow.
+pytestmark = pytest.mark.timeout(60)
+
 
 def rotated(state: Path, io: Io = DISK) -> Verifier:
     return rotate(*ledger_paths(state), "root", sample.outside(io), (Revocations(),))

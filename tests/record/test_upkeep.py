@@ -24,6 +24,9 @@ from sidecar.terms.words import CallId
 from tests.record import sample
 from tests.record.sample import TIME, admin
 
+# Each of many records is synced, and a disk may be slow.
+pytestmark = pytest.mark.timeout(60)
+
 SEGMENT_BYTES = 20_000
 
 
