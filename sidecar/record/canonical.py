@@ -125,17 +125,20 @@ def read_halves(halves: Halves) -> Json:
     Raises:
         ValueError: They say nothing, the same can be said otherwise, or its place is elsewhere.
     """
-    record = halves.at(_SOME_PLACE)
-    said: Json = orjson.loads(record)
-    # INVARIANT: what ends two objects begins at the same depth in both, so its place is the
-    # record's own, of which there are no two.
-    orjson.loads(b"{%b" % halves.tail)
+    if not halves.head.startswith(b"{"):
+        raise ValueError
+    said: dict[str, Json] = orjson.loads(halves.at(_SOME_PLACE))
+    head = {name: value for name, value in said.items() if name < _LOG}
+    tail = {name: value for name, value in said.items() if name > _LOG}
     try:
-        written = orjson.dumps(said, option=_OPTIONS)
+        # INVARIANT: what is an object but for its end stands at the record's own depth, so what
+        # follows it is the record's place.
+        before = orjson.dumps(head, option=_OPTIONS)[:-1]
+        behind = orjson.dumps(tail, option=_OPTIONS)[1:]
     except TypeError as error:
         # Nested too deeply, or too large a number.
         raise ValueError from error
-    if written != record:
+    if (before, behind) != halves:
         raise ValueError
     return said
 

@@ -60,7 +60,9 @@ LISTS_CUT_TO: Final = (256, 64, 16, 4)
 TEXTS_CUT_TO: Final = (2048, 256)
 # A checkpoint note is a few lines; a note with many witnesses is still below this.
 NOTE_BYTES_MAX: Final = 128 * 1024
-READ_BYTES: Final = 1024 * 1024
+# A frame must fit. More is, by the C library's defaults, memory that the system gives anew each
+# time: a page fault for each 4 KiB, which costs a quarter of what verifying them does.
+READ_BYTES: Final = 120 * 1024
 # The longest `type:id` that is given a handle; of longer ones nothing is kept.
 PERSON_CHARS_MAX: Final = 1024
 # In a longer text with escapes a name costs the text: reading it letter by letter takes too long.

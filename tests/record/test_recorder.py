@@ -8,7 +8,7 @@ import pytest
 
 from sidecar.record.fold import revoke
 from sidecar.record.limits import RECORD_BYTES_MAX, UNACKED_MAX
-from sidecar.record.recorder import wire
+from sidecar.record.recorder import server, wire
 from sidecar.record.recorder.client import RecorderClient
 from sidecar.record.recorder.people import SUPERVISOR
 from sidecar.terms.call import remembers
@@ -23,6 +23,7 @@ from tests.record.stand_recorder import (
     Stand,
     connect,
     forwarded,
+    impatient,
     outcome,
     running,
     until,
@@ -49,6 +50,20 @@ async def test_two_workers_write_one_log(tmp_path):
         await other.close()
 
     assert sorted(sample.ids(tmp_path)) == sorted(f"id-{number}" for number in range(50))
+
+
+async def test_a_lone_caller_waits_for_nobody_and_many_for_each_other(tmp_path, monkeypatch):
+    gave_way: list[None] = []
+    monkeypatch.setattr(server, "give_way", lambda: gave_way.append(None))
+    async with running(Stand(tmp_path)) as (_, client):
+        await client.write(admin(0))
+        before = len(gave_way)
+        for number in range(1, 4):
+            await client.write(admin(number))
+        assert len(gave_way) == before
+
+        await asyncio.gather(*(client.write(admin(number)) for number in range(4, 7)))
+        assert len(gave_way) > before
 
 
 async def test_a_record_that_is_too_large_is_refused_at_once(tmp_path):
@@ -97,11 +112,11 @@ async def test_what_was_not_acknowledged_is_sent_again_and_written_once(tmp_path
 
 async def test_without_a_recorder_calls_wait_and_then_are_refused_at_once(tmp_path):
     stand = Stand(tmp_path)
-    recorder, client = stand.recorder(), RecorderClient(Meter(), timeout_s=0.1)
+    recorder, client = stand.recorder(), RecorderClient(Meter())
     await connect(recorder, client)
     await recorder.close()
 
-    with pytest.raises(RecordError, match="in time"):
+    with impatient(client), pytest.raises(RecordError, match="in time"):
         await client.write(admin(1))
     with pytest.raises(RecordError, match="does not answer"):
         await client.write(admin(2))
@@ -118,18 +133,18 @@ async def test_without_a_recorder_calls_wait_and_then_are_refused_at_once(tmp_pa
 
 async def test_what_nobody_waits_for_any_more_is_not_written(tmp_path):
     stand = Stand(tmp_path, disk := HangingDisk())
-    async with running(stand, timeout_s=0.2) as (_, client):
+    async with running(stand) as (_, client):
         disk.free.clear()
-        first = client.write(admin(1))
-        await asyncio.to_thread(disk.held.wait)
-        second = client.write(admin(2))
-        for one in (first, second):
-            with pytest.raises(RecordError):
-                await one
+        with impatient(client, 0.5):
+            first = client.write(admin(1))
+            await asyncio.to_thread(disk.held.wait)
+            second = client.write(admin(2))
+            came = await asyncio.gather(first, second, return_exceptions=True)
         disk.free.set()
         await until(lambda: not client.is_refusing)
         await client.write(admin(3))
 
+    assert [type(one) for one in came] == [RecordError, RecordError]
     # The first was on the disk already; nobody was told that it is.
     assert sample.ids(tmp_path) == ["id-1", "id-3"]
 

@@ -84,6 +84,8 @@ class Recorder:
         self._owed = Owed(ledger, opened, self._unknown, self._later)
         self._is_complete = False
         self._turn = Turn[Connection]()
+        # Whether the last that came was one record.
+        self._was_lone = False
         # Counted before anybody is told, so whoever was answered finds it counted.
         self.durable = self._measured = 0
         # What has to wait for what comes of this turn.
@@ -192,9 +194,14 @@ class Recorder:
             self._listen(wait_s)
             if turn.records == was or turn.is_full or self._parked:
                 break
+            if turn.records == 1 and self._was_lone:
+                # One caller, who waits for what it has sent: nobody is about to send more.
+                break
             # Whoever is about to send more may do so: this write is for them as well.
             give_way()
             wait_s = 0.0
+        if turn.records:
+            self._was_lone = turn.records == 1
         return turn.sent
 
     def wake(self) -> None:

@@ -1,13 +1,13 @@
 """Sealed segments: a segment that is full, compressed, read-only, byte for byte the same inside.
 
-It is made aside, synced, read back, and only then takes the place of the open form; a crash leaves
-the one, the other, or both, and readers prefer the open form. Sealing is done in small steps on the
-committer's thread, between batches: nothing runs beside the writer, and no batch waits for long.
+It is made aside, synced, read back and compared with the open form, and only then takes its place;
+a crash leaves the one, the other, or both, and readers prefer the open form. Sealing is done in
+small steps on the committer's thread, between batches: nothing runs beside the writer, and no batch
+waits for long.
 """
 
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from hashlib import sha256
 from io import RawIOBase
 from pathlib import Path
 from typing import IO, Final, cast
@@ -49,7 +49,7 @@ class _Inside:
 
     def __init__(self, io: Io, fd: int) -> None:
         decompressor = zstandard.ZstdDecompressor(max_window_size=WINDOW_BYTES_MAX)
-        self._at = 0
+        self._at, self._last = 0, b""
         try:
             self.size = zstandard.frame_content_size(io.read(fd, _FRAME_HEADER_BYTES, 0))
             # The library says nothing of a frame that ends too early, nor of what stands behind.
@@ -64,20 +64,23 @@ class _Inside:
             raise NotSealed("it does not say how long it is")
 
     def read(self, size: int, offset: int) -> bytes:
-        """Return up to `size` bytes from `offset`, which is never before what was read."""
+        """Return up to `size` bytes from `offset`: from within what was read last, or behind it."""
+        again = self._last[offset - self._at :] if offset < self._at else b""
+        assert self._at - offset <= len(again) < size
         try:
             while self._at < offset:
                 skipped = self._stream.read(min(offset - self._at, SEAL_STEP_BYTES))
+                self._at, self._last = self._at + len(skipped), skipped
                 if not skipped:
                     return b""
-                self._at += len(skipped)
-            found = self._stream.read(size)
+            found = self._stream.read(size - len(again))
             self._at += len(found)
             if self._at >= self.size and self._stream.read(1):
                 raise NotSealed("it is longer than it says")
         except zstandard.ZstdError as error:
             raise NotSealed(str(error)) from None
-        return found
+        self._last = again + found
+        return self._last
 
 
 def _end_of_frame(io: Io, fd: int) -> int:
@@ -137,8 +140,8 @@ def sealing(io: Io, path: Path) -> Iterator[None]:
     """
     temporary = sealed_path(path).with_name(f"{path.name}{SEALED}.tmp")
     try:
-        digest = yield from _compress(io, path, temporary)
-        yield from _read_back(io, temporary, digest)
+        yield from _compress(io, path, temporary)
+        yield from _compare(io, path, temporary)
         io.rename(temporary, sealed_path(path))
         disk.sync_folder(io, path.parent)
     except OSError:
@@ -150,31 +153,29 @@ def sealing(io: Io, path: Path) -> Iterator[None]:
     disk.sync_folder(io, path.parent)
 
 
-def _compress(io: Io, path: Path, temporary: Path) -> Generator[None, None, bytes]:
-    """Write the sealed form aside, durable and read-only; return the digest of what is inside."""
+def _compress(io: Io, path: Path, temporary: Path) -> Iterator[None]:
+    """Write the sealed form aside, durable and read-only."""
     source = io.open(path, READ)
     try:
         fd = io.open(temporary, NEW)
         try:
-            digest = yield from _copy(io, source, fd)
+            yield from _copy(io, source, fd)
             io.chmod(fd, READ_ONLY)
             io.fsync(fd)
         finally:
             disk.let_go(io, fd)
     finally:
         disk.let_go(io, source)
-    return digest
 
 
-def _copy(io: Io, source: int, fd: int) -> Generator[None, None, bytes]:
-    digest, unsynced, offset, size = sha256(), 0, 0, io.fstat(source).st_size
+def _copy(io: Io, source: int, fd: int) -> Iterator[None]:
+    unsynced, offset, size = 0, 0, io.fstat(source).st_size
     made = zstandard.ZstdCompressor(write_checksum=True).compressobj(size=size)
     while offset < size:
         data = io.read(source, SEAL_STEP_BYTES, offset)
         if not data:
             raise OSError(None, "a segment became shorter")
         offset += len(data)
-        digest.update(data)
         unsynced += _write(io, fd, made.compress(data))
         if unsynced >= SEAL_SYNC_BYTES:
             # A little at a time: what is synced at the end would hold up the next batch.
@@ -182,7 +183,6 @@ def _copy(io: Io, source: int, fd: int) -> Generator[None, None, bytes]:
             unsynced = 0
         yield
     _write(io, fd, made.flush())
-    return digest.digest()
 
 
 def _write(io: Io, fd: int, data: bytes) -> int:
@@ -191,19 +191,26 @@ def _write(io: Io, fd: int, data: bytes) -> int:
     return len(data)
 
 
-def _read_back(io: Io, path: Path, expected: bytes) -> Generator[None, None, None]:
-    """Compare what is inside with what went in."""
-    digest, offset = sha256(), 0
-    fd = io.open(path, READ)
+def _compare(io: Io, path: Path, temporary: Path) -> Iterator[None]:
+    """Compare what is inside with the segment as it stands: two digests would cost ten times it."""
+    source = io.open(path, READ)
     try:
-        inside = _Inside(io, fd)
-        while data := inside.read(SEAL_STEP_BYTES, offset):
-            offset += len(data)
-            digest.update(data)
-            yield
+        fd = io.open(temporary, READ)
+        try:
+            yield from _compared(io, source, _Inside(io, fd))
+        finally:
+            disk.let_go(io, fd)
     except NotSealed as error:
         raise OSError(None, f"a sealed segment cannot be read back: {error}") from None
     finally:
-        disk.let_go(io, fd)
-    if digest.digest() != expected:
+        disk.let_go(io, source)
+
+
+def _compared(io: Io, source: int, inside: _Inside) -> Iterator[None]:
+    offset, is_same = 0, True
+    while is_same and (data := inside.read(SEAL_STEP_BYTES, offset)):
+        is_same = io.read(source, len(data), offset) == data
+        offset += len(data)
+        yield
+    if not is_same or io.read(source, 1, offset):
         raise OSError(None, "a sealed segment does not hold what went in")

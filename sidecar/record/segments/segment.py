@@ -170,24 +170,28 @@ def read_header(data: bytes, origin: str) -> Header | None:
 
 
 def chunks(read: Reader, size: int, offset: int = HEADER_BYTES) -> Iterator[Chunk]:
-    """Yield the frames between `offset` and `size` of a segment, reading ahead by the megabyte.
+    """Yield the frames between `offset` and `size` of a segment, as many as are read at once.
+
+    A frame that is cut off is read again with what follows it: putting it together costs more.
 
     Raises:
         BadFrame: What follows is not a whole frame.
     """
-    buffer, start = b"", offset
+    start = offset
     while start < size:
-        found = read(min(READ_BYTES, size - start - len(buffer)), start + len(buffer))
-        buffer += found
-        is_end = not found or start + len(buffer) >= size
+        asked = min(READ_BYTES, size - start)
+        buffer = read(asked, start)
+        is_end = not buffer or start + len(buffer) >= size
         chunk = _cut(buffer, start)
         yield chunk
-        buffer, start = buffer[chunk.end - start :], chunk.end
+        left, start = start + len(buffer) - chunk.end, chunk.end
         if chunk.footer is not None:
-            if buffer or start != size:
+            if left or start != size:
                 raise BadFrame(start, "something stands behind the end of the segment")
             return
-        if buffer and (is_end or len(buffer) >= FRAME_HEADER_BYTES + FRAME_BYTES_MAX):
+        # A file that was cut since gives no more, however often it is asked.
+        is_end = is_end or (left == len(buffer) < asked)
+        if left and (is_end or left >= FRAME_HEADER_BYTES + FRAME_BYTES_MAX):
             raise BadFrame(start, "not a whole frame")
         if is_end:
             return

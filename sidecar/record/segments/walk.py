@@ -101,17 +101,22 @@ class _Places:
 
     def heads(self, first_seq: int, records: list[bytes]) -> list[int]:
         """Return where that member begins in each record; fewer when one does not have it."""
-        prefix, found = self._prefix, list[int]()
+        prefix, found, at = self._prefix, list[int](), 0
         for seq, record in enumerate(records, first_seq):
             place = b"%b%d}," % (prefix, seq)
-            # The few letters are found sooner than the whole; both stand once, but for values.
-            at = record.find(_LOG)
+            # It stands once, but for values; in records that are alike, where it did in the last.
             if not record.startswith(place, at):
-                at = record.find(place)
+                at = _place_in(record, place)
                 if at < 0:
                     break
             found.append(at)
         return found
+
+
+def _place_in(record: bytes, place: bytes) -> int:
+    # Its few first letters are found sooner than the whole.
+    at = record.find(_LOG)
+    return at if record.startswith(place, at) else record.find(place)
 
 
 def walk(io: Io, folder: Path, origin: str, first_seq: int | None = 0) -> Iterator[Entry]:
