@@ -24,6 +24,7 @@ from sidecar import flow
 from sidecar.facts.identity import AssertionRefused, Caller, Workloads
 from sidecar.intercept import authzen, limits
 from sidecar.intercept.ask_edge import (
+    base_of,
     check_json,
     check_place,
     error_text,
@@ -157,7 +158,7 @@ class AskListener:
         """Start to serve on bound sockets and return."""
         for one in sockets:
             if one.family != socket.AF_UNIX:
-                self._base = self._base or _base_of(one)
+                self._base = self._base or base_of(one)
         await self._server.serve(sockets)
 
     async def drain(self, timeout_s: float) -> None:
@@ -283,10 +284,11 @@ class AskListener:
         if found is None:
             call = again.call(self._path.new_id(), self._path.now())
             return self._one(call, shape, again)
-        id, outcome, written = found.id, found.outcome, found.written
-        count, name = self._counters.decided, self._settings.name
-        given = partial(count, name, again.like.protocol, outcome.decision)
-        return Held(written, Reply(200, outcome.answer_to(id)), given)
+        outcome = found.outcome
+        if outcome.given is None:
+            told = (self._settings.name, again.like.protocol, outcome.decision)
+            outcome.given = partial(self._counters.decided, *told)
+        return Held(found.written, Reply(200, outcome.answer_to(found.id)), outcome.given)
 
     def _one(self, call: Call, shape: Shape, again: Again | None) -> Answer:
         """Return the answer to one call, which waits for its record alone where it can."""
@@ -349,13 +351,16 @@ class _Admitted(msgspec.Struct, frozen=True):
             return None
         known, shape = self.route.known
         again = known.get(Asked(self.caller, peer), body)
-        return None if again is None else partial(self._again, again, shape, peer)
+        if again is None:
+            return None
 
-    def _again(self, again: Again, shape: Shape, peer: Peer) -> Answer:
-        try:
-            return self.listener.once_more(again, shape)
-        except (Refused, EnvelopeError, RecordError) as error:
-            return self.refuse(_refused(error), peer)
+        def answer() -> Answer:  # which Python calls for less than a `partial`
+            try:
+                return self.listener.once_more(again, shape)
+            except (Refused, EnvelopeError, RecordError) as error:
+                return self.refuse(_refused(error), peer)
+
+        return answer
 
     def failed(self, error: BaseException, peer: Peer) -> Reply | None:
         """Return the refusal that `error` comes to, None when it is a mistake of ours."""
@@ -390,9 +395,3 @@ def _bounds(settings: AskSettings) -> Bounds:
 
 def _read(body: Json) -> Envelope:
     return read_envelope(body, trusted=False)
-
-
-def _base_of(one: socket.socket) -> str:
-    """Return the URL of a TCP socket; with a `public_url` it is not asked for."""
-    host, port = one.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

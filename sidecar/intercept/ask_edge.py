@@ -7,6 +7,7 @@ Origin; a local process cannot by being local, for it still needs a credential.
 """
 
 import re
+import socket
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -81,6 +82,12 @@ def _own_hosts(peer: Peer, public_url: str | None) -> set[str]:
         name = urlsplit(public_url).hostname or ""
         hosts.add(f"[{name}]" if ":" in name else name)
     return hosts
+
+
+def base_of(one: socket.socket) -> str:
+    """Return the URL of a TCP socket; with a `public_url` it is not asked for."""
+    host, port = one.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def identify(head: Head, peer: Peer, workloads: Workloads) -> Caller:

@@ -70,7 +70,7 @@ class Known:
         return found
 
 
-class Repeated(msgspec.Struct, frozen=True):
+class Repeated(msgspec.Struct, frozen=True, gc=False):
     """A call that came out as an equal one did before; it holds once `written` is done."""
 
     id: CallId

@@ -12,7 +12,7 @@ _TAIL_CHARS: Final = 21
 _PLACES: Final = tuple(
     zip((*range(3), *range(5, 8), *range(9, 21)), (*range(3), *range(4, 19)), strict=True)
 )
-_THREE: Final = tuple(f"{number:03d}" for number in range(1000))
+_LAST: Final = tuple(f"{number:03d}Z" for number in range(1000))
 
 
 def uuid7(unix_ms: int, random_80: bytes) -> CallId:
@@ -61,9 +61,16 @@ def _tail(random_80: bytes) -> str:
 
 def rfc3339(unix_us: int) -> str:
     """Return UTC time with exactly six decimals, as every record carries it (RFC 3339 §5.6)."""
-    seconds, rest_us = divmod(unix_us, 1_000_000)
+    unix_ms, rest_us = divmod(unix_us, 1000)
     # This is on the way of every call, and formatting a number costs more than all the rest.
-    return f"{_second(seconds)}.{_THREE[rest_us // 1000]}{_THREE[rest_us % 1000]}Z"
+    return _millisecond(unix_ms) + _LAST[rest_us]
+
+
+@lru_cache(maxsize=4)
+def _millisecond(unix_ms: int) -> str:
+    """Return a millisecond as text, but for what ends it; many calls share one."""
+    seconds, rest_ms = divmod(unix_ms, 1000)
+    return f"{_second(seconds)}.{rest_ms:03d}"
 
 
 @lru_cache(maxsize=4)

@@ -13,10 +13,11 @@ import msgspec
 
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _CLOSE: Final = "Connection: close\r\n"
+_time: Final = time.time
 JSON_TYPE: Final = "application/json"
 
 
-class Reply(msgspec.Struct, frozen=True):
+class Reply(msgspec.Struct, frozen=True, gc=False):
     """What goes back."""
 
     status: int
@@ -37,7 +38,7 @@ def written(
         bodiless: Say how long the body is without sending it, as HEAD asks.
     """
     body = reply.body
-    kind, now_s = reply.content_type if body else "", int(time.time())
+    kind, now_s = reply.content_type if body else "", int(_time())
     if request_id is None and not (closes or bodiless or reply.headers):
         return _head(reply.status, kind, now_s, len(body)) + body
     head, more = _start(reply.status, kind, now_s), ""

@@ -41,6 +41,7 @@ class Connection(asyncio.Protocol):
         self._mode = _HEAD
         self._ahead = b""
         self._body: Body | None = None
+        self._held: Held | None = None
         self._is_begun = self._is_behind_line = self.is_sent_away = False
         self._is_paused = self._is_stalled = self._is_ended = self._is_known = False
         self.last = Same()
@@ -58,7 +59,7 @@ class Connection(asyncio.Protocol):
             return
         self._transport.set_write_buffer_limits(high=limits.WRITE_BUFFER_BYTES_MAX)
         self._known = self._shared.known(self.peer)
-        self.deadline_s = self._shared.now_s() + self._idle_s()
+        self.deadline_s = self._shared.until_idle_s(is_known=self._is_known)
 
     def data_received(self, data: bytes) -> None:
         """Take what has come."""
@@ -99,7 +100,7 @@ class Connection(asyncio.Protocol):
         if self._mode == _BUSY:
             self.deadline_s = _NEVER
         elif self._mode == _HEAD:
-            self.deadline_s = self._shared.now_s() + self._idle_s()
+            self.deadline_s = self._shared.until_idle_s(is_known=self._is_known)
             self._guarded(self._again)
 
     def expire(self) -> None:
@@ -246,7 +247,8 @@ class Connection(asyncio.Protocol):
         self.deadline_s = _NEVER
         answer = again() if again is not None else self._met.admission.answer(body, self.peer)
         if isinstance(answer, Held):
-            answer.written.add_done_callback(partial(self._recorded, answer))
+            self._held = answer
+            answer.written.add_done_callback(self._recorded)
         elif isinstance(answer, Reply):
             self._finish(answer)
         else:
@@ -254,9 +256,11 @@ class Connection(asyncio.Protocol):
             self._shared.tasks.add(task)
             task.add_done_callback(self._ended)
 
-    def _recorded(self, held: Held, written_: Written) -> None:
+    def _recorded(self, written_: Written) -> None:
         is_well = False
         try:
+            held, self._held = self._held, None
+            assert held is not None
             failed = written_.exception()
             if failed is None:
                 held.given()
@@ -304,7 +308,7 @@ class Connection(asyncio.Protocol):
     def _give(self, reply: Reply) -> None:
         met, shared = self._met, self._shared
         is_last = shared.is_draining or (not self._ahead and (self._is_ended or self.is_sent_away))
-        patience_s = shared.bounds.idle_s_max if self._is_known else self._idle_s()
+        patience_s = shared.bounds.idle_s_max if self._is_known else shared.stranger_s
         self.deadline_s = shared.now_s() + (limits.WRITE_S_MAX if self._is_stalled else patience_s)
         if met.is_plain and not is_last:
             self._transport.write(written(reply))
@@ -364,11 +368,6 @@ class Connection(asyncio.Protocol):
     def _shown(self) -> None:
         self._is_known = True
         self._shared.is_known(self)
-
-    def _idle_s(self) -> float:
-        """Return how long it may say nothing; who has shown no credential not for long."""
-        idle_s = self._shared.bounds.idle_s_max
-        return idle_s if self._is_known else min(idle_s, limits.STRANGER_S_MAX)
 
     def _guarded(self, doing: Callable[[], None]) -> None:
         """Do what a callback has to; a mistake of ours ends the request under way."""

@@ -17,6 +17,7 @@ from sidecar.intercept.hot.limits import (
     KNOWN_HEAD_BYTES_MAX,
     KNOWN_HEADS_MAX,
     SHORT_BODY_BYTES_MAX,
+    STRANGER_S_MAX,
 )
 from sidecar.intercept.hot.seam import Admission, Peer, Service
 from sidecar.intercept.hot.spread.counts import Spread
@@ -112,6 +113,7 @@ class Shared:
         self.service = service
         self.bounds = bounds
         self.now_s = now_s
+        self.stranger_s = min(bounds.idle_s_max, STRANGER_S_MAX)
         self.open: set[Closing] = set()
         # Of these, who has shown no credential: the oldest first, and the first to go.
         self._strangers: dict[Closing, None] = {}
@@ -151,6 +153,10 @@ class Shared:
         self.open.add(connection)
         self._strangers[connection] = None
         return True
+
+    def until_idle_s(self, *, is_known: bool) -> float:
+        """Return until when it may say nothing; who has shown no credential not for long."""
+        return self.now_s() + (self.bounds.idle_s_max if is_known else self.stranger_s)
 
     def is_known(self, connection: Closing) -> None:
         """Take note that a credential was shown: the place is kept."""

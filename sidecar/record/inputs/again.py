@@ -70,6 +70,8 @@ class Form(msgspec.Struct, frozen=True):
         raw_time = time.encode()
         raw = (first, id.encode(), second, raw_time, third, raw_time, last, self.hidden)
         mac = secrets.mac(b"".join(raw))
+        if self.hole is None:
+            return MadeRecord(id, time, mac, self.stencil)
         return MadeRecord(id, time, mac, self.stencil, bytes.fromhex(digest.decode()))
 
     def opened(self, digest: bytes) -> "Form":
@@ -133,10 +135,11 @@ class Outcome:
     Attributes:
         decision: One that comes out so; its id is nobody's.
         verdict: That of which it follows, None where there is more to it or that is not known.
+        given: What is done when it is answered, the same each time; who answers says what.
     """
 
     __slots__ = ("_answer", "_facts", "_form", "_handles", "_names", "_opened", "_same",
-                 "decision", "verdict")  # fmt: skip
+                 "decision", "given", "verdict")  # fmt: skip
 
     def __init__(
         self,
@@ -156,6 +159,7 @@ class Outcome:
         self._form = form
         self._opened: Form | None = None
         self.verdict = verdict
+        self.given: Callable[[], None] | None = None
         self._answer: tuple[bytes, ...] | None = None
 
     def is_of(self, decision: Decision, facts: Facts, known: Mapping[str, str]) -> bool:

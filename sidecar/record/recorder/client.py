@@ -18,6 +18,7 @@ import logging
 import socket
 import time
 from collections.abc import Collection, Mapping
+from typing import Final
 
 from sidecar.record import limits
 from sidecar.record.fold import Revocations
@@ -26,12 +27,13 @@ from sidecar.record.recorder import wire
 from sidecar.record.recorder.handles import KnownHandles
 from sidecar.record.recorder.link import Frame, Link, Meter, Pending, item_of
 from sidecar.record.recorder.stencils.numbers import Numbers
-from sidecar.record.recorder.stencils.values import MADE_BYTES, has_form
+from sidecar.record.recorder.stencils.values import ID_BYTES, MADE_BYTES, TIME_BYTES
 from sidecar.record.recorder.wire import Ack, Item, Revoked, SideItem, Took, Welcome, frame
 from sidecar.terms.errors import RecordError
 from sidecar.terms.record import AnyRecord, MadeRecord, SideObject, Written
 
 _log = logging.getLogger("sidecar.recorder")
+_BYTES_MAX: Final = limits.UNACKED_BYTES_MAX
 
 
 class RecorderClient:
@@ -118,7 +120,7 @@ class RecorderClient:
             RecordError: At once, where there is no hope.
         """
         if isinstance(record, MadeRecord):
-            if has_form(record):
+            if len(record.id) == ID_BYTES and len(record.time) == TIME_BYTES:
                 return self._put_made(record)
         elif found := persons_named(record):
             return asyncio.ensure_future(self._write_without_names(record, found))
@@ -126,7 +128,8 @@ class RecorderClient:
 
     def _put_made(self, record: MadeRecord) -> Written:
         # Looked at for the usual before it is looked at for why: there are most of these.
-        if self._is_overdue or self._late or self._is_closed or self._is_full(MADE_BYTES):
+        is_full = self._count >= limits.UNACKED_MAX or self._bytes > _BYTES_MAX - MADE_BYTES
+        if is_full or self._is_overdue or self._late or self._is_closed:
             self._check(None, MADE_BYTES, MADE_BYTES)
         gathered = self._decisions
         if gathered.take_made(record):
@@ -184,16 +187,13 @@ class RecorderClient:
 
     # --- sending ---
 
-    def _is_full(self, size: int) -> bool:
-        return self._count >= limits.UNACKED_MAX or self._bytes + size > limits.UNACKED_BYTES_MAX
-
     def _check(self, item: Item | None, its_size: int, size: int) -> None:
         why = None
         if its_size > limits.RECORD_BYTES_MAX:
             why = f"a record of {its_size} bytes; at most {limits.RECORD_BYTES_MAX} are kept"
         elif self._is_closed:
             why = "the ledger is closed"
-        elif self._is_full(size):
+        elif self._count >= limits.UNACKED_MAX or self._bytes + size > _BYTES_MAX:
             why = "too many records are waiting for the recorder"
         elif item is not None and item.closes is not None:
             why = "the outcome is still on its way" if item.id in self._late else None

@@ -3,7 +3,6 @@
 from typing import Final
 
 from sidecar.record.recorder.wire import Made
-from sidecar.terms.record import MadeRecord
 
 # A hexadecimal digit is `x` in the form of a value, a decimal one `d`.
 _ID_FORM: Final = b"xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx"
@@ -36,11 +35,6 @@ SAMPLES: Final = tuple(
     )
     for digit in (b"0", b"f")
 )
-
-
-def has_form(record: MadeRecord) -> bool:
-    """Return whether a record can go over as its values."""
-    return len(record.id) == ID_BYTES and len(record.time) == TIME_BYTES
 
 
 def count_of(made: Made) -> int:
