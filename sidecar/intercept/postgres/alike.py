@@ -25,17 +25,19 @@ _DIGEST = "text_sha256"
 
 
 class AlsoSo(Outcome):
-    """How a call came out whose text had another digest.
+    """How a call came out whose text had another digest, the one whose turn it is.
 
     Attributes:
         like: As that one.
+        digest: That of its text, in hexadecimal digits.
     """
 
-    __slots__ = ("_instead", "like")
+    __slots__ = ("_was", "digest", "like")
 
-    def __init__(self, like: Outcome, was: bytes, digest: bytes) -> None:
+    def __init__(self, like: Outcome, was: bytes) -> None:
         self.like = like
-        self._instead = (was, digest)
+        self._was = was
+        self.digest = was
         self.decision = like.decision
         self.verdict = like.verdict
 
@@ -44,13 +46,13 @@ class AlsoSo(Outcome):
     ) -> MadeRecord | None:
         """Return the record of a call, None where it has to be made from nothing."""
         assert instead is None
-        return self.like.record(id, time, secrets, self._instead)
+        return self.like.record(id, time, secrets, (self._was, self.digest))
 
 
 class Alike(Again):
     """What is known of calls of one form; of one of them at a time, whose turn it is."""
 
-    __slots__ = ("_digest", "_digests", "_text")
+    __slots__ = ("_also", "_digest", "_text")
 
     def __init__(self, like: Call) -> None:
         super().__init__(like)
@@ -67,7 +69,7 @@ class Alike(Again):
     def forget(self) -> None:
         """Forget what was so under another bundle."""
         super().forget()
-        self._digests: dict[Outcome, bytes] = {}
+        self._also: dict[Outcome, AlsoSo] = {}
 
     def call(self, id: CallId, time: str) -> Call:
         """Return one more of these calls."""
@@ -88,19 +90,23 @@ class Alike(Again):
         """Keep what came out; of those that are kept already the oldest goes."""
         if outcome.says_once(self._digest):
             super().add(outcome)
-            self._digests[outcome] = self._digest
+            self._also[outcome] = AlsoSo(outcome, self._digest)
 
     def comes_out(
         self, bundle: object, facts: Facts, time: str, known: Mapping[str, str]
     ) -> Outcome | None:
         """Return what such a call comes to now, None where it has to be carried to know."""
-        return self._also(super().comes_out(bundle, facts, time, known))
+        return self._so(super().comes_out(bundle, facts, time, known))
 
     def outcome(
         self, decision: Decision, facts: Facts, time: str, known: Mapping[str, str]
     ) -> Outcome | None:
         """Return what came out as `decision` before, with the handles that are known now."""
-        return self._also(super().outcome(decision, facts, time, known))
+        return self._so(super().outcome(decision, facts, time, known))
 
-    def _also(self, found: Outcome | None) -> Outcome | None:
-        return None if found is None else AlsoSo(found, self._digests[found], self._digest)
+    def _so(self, found: Outcome | None) -> Outcome | None:
+        if found is None:
+            return None
+        also = self._also[found]
+        also.digest = self._digest
+        return also

@@ -59,7 +59,8 @@ TOKEN_CHARS_MAX: Final = 512
 # Uses of a prepared statement are counted for as long as this before they are told of.
 OUTCOMES_EVERY_S: Final = 1.0
 # Other outcomes go with the first decision after this, and no later than after that. Nobody waits
-# for them, and whoever waits for a decision would wait for what goes with it as well.
+# for them, and whoever waits for a decision would wait for what goes with it as well; so they go
+# behind it where it is known that it was sent.
 OUTCOMES_APART_S: Final = 0.002
 OUTCOMES_GATHERED_S: Final = 0.005
 # Texts of a connection of which is remembered what equal calls have in common, and their length.
@@ -71,5 +72,7 @@ KNOWN_BYTES_MAX: Final = 8 * 1024 * 1024
 ALL_KNOWN_BYTES_MAX: Final = 128 * 1024 * 1024
 # Texts of a connection whose form is remembered, in bytes.
 FORMS_BYTES_MAX: Final = 64 * 1024
+# Of the texts that differ in literals alone, those whose form is looked for first.
+NEAR_MAX: Final = 4
 # Hashes of texts that were asked once.
 SEEN_TEXTS_MAX: Final = 1024

@@ -50,7 +50,7 @@ class Gathered:
         self._due[one] = None
 
     def go_with(self, now_s: float) -> None:
-        """Send all of them if it is time: a decision is about to be sent."""
+        """Send all of them if it is time: a decision is about to be sent, or has been."""
         if self._due and now_s >= self._from_s:
             self._send()
 

@@ -164,7 +164,6 @@ class Session:
         if asked is None:
             return False
         self._deciding_s = now_s
-        self._keeper.gathered.go_with(now_s)
         # One at a time: what comes meanwhile waits.
         self._asked = asked
         asked.written.add_done_callback(self._asked_decided)
@@ -182,6 +181,8 @@ class Session:
             if not is_done:
                 self.end("XX000", "the sidecar failed")
             self._was_decided()
+        # Behind it, while the server is at work: with it, the client would wait for them too.
+        self._keeper.gathered.go_with(self.last_s)
         if self.is_over or not self._buffer:
             self._send_out()
         else:

@@ -11,7 +11,7 @@ and those of all that a worker serves.
 from typing import Final
 from weakref import WeakSet
 
-from sidecar.domains.data.parse.text.alike import form_of
+from sidecar.domains.data.parse.text.alike import Shape, form_of
 from sidecar.intercept.known import Repeated
 from sidecar.intercept.postgres.alike import Alike, AlsoSo
 from sidecar.intercept.postgres.limits import (
@@ -20,6 +20,7 @@ from sidecar.intercept.postgres.limits import (
     KNOWN_BYTES_MAX,
     KNOWN_CHARS_MAX,
     KNOWN_TEXTS_MAX,
+    NEAR_MAX,
     SEEN_TEXTS_MAX,
 )
 from sidecar.intercept.postgres.protocol.prepared import Lease, Statement
@@ -37,13 +38,15 @@ class Text:
 
     Attributes:
         is_plain: Whether a run of it changes nothing of the session.
+        shape: That of the texts of one form.
         weight: How many bytes it was found to take.
     """
 
-    __slots__ = ("_leases", "again", "is_plain", "weight")
+    __slots__ = ("_leases", "again", "is_plain", "shape", "weight")
 
-    def __init__(self, again: Again) -> None:
+    def __init__(self, again: Again, shape: Shape | None = None) -> None:
         self.again = again
+        self.shape = shape
         self.is_plain = False
         self.weight = 0
         # INVARIANT: of each outcome that `again` may answer with, since none else is answered so.
@@ -88,6 +91,8 @@ class Texts:
         self._known: dict[bytes, Text] = {}
         # By form. Apart, for a text may look like the form of others.
         self._alike: dict[bytes, Text] = {}
+        # Of these the last ones that were asked, the latest first.
+        self._near: list[Text] = []
         # The form of each text that was asked last, None where it has none.
         self._forms: dict[bytes, bytes | None] = {}
         self._forms_bytes = 0
@@ -106,6 +111,7 @@ class Texts:
         """Forget what texts mean, not which were asked."""
         self._known.clear()
         self._alike.clear()
+        self._near.clear()
         self.weight = 0
 
     def weigh(self, text: Text) -> None:
@@ -132,10 +138,20 @@ class Texts:
         """Return what is known of a text of which a run changes nothing of the session."""
         found = _of(self._known.get(raw), identity)
         if found is None and by_form:
-            found = _of(self._alike.get(self._form_of(raw) or b""), identity)
+            found = _of(self._of_form(raw), identity)
         if found is None or not found.is_plain:
             return None
         found.turn(raw)
+        return found
+
+    def _of_form(self, raw: bytes) -> Text | None:
+        """Return what is known of texts of the form that `raw` has."""
+        for near in self._near:
+            if near.shape is not None and near.shape.holds(raw):
+                return near
+        found = self._alike.get(self._form_of(raw) or b"")
+        if found is not None and found not in self._near:
+            self._near = [found, *self._near][:NEAR_MAX]
         return found
 
     def keep(self, call: Call, *, by_form: bool = False) -> Text | None:
@@ -162,7 +178,10 @@ class Texts:
             return None
         if len(known) >= KNOWN_TEXTS_MAX:
             self.let_go()
-        found = known[key] = Text(Again(call) if known is self._known else Alike(call))
+        # It may take the place of one that somebody else has asked.
+        self._near.clear()
+        is_alike = known is self._alike
+        found = known[key] = Text(Alike(call), Shape(key)) if is_alike else Text(Again(call))
         return found
 
     def _form_of(self, raw: bytes) -> bytes | None:

@@ -6,7 +6,7 @@ import pytest
 
 from sidecar.domains.data.catalogue import compile_catalogue
 from sidecar.domains.data.parse import parse
-from sidecar.domains.data.parse.text.alike import form_of
+from sidecar.domains.data.parse.text.alike import Shape, form_of
 from sidecar.terms.call import Call, Identity, Party
 from sidecar.terms.errors import ParseError
 from sidecar.terms.words import CallId
@@ -69,4 +69,65 @@ def test_texts_of_one_form_mean_the_same(text: str) -> None:
             other = other.replace("?s", chance.choice(STRINGS), 1)
             other = other.replace("?n", chance.choice(NUMBERS), 1)
         assert form_of(other.encode()) == form
+        assert Shape(form).holds(other.encode())
         assert meaning(other) == meaning(text), other
+
+
+# What may be put into a text, or in the place of a letter of it.
+INSERTED: tuple[str, ...] = (
+    *"'\"?-=>< ,;()+*.0159\\$aé\x01\x1b\n_",
+    "--", "=>", "''", "' or '1", "?n", "?s", "/*", "::", "5 ", "1e5", "77", "123456789",
+)  # fmt: skip
+
+
+def changed(text: str, chance: random.Random) -> str:
+    """Return `text` with something put into it, or instead of some of it."""
+    at = chance.randrange(len(text) + 1)
+    return text[:at] + chance.choice(INSERTED) + text[at + chance.randrange(3) :]
+
+
+@pytest.mark.parametrize("text", [*GIVEN, *MORE])
+def test_what_a_shape_holds_has_its_form(text: str) -> None:
+    chance, form = random.Random(SEED), form_of(text.encode())
+    assert form is not None
+    shape = Shape(form)
+    assert shape.holds(text.encode())
+
+    for _ in range(600):
+        other = changed(text, chance)
+        if chance.random() < 0.5:
+            other = changed(other, chance)
+        # It answers for all of them, though it need not.
+        assert shape.holds(other.encode()) is (form_of(other.encode()) == form), other
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "select id from t where a = '' and b = ''",
+        "select id from t where a = 'x'' and b = 5",
+        "select id from t where a = 'x' or c = 'y' and b = 5",
+        "select id from t where a = 'x--' and b = 5",
+        "select id from t where a = 'x=>' and b = 5",
+        "select id from t where a = 'x?' and b = 5",
+        "select id from t where a = 'é' and b = 5",
+        "select id from t where a = '\\' and b = 5",
+        "select id from t where a = '\x1b' and b = 5",
+        "select id from t where a = '\x7f' and b = 5",
+        "select id from t where a = 'x' and b = ",
+        "select id from t where a = 'x' and b = 5 ",
+        "select id from t where a = 'x' and b = 5;",
+        "select id from t where a = 'x' and b = 5.5",
+        "select id from t where a = 'x' and b = 1234567890",
+        "select id from t where a = 'x' and b = -5",
+        "select id from t where a = 'x' and b = ?n",
+        "select id from t where a = 5 and b = 5",
+        "select id from t where a = ' and b = 5",
+        "SELECT id from t where a = 'x' and b = 5",
+    ],
+)
+def test_a_shape_does_not_hold(other: str) -> None:
+    form = form_of(b"select id from t where a = 'x' and b = 5")
+    assert form is not None
+
+    assert not Shape(form).holds(other.encode())

@@ -9,6 +9,7 @@ import msgspec
 import orjson
 import pytest
 
+from sidecar.intercept.postgres import outcomes
 from sidecar.intercept.postgres.protocol import wire
 from sidecar.record.canonical import split
 from sidecar.record.inputs import Secrets
@@ -286,6 +287,58 @@ async def test_whoever_leaves_meanwhile_is_told_of_only_where_it_is_on_record(st
     desk.is_over = False
 
     assert (sent, untold, told) == ([b"", b""], [], [asked.of[0].lease])
+
+
+async def test_many_forms_are_known_in_turns(stand: Stand) -> None:
+    client = await Raw.logged_in(stand)
+    forms = [f"select amount from finance.expenses where id {'+ 0 ' * at}= " for at in range(7)]
+
+    for number in range(1, OFTEN):
+        for form in forms:
+            client.send(query(f"{form}{number}"))
+            assert shown(await client.until(b"Z")) == ("TDCZ", [b"%d0" % number])
+
+    last = stand.ledger.all_decisions[-len(forms) :]
+    texts = [orjson.loads(said(one)["input"]["text"])["request"]["sql"] for one in last]
+    digests = [hashlib.sha256(f"{form}{OFTEN - 1}".encode()).hexdigest() for form in forms]
+    assert {type(one) for one in last} == {MadeRecord}
+    assert [one["text_sha256"] for one in texts] == digests
+
+
+async def test_one_form_is_known_for_whoever_asks(stand: Stand) -> None:
+    client = await familiar(stand)
+    found = []
+
+    for token in ("swk_alice-key", "", "swk_alice-key"):
+        client.send(query(f"SET sidecar.subject_token = '{token}'"))
+        await client.until(b"Z")
+        for number in range(1, OFTEN):
+            assert await asked(client, number) == ("TDCZ", [b"%d0" % number])
+        found.append(stand.ledger.all_decisions[-1])
+
+    first, second, third = (said(one)["subject"] for one in found)
+    assert [type(one) for one in found] == [MadeRecord] * 3
+    assert first == third != second
+
+
+async def test_an_outcome_goes_behind_what_is_sent(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = await familiar(stand)
+    await stand.outcomes(OFTEN - 1)
+    monkeypatch.setattr(outcomes, "OUTCOMES_APART_S", 0.0)
+    monkeypatch.setattr(outcomes, "OUTCOMES_GATHERED_S", 60.0)
+    assert await asked(client, 50) == ("TDCZ", [b"500"])
+
+    stand.ledger.is_stuck = True
+    client.send(query(text(51)))
+    await stand.ledger.until(lambda: stand.ledger.held == 1)
+    before = len(stand.ledger.outcomes)
+    stand.ledger.catch_up()
+    assert shown(await client.until(b"Z")) == ("TDCZ", [b"510"])
+
+    assert before == OFTEN - 1
+    assert len(await stand.outcomes(OFTEN)) == OFTEN
 
 
 async def test_for_another_subject_it_is_decided_anew(stand: Stand) -> None:
