@@ -4,18 +4,23 @@ Every decision is authenticated, judged by ten rules that match, and recorded be
 `strict` when it is on the disk, `group` when the recorder has it. The servers of the first table
 have one core, all their processes together, and the load has the other; CPU is that of all
 processes of a server. In the second table servers and load share what there is.
+
+A ledger seals what is full once nobody writes. So each server is given the time to come to rest
+before the next is asked, and what it used for that stands in a column of its own.
 """
 
 import asyncio
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
 import orjson
 
 from sidecar.syntax.yaml12 import dump, load_documents
@@ -29,7 +34,8 @@ from tests.e2e.harness import EVALUATION, ROOT, Sidecar, Site, living
 
 CONNECTIONS = 64
 RULES = 10
-HEADS = ("", "a second", "of nginx", "CPU us each", "CPU of nginx", "p50 us", "p99 us")
+COSTS = ("CPU us each", "behind it", "CPU of nginx")
+HEADS = ("", "a second", "of nginx", *COSTS, "p50 us", "p99 us")
 STRICT, GROUP, NGINX = "sidecar, strict", "sidecar, group", "nginx `return 200`"
 # Nobody has asked before what is asked in this row; who asks the same again is answered sooner.
 NUMBER = "?number"
@@ -52,6 +58,8 @@ CORES = frozenset(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") el
 SERVED = frozenset({min(CORES)}) if len(CORES) > 1 else frozenset[int]()
 LOADED = CORES - SERVED if SERVED else frozenset[int]()
 ROUNDS, ROUNDS_QUICK = 5, 3
+# A server that uses less than this share of a core for so long has come to rest.
+REST_SHARE, REST_S, REST_S_MAX = 0.05, 0.3, 10.0
 Row = Seen | str
 Peer = Callable[[Path], AbstractContextManager[tuple[Ask, int]]]
 
@@ -117,13 +125,15 @@ def _row(name: str, seen: Row, nginx: Row) -> Sequence[str]:
     if isinstance(seen, str):
         return (name, f"skipped: {seen}")
     each = None if seen.cpu_s is None else seen.cpu_s / seen.answers * 1e6
+    behind = f"{seen.after_s / seen.answers * 1e6:.1f}"
     rate, cpu = "-", "-"
     if isinstance(nginx, Seen):
         rate = f"{seen.rate / nginx.rate:.2f}"
         if each is not None and nginx.cpu_s:
             cpu = f"{nginx.cpu_s / nginx.answers * 1e6 / each:.2f}"
     told = "-" if each is None else f"{each:.1f}"
-    return (name, f"{seen.rate:.0f}", rate, told, cpu, f"{seen.p50_us:.0f}", f"{seen.p99_us:.0f}")
+    waits = (f"{seen.p50_us:.0f}", f"{seen.p99_us:.0f}")
+    return (name, f"{seen.rate:.0f}", rate, told, behind, cpu, *waits)
 
 
 def _judge(found: dict[str, Row]) -> None:
@@ -166,10 +176,11 @@ async def _seen(starts: Sequence[Start], cores: Cores) -> dict[str, Row]:
 
 async def _round(asked: dict[str, Served], cores: Cores, *, is_first: bool) -> dict[str, Seen]:
     warm_s = cores.seconds / 3 if is_first else 0.0
-    return {
-        name: await asyncio.to_thread(_asked, served, cores, warm_s)
-        for name, served in asked.items()
-    }
+    seen: dict[str, Seen] = {}
+    for name, served in asked.items():
+        row = await asyncio.to_thread(_asked, served, cores, warm_s)
+        seen[name] = msgspec.structs.replace(row, after_s=await _rested(served.group))
+    return seen
 
 
 def _middle(rounds: Sequence[Seen]) -> Seen:
@@ -180,6 +191,21 @@ def _asked(served: Served, cores: Cores, warm_s: float) -> Seen:
     how = Load(CONNECTIONS, warm_s, cores.seconds)
     with _on(cores.loaded):
         return loaded(served.ask, how, lambda: cpu_s(living(served.group)))
+
+
+async def _rested(group: int) -> float:
+    """Return what CPU time a server uses until it is at rest, once it is."""
+    ends_s, used_s = time.monotonic() + REST_S_MAX, 0.0
+    while time.monotonic() < ends_s:
+        before = cpu_s(living(group))
+        await asyncio.sleep(REST_S)
+        after = cpu_s(living(group))
+        if before is None or after is None:
+            break
+        used_s += after - before
+        if after - before < REST_SHARE * REST_S:
+            break
+    return used_s
 
 
 async def _peer(

@@ -28,13 +28,17 @@ class Job(msgspec.Struct, frozen=True):
 
 
 class Seen(msgspec.Struct, frozen=True):
-    """What came back while it was measured: how many, how fast, and on whose CPU."""
+    """What came back while it was measured: how many, how fast, and on whose CPU.
+
+    `after_s` is the CPU that the server used behind it, until it stood still.
+    """
 
     answers: int
     seconds: float
     p50_us: float
     p99_us: float
     cpu_s: float | None = None
+    after_s: float = 0.0
 
     @property
     def rate(self) -> float:
