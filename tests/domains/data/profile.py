@@ -18,7 +18,7 @@ from sidecar.syntax.yaml12 import load_documents
 PACK = Path(__file__).parents[3] / "policies/packs/introspection"
 # What is not structure: values of rows, statements of others, credentials, files, the machine.
 _LEFT_OUT = """
-pg_authid pg_shadow pg_user pg_group pg_statistic pg_stats pg_stats_ext pg_stats_ext_exprs
+pg_authid pg_shadow pg_group pg_statistic pg_stats pg_stats_ext pg_stats_ext_exprs
 pg_statistic_ext_data pg_largeobject pg_user_mapping pg_hba_file_rules pg_ident_file_mappings
 pg_file_settings pg_config pg_cursors pg_prepared_statements pg_prepared_xacts pg_locks
 pg_replication_origin_status pg_replication_slots pg_shmem_allocations pg_shmem_allocations_numa
@@ -31,12 +31,17 @@ SECRET = {
     ("pg_catalog", "pg_user_mappings", "umoptions"),
     ("information_schema", "user_mapping_options", "option_value"),
     ("information_schema", "_pg_user_mappings", "umoptions"),
+    ("pg_catalog", "pg_user", "passwd"),
 }
+# What ORMs take for a list of tables counts what others read.
+COUNTED = "pg_statio_all_tables"
+_NOT_COUNTS = frozenset(("relid", "schemaname", "relname"))
 COLUMNS = """
 select n.nspname::text, c.relname::text, array_agg(a.attname::text order by a.attnum)
 from pg_attribute a join pg_class c on c.oid = attrelid join pg_namespace n on n.oid = relnamespace
 where relkind in ('r', 'v') and n.nspname in ('pg_catalog', 'information_schema')
-  and attnum > 0 and not attisdropped and relname !~ '^pg_stat(io)?_'
+  and attnum > 0 and not attisdropped
+  and (relname !~ '^pg_stat(io)?_' or relname = 'pg_statio_all_tables')
 group by 1, 2 order by 1, 2
 """
 
@@ -57,14 +62,21 @@ def together(old, new):
     return {k: list(dict.fromkeys([*new.get(k, ()), *old.get(k, ())])) for k in names}
 
 
+def labels_of(schema, table, column):
+    """Return the labels of a column."""
+    if (schema, table, column) in SECRET:
+        return ["secret"]
+    return ["activity"] if table == COUNTED and column not in _NOT_COUNTS else []
+
+
 def spec_of(relations):
     """Return the catalogue's `spec`."""
     schemas: dict[str, Any] = {}
     for (schema, table), columns in relations.items():
         said = schemas.setdefault(schema, {"tables": {}})["tables"]
-        secret = {c for c in columns if (schema, table, c) in SECRET}
-        told = {c: {"labels": ["secret"]} if c in secret else {} for c in columns}
-        said[table] = {"columns": told if secret else columns}
+        labels = {c: labels_of(schema, table, c) for c in columns}
+        told = {c: {"labels": own} if own else {} for c, own in labels.items()}
+        said[table] = {"columns": told if any(labels.values()) else columns}
     return {"protocol": "sql", "dialect": "postgres", "schemas": schemas}
 
 

@@ -247,6 +247,36 @@ PROBES = [
     "SELECT db.oid, db.* FROM pg_catalog.pg_database db WHERE datallowconn ORDER BY db.datname",
     "SELECT typcategory FROM pg_catalog.pg_type WHERE 1 <> 1 LIMIT 1",
     "SELECT pg_catalog.set_config('search_path', '', false)",
+    # As Sequelize describes a table.
+    "SELECT pk.constraint_type AS c, c.column_name AS f, c.column_default AS d, c.is_nullable, "
+    "CASE WHEN c.udt_name = 'hstore' THEN c.udt_name ELSE c.data_type END || CASE WHEN "
+    "c.character_maximum_length IS NOT NULL THEN '(' || c.character_maximum_length || ')' ELSE '' "
+    "END AS t, (SELECT array_agg(e.enumlabel) FROM pg_catalog.pg_type t JOIN pg_catalog.pg_enum e "
+    "ON t.oid = e.enumtypid WHERE t.typname = c.udt_name) AS special, (SELECT pgd.description FROM "
+    "pg_catalog.pg_statio_all_tables AS st INNER JOIN pg_catalog.pg_description pgd ON pgd.objoid "
+    "= st.relid WHERE c.ordinal_position = pgd.objsubid AND c.table_name = st.relname) AS said "
+    "FROM information_schema.columns c LEFT JOIN (SELECT tc.table_schema, tc.table_name, "
+    "cu.column_name, tc.constraint_type FROM information_schema.TABLE_CONSTRAINTS tc JOIN "
+    "information_schema.KEY_COLUMN_USAGE cu ON tc.table_schema = cu.table_schema AND tc.table_name "
+    "= cu.table_name AND tc.constraint_name = cu.constraint_name AND tc.constraint_type = "
+    "'PRIMARY KEY') pk ON pk.table_schema = c.table_schema AND pk.table_name = c.table_name AND "
+    "pk.column_name = c.column_name WHERE c.table_name = 'orders' AND c.table_schema = 'public'",
+    "SELECT DISTINCT tc.constraint_name, tc.table_schema, kcu.column_name, ccu.table_name, "
+    "tc.is_deferrable, tc.initially_deferred FROM information_schema.table_constraints AS tc JOIN "
+    "information_schema.key_column_usage AS kcu ON tc.constraint_name = kcu.constraint_name JOIN "
+    "information_schema.constraint_column_usage AS ccu ON ccu.constraint_name = "
+    "tc.constraint_name JOIN information_schema.referential_constraints rc ON rc.constraint_name = "
+    "tc.constraint_name WHERE tc.constraint_type = 'FOREIGN KEY' AND tc.table_name = 'orders'",
+    "SELECT usename, usesysid, usesuper FROM pg_catalog.pg_user ORDER BY usename",
+    "SELECT d.datname, s.description FROM pg_catalog.pg_database d LEFT JOIN "
+    "pg_catalog.pg_shdescription s ON s.objoid = d.oid AND s.classoid = "
+    "'pg_catalog.pg_database'::regclass",
+    # As frameworks begin, and pg_restore goes on.
+    "SET CONSTRAINTS ALL IMMEDIATE",
+    "SET check_function_bodies = false",
+    "SET xmloption = content",
+    "SET default_tablespace = ''",
+    "SET default_table_access_method = heap",
 ]
 
 

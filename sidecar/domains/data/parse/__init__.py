@@ -38,16 +38,23 @@ from sidecar.domains.data.parse.other.names import (
 )  # fmt: skip
 from sidecar.domains.data.parse.second import (
     check_names,
-    check_path,
     check_session,
     check_statement,
 )
+from sidecar.domains.data.parse.settings import check_settings
 from sidecar.domains.data.parse.statement import Statement, read_statement
-from sidecar.domains.data.parse.targets import sequence_targets, table_targets
+from sidecar.domains.data.parse.targets import (
+    connect_target,
+    lookup_target,
+    sequence_targets,
+    session_targets,
+    table_targets,
+    with_lookup,
+)
 from sidecar.domains.data.parse.text.lexer import Token, statements, tokens
 from sidecar.domains.data.parse.text.session import (
     guarded_setting,
-    lets_go,
+    may_stand_together,
     resets_all,
     session_verb,
 )  # fmt: skip
@@ -261,10 +268,14 @@ def _analysed(
     }  # fmt: skip
     if verbs:
         seen = check_session(text, verbs)
-        check_path(seen, search_path)
+        check_settings(seen, search_path)
         native["names"] = names_of(seen, text, found[0] if found else [])
         native["verbs"] = [*verbs, *(f"{one[0].text}_all" for one in found if resets_all(one))]
-        return Parsed(_session_targets(found, verbs[0], upstream), native, _STATUS)
+        targets = session_targets(verbs, map(guarded_setting, found or [[]]), upstream)
+        if seen.relations:
+            # The names of constraints: whether there is such a one is told.
+            targets += (lookup_target("pg_constraint", relations, upstream),)
+        return Parsed(targets, native, _STATUS)
     if is_other(found[0]):
         other = read_other(text, found[0], relations, search_path)
         _check_drift(found[0], other.statement, relations)
@@ -283,9 +294,10 @@ def _analysed(
     seen = check_statement(text, statement)
     if has_escapes:
         check_names(seen, {name.text for name in found[0] if name.kind == "quoted"})
+    statement = with_lookup(statement, seen.sequences)
     targets = table_targets(statement, relations, upstream)
     targets += sequence_targets(seen.sequences, search_path, upstream)
-    targets = targets or (_connect(statement.kind, upstream),)
+    targets = targets or (connect_target(statement.kind, upstream),)
     parsed = Parsed(targets, native | _native(statement), _STATUS)
     if not seen.sequences and not has_escapes and _is_cached(text, parsed):
         with _cache_lock:
@@ -309,25 +321,13 @@ def _session_verbs(found: list[list[Token]]) -> list[str]:
     """Return the verb of each statement of a text that touches no data, nothing for another.
 
     Raises:
-        ParseError: `parse.multi_statement` for more than one, but where all of them only let go:
-            that is how pools of connections are cleaned.
+        ParseError: `parse.multi_statement` for more, but of those that `may_stand_together`.
     """
     if len(found) == 1:
-        verb = session_verb(found[0])
-        return [verb] if verb is not None else []
-    if not all(lets_go(one) for one in found):
+        return [verb] if (verb := session_verb(found[0])) else []
+    if not all(may_stand_together(one) for one in found):
         raise ParseError(reason("parse.multi_statement"), "more than one statement")
     return [one[0].text for one in found] or ["empty"]
-
-
-def _session_targets(found: list[list[Token]], verb: str, upstream: str) -> tuple[Target, ...]:
-    """Return the database, and each setting that is guarded."""
-    guarded = {name for one in found if (name := guarded_setting(one)) is not None}
-    targets = [
-        Target(Action(verb, "admin"), Resource("setting", name, upstream, (), {"setting": name}))
-        for name in sorted(guarded)
-    ]
-    return tuple(targets) or (_connect(verb, upstream),)
 
 
 def _shape(statement: list[Token]) -> tuple[Token, ...]:
@@ -351,11 +351,12 @@ def _other(
     search_path: tuple[str, ...],
     upstream: str,
 ) -> Parsed:
+    statement = with_lookup(other.statement, other.seen.sequences)
     targets = tuple(_defined(one, relations, upstream) for one in other.defined)
-    targets += table_targets(other.statement, relations, upstream)
+    targets += table_targets(statement, relations, upstream)
     targets += sequence_targets(other.seen.sequences, search_path, upstream)
-    targets = targets or (_connect(other.statement.kind, upstream),)
-    return Parsed(targets, native | _native(other.statement), _STATUS)
+    targets = targets or (connect_target(statement.kind, upstream),)
+    return Parsed(targets, native | _native(statement), _STATUS)
 
 
 def _defined(one: Defined, relations: Relations, upstream: str) -> Target:
@@ -390,11 +391,6 @@ def _native(statement: Statement) -> dict[str, Json]:
     if statement.limit is not None:
         native["limit"] = statement.limit
     return native
-
-
-def _connect(verb: str, upstream: str) -> Target:
-    resource = Resource("database", upstream or "default", upstream or "default")
-    return Target(Action(verb, "connect"), resource)
 
 
 __all__ = ["PARSER", "parse", "read_at_hand"]

@@ -21,6 +21,9 @@ CLASSES: Final[dict[str, ActionClass]] = {
     "lookup": "list",
 }  # fmt: skip
 SYSTEM_COLUMNS: Final = frozenset(("ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"))
+# An UPDATE of it is a SET of whatever its rows name: PostgreSQL has a rule that says so.
+_SETTINGS: Final = TableKey("pg_catalog", "pg_settings")
+_CHANGES: Final = frozenset(("insert", "update", "delete"))
 
 
 # Columns that a value came from.
@@ -107,6 +110,8 @@ class Accesses:
         """Note that `verb` is done to a table, and return the note."""
         access = self.tables.get((key, verb))
         if access is None:
+            if key == _SETTINGS and verb in _CHANGES:
+                raise ParseError(reason("parse.session"), "settings may not be changed as rows")
             if "*" in self._relations.drifted.get(key, ()):
                 said = "a view that is not as the catalogue says"
                 raise ParseError(reason("catalogue.drift"), said)
@@ -209,7 +214,8 @@ class Accesses:
         if schema is not None and (schema, name) in OF_SCHEMAS:
             self.functions.setdefault(f"{schema}.{name}")
             return
-        path = self.search_path if schema is None else (schema,)
+        # Without a schema PostgreSQL's own are found on any path.
+        path = dict.fromkeys((*self.search_path, "pg_catalog")) if schema is None else (schema,)
         declared = [f for s in path if (f := self._relations.functions.get((s, name)))]
         # One that has a built-in name may be meant by its types.
         is_undeclared = any((step, name) in self._relations.undeclared for step in path)

@@ -31,7 +31,10 @@ from sidecar.domains.data.parse.tree.nodes import (
     check,
     first_name,
     name_of,
+    row_alias,
+    subscripts,
     unread,
+    unsubscripted,
 )  # fmt: skip
 from sidecar.terms.errors import ParseError
 from sidecar.terms.reasons import reason
@@ -189,11 +192,13 @@ class Changes:
                 to = exp.Tuple(expressions=[to.this])
             columns = to.expressions if isinstance(to, exp.Tuple) else [to]
             # `SET a.b = …` writes the field b of the column a: no table may stand there.
-            names = [first_name(column) for column in columns]
+            names = [first_name(unsubscripted(column)) for column in columns]
             self._write(relation, [name for name in names if name is not None], "update")
             if None in names:
                 raise unread()
             mark = len(self._accesses.log)
+            for index in (index for column in columns for index in subscripts(column)):
+                self._queries.reader.read(index, level)
             self._queries.reader.read(assignment.expression, level)
             origins = self._accesses.origins(mark)
             _add(given, {name: origins for name in names if name is not None})
@@ -230,7 +235,7 @@ class Changes:
         check(node.args["whens"], frozenset(("expressions",)))
         given: _Given = {}
         for when in node.args["whens"].expressions:
-            _add(given, self._when(when, relation, level))
+            _add(given, self._when(when, relation, scope.below(_in_sight(when, relation, others))))
         everything = _with(_holding(relation, given), others)
         return self._returning(node, scope.below(everything.relations), everything, relation)
 
@@ -310,14 +315,28 @@ class Changes:
         if returning is None:
             return ()
         check(returning, frozenset(("expressions",)))
+        shown = list(returning.expressions)
         taken = {relation.name for relation in level.relations}
         both = {"old": old, "new": level.relations[0]}
+        while shown and (renamed := row_alias(shown[0])) is not None:
+            shown.pop(0)
+            row, name = renamed
+            if name in taken or name in both or row not in both:
+                raise unread()
+            both[name] = both.pop(row)
         more = (Relation(n, r.columns, r.table) for n, r in both.items() if n not in taken)
         level = level.beside((*level.relations, *more))
         before = self._accesses.turn_to("returning")
-        columns = plain(self._queries.outputs(returning.expressions, item, level))
+        columns = plain(self._queries.outputs(shown, item, level))
         self._accesses.uses = before
         return columns
+
+
+def _in_sight(when: exp.Expression, relation: Relation, others: Item) -> tuple[Relation, ...]:
+    """Return what a WHEN of MERGE sees: of rows that one side has not, the other side alone."""
+    if when.args.get("matched"):
+        return (relation, *others.relations)
+    return (relation,) if when.args.get("source") else others.relations
 
 
 def _is_all_default(node: object) -> bool:

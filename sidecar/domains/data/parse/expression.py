@@ -15,13 +15,14 @@ from sidecar.domains.data.parse.scope import (
     Relation,
     Row,
     Scope,
+    TableRow,
     qualified,
     read_name,
     read_qualified,
     read_row,
 )  # fmt: skip
 from sidecar.domains.data.parse.text.canonical import MARK
-from sidecar.domains.data.parse.text.functions import ALLOWED, MANY, OF_SCHEMAS
+from sidecar.domains.data.parse.text.functions import ALLOWED, COLUMNS, MANY, OF_SCHEMAS
 from sidecar.domains.data.parse.tree.nodes import (
     DECIDING,
     LEAVES,
@@ -64,9 +65,13 @@ class Reader:
             return self.read(node.this, scope)
         if isinstance(node, exp.Subquery):
             columns = self._query(node, scope)
-            return columns[0].row if len(columns) == 1 else None
+            row = columns[0].row if len(columns) == 1 else None
+            # What another record holds is not known outside of its query.
+            return row if isinstance(row, TableRow) else None
         if isinstance(node, exp.Dot):
             return self._dot(node, scope)
+        if isinstance(node, exp.Anonymous):
+            return self._fields(node, self.call(node, scope))
         self._read_all(node, scope)
         return None
 
@@ -98,7 +103,7 @@ class Reader:
             self._dot(node, scope)
         elif isinstance(node, exp.Window):
             self.window(node, scope)
-        elif isinstance(node, exp.Order) and is_tail(node):
+        elif isinstance(node, exp.Order | exp.Limit) and is_tail(node):
             self._query(with_tail(node), scope)
         elif type(node) in DECIDING:
             assert isinstance(node, exp.Expression)
@@ -161,6 +166,18 @@ class Reader:
                 self.read(argument, scope)
         self.accesses.uses = before
         return name
+
+    def _fields(self, node: exp.Anonymous, name: str) -> Row:
+        """Return the fields of what a call gives, where it is a row that it makes."""
+        if name == "row":
+            is_known = not any(one.is_star for one in node.expressions)
+            return (
+                frozenset(f"f{i + 1}" for i in range(len(node.expressions))) if is_known else None
+            )
+        given = COLUMNS.get(name, ())
+        is_declared = any(one.endswith(f".{name}") for one in self.accesses.functions)
+        # Of a single column it is the value.
+        return frozenset(given) if len(given) > 1 and not is_declared else None
 
     def function(self, node: object, scope: Scope) -> str:
         """Note `f(…)` or `schema.f(…)`, in FROM too; return the function's name."""

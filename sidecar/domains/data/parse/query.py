@@ -5,7 +5,7 @@ privileges for all of it, and a subquery that nobody asks still runs.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from sqlglot import exp
 
@@ -25,12 +25,14 @@ from sidecar.domains.data.parse.scope import (
     read_star,
     renamed,
 )  # fmt: skip
-from sidecar.domains.data.parse.text.shapes import EXTRA
+from sidecar.domains.data.parse.text.shapes.edit import EXTRA
 from sidecar.domains.data.parse.tree.nodes import (
     alias_of,
+    bare_body,
     bare_name,
     check,
     name_of,
+    refuse_unbound,
     unbracketed,
     unread,
     whole_of,
@@ -55,6 +57,15 @@ _LOCK: Final = frozenset(("update", "expressions", "wait", "key"))
 
 # Of a 32-bit number.
 _PLACE_DIGITS_MAX: Final = 10
+
+
+class _Recursive(NamedTuple):
+    """What a recursive query is called, its columns, and those that SEARCH and CYCLE add."""
+
+    name: str
+    names: Sequence[str]
+    more: Sequence[str]
+
 
 Change = Callable[[exp.Expression, Scope], tuple[Column, ...]]
 From = Callable[[exp.Expression, Scope], Item]
@@ -95,14 +106,15 @@ class Queries:
             return scope
         check(clause, frozenset(("expressions", "recursive")))
         if clause.args.get("recursive"):
-            _refuse_unbound(clause.expressions)
+            refuse_unbound(clause.expressions)
         for cte in clause.expressions:
             check(cte, frozenset(("this", "alias", "materialized")))
             name, listed = alias_of(cte)
             names = [column for column in listed if not column.startswith(EXTRA)]
-            body = _bare_body(cte.this)
+            body = bare_body(cte.this)
             if clause.args.get("recursive") and isinstance(body, exp.SetOperation):
-                columns = self._set_operation(body, scope, (name, names))
+                more = [column[len(EXTRA) :] for column in listed if column.startswith(EXTRA)]
+                columns = self._set_operation(body, scope, _Recursive(name, names, more))
             elif isinstance(body, _CHANGES):
                 columns = self.change(body, scope)
             else:
@@ -122,7 +134,7 @@ class Queries:
         return from_more(extra, from_all(columns))
 
     def _set_operation(
-        self, node: exp.SetOperation, scope: Scope, recursive: tuple[str, list[str]] | None
+        self, node: exp.SetOperation, scope: Scope, recursive: _Recursive | None
     ) -> tuple[Column, ...]:
         check(node, _SET_OPERATION)
         scope = self.with_clause(node, scope)
@@ -143,17 +155,18 @@ class Queries:
         node: exp.Expression,
         columns: tuple[Column, ...],
         scope: Scope,
-        named: tuple[str, list[str]],
+        named: _Recursive,
     ) -> tuple[Column, ...]:
         """Read the second branch of a recursive CTE, which sees its own columns under its name.
 
         Each turn may bring values from one column into another. It is read until nothing moves any
         more; where that is not so at the second time, each may have come to each.
         """
-        name, names = named
+        # Those that SEARCH and CYCLE set may be named in it, and are not in its `*`.
+        more = [Column(name, origins=from_all(columns), is_hidden=True) for name in named.more]
         relations = self.accesses.relation_count
         for turn in range(3):
-            inner = scope.with_ctes({name: renamed(columns, names)})
+            inner = scope.with_ctes({named.name: (*renamed(columns, named.names), *more)})
             self.accesses.relation_count = relations
             before = [set(column.origins) for column in columns]
             columns = both_of(columns, self.query(node, inner))
@@ -238,7 +251,8 @@ class Queries:
             read_star(item.columns, self.accesses)
             return plain(item.columns)
         if isinstance(node, exp.Column) and isinstance(node.this, exp.Star):
-            found = [c for r in self.reader.star_relations(node, level) for c in r.columns]
+            relations = self.reader.star_relations(node, level)
+            found = [c for one in relations for c in one.columns if not c.is_hidden]
             read_star(found, self.accesses)
             return plain(found)
         if isinstance(node, exp.Dot) and isinstance(node.expression, exp.Star):
@@ -369,29 +383,3 @@ def _at_place(number: str, outputs: Columns) -> Sequence[Column]:
     place = int(number) if len(number) <= _PLACE_DIGITS_MAX else 0
     listed, opened = outputs.listed, outputs.opened
     return listed[place - 1 : place] if place <= opened + 1 else listed[opened:]
-
-
-def _bare_body(node: exp.Expression) -> exp.Expression:
-    """Return a query out of brackets that hold nothing else; a recursive one may stand in them."""
-    while isinstance(node, exp.Subquery) and not any(
-        value for name, value in node.args.items() if name != "this"
-    ):
-        node = node.this
-    return node
-
-
-def _refuse_unbound(ctes: Sequence[exp.Expression]) -> None:
-    """Refuse a name in WITH RECURSIVE that PostgreSQL binds to a query of the same WITH.
-
-    It may stand before that query, or inside it where no UNION makes it recursive.
-    """
-    bound: set[str] = set()
-    for cte in reversed(ctes):
-        own = alias_of(cte)[0]
-        inside = set() if isinstance(_bare_body(cte.this), exp.SetOperation) else {own}
-        tables = (table for table in cte.find_all(exp.Table) if not table.args.get("db"))
-        if any(table.name in bound | inside for table in tables):
-            raise ParseError(
-                reason("parse.ambiguous"), "a query of WITH used before it is complete"
-            )
-        bound.add(own)

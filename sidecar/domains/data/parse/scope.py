@@ -16,8 +16,13 @@ from sidecar.domains.data.parse.tree.joins import Names
 from sidecar.terms.errors import ParseError
 from sidecar.terms.reasons import reason
 
-# The columns of a composite value, None for a value that is not known to be one.
+# The fields of a composite value, None for a value that is not known to be one. A field that it has
+# not is a call of the function of that name to PostgreSQL.
 Row = frozenset[str] | None
+
+
+class TableRow(frozenset[str]):
+    """The fields of a table's row: PostgreSQL knows its type wherever it comes from."""
 
 
 class Column(msgspec.Struct, frozen=True):
@@ -34,6 +39,8 @@ class Column(msgspec.Struct, frozen=True):
     is_open: bool = False
     # What it may be called instead, where its name is not known; None for anything.
     otherwise: frozenset[str] | None = frozenset()
+    # Not in `*`: what SEARCH and CYCLE add, inside of their query.
+    is_hidden: bool = False
 
 
 class Columns:
@@ -83,6 +90,7 @@ class Relation(msgspec.Struct, frozen=True):
         table: Set where it is a table of the catalogue, for whole rows and system columns.
         is_aliased: `schema.table.column` does not reach it.
         joined: The tables of a join that goes by one name, whose rows are in its rows.
+        is_value: A call of one column, whose name stands for the value itself.
         index: Its columns by name, made where it is asked for; a copy with others has another one.
     """
 
@@ -91,6 +99,7 @@ class Relation(msgspec.Struct, frozen=True):
     table: TableKey | None = None
     is_aliased: bool = True
     joined: tuple[TableKey, ...] = ()
+    is_value: bool = False
     index: Columns | None = None
 
     def __post_init__(self) -> None:
@@ -260,16 +269,18 @@ def both_of(columns: tuple[Column, ...], others: Sequence[Column]) -> tuple[Colu
         return from_more(columns, from_all(both))
     return tuple(
         msgspec.structs.replace(
-            own, bases=(), row=_joined(own.row, other.row), origins=from_all((own, other))
+            own, bases=(), row=in_all((own.row, other.row)), origins=from_all((own, other))
         )
         for own, other in zip(columns, others, strict=True)
     )
 
 
-def _joined(one: Row, other: Row) -> Row:
-    return (
-        one | other if one is not None and other is not None else one if one is not None else other
-    )
+def in_all(rows: Sequence[Row]) -> Row:
+    """Return the fields that a value has whichever of several it is."""
+    known = [row for row in rows if row is not None]
+    if not known or len(known) < len(rows):
+        return None
+    return known[0] if len(known) == 1 else frozenset.intersection(*known)
 
 
 def read_columns(columns: Sequence[Column], accesses: Accesses) -> None:
@@ -297,7 +308,12 @@ def read_row(relation: Relation, accesses: Accesses) -> Row:
         accesses.whole_row(relation.table)
     for key in relation.joined:
         accesses.whole_row(key)
-    return relation.row
+    if relation.is_value:
+        return None
+    if relation.table is None:
+        return relation.row
+    # Other names are there in this query alone, and then the table's own are not.
+    return TableRow(relation.row.intersection(accesses.table(relation.table).columns))
 
 
 def is_there(name: str, scope: Scope) -> bool:
@@ -323,9 +339,7 @@ def read_name(name: str, scope: Scope, accesses: Accesses) -> Row:
     for level in scope.levels():
         relations = [relation for relation in level.relations if relation.name == name]
         if relations:
-            return frozenset().union(
-                *(read_row(relation, accesses) or () for relation in relations)
-            )
+            return in_all([read_row(relation, accesses) for relation in relations])
     if unsure:
         return None
     raise _unknown()
@@ -363,8 +377,7 @@ def _is_called(relation: Relation, qualifier: Sequence[str]) -> bool:
 
 
 def _row_of(columns: Sequence[Column]) -> Row:
-    rows = [column.row for column in columns if column.row is not None]
-    return frozenset().union(*rows) if rows else None
+    return in_all([column.row for column in columns])
 
 
 def _unknown() -> ParseError:

@@ -19,6 +19,7 @@ from typing import Final, NamedTuple
 import orjson
 
 from sidecar.domains.data.parse.statement import Statement
+from sidecar.domains.data.parse.text.functions import CONSTRUCTS
 from sidecar.domains.data.parse.text.lookups import SEQUENCES
 from sidecar.domains.data.parse.text.session import may_be_set
 from sidecar.domains.data.parse.tree.joins import Arranged, arranged_in, is_same
@@ -35,7 +36,7 @@ _KINDS: Final = {
     "savepoint": "TransactionStmt", "release": "TransactionStmt",
     "show": "VariableShowStmt", "set": "VariableSetStmt", "reset": "VariableSetStmt",
     "deallocate": "DeallocateStmt", "discard": "DiscardStmt", "close": "ClosePortalStmt",
-    "unlisten": "UnlistenStmt",
+    "unlisten": "UnlistenStmt", "set_constraints": "ConstraintsSetStmt",
 }  # fmt: skip
 # What the grammar itself makes of its own words (`EXTRACT`, `AT TIME ZONE`, `TRIM`, …): functions
 # that only read their arguments. Any other of its making is one that we have not looked at.
@@ -48,18 +49,15 @@ _MADE_CALLS: Final = frozenset((("pg_catalog", "like_escape"), ("pg_catalog", "s
 _OF_THE_GRAMMAR: Final = frozenset(_MADE.split())
 # What we report and the grammar has as a node of its own instead of a call.
 _NODES: Final = """
-array coalesce current_catalog current_date current_role current_schema current_time
-current_timestamp current_user extract greatest grouping least localtime localtimestamp
-nullif overlay position row session_user substring timezone trim user xmlattributes xmlconcat
-xmlelement xmlexists xmlforest normalize merge_action
+current_schema current_user extract json_object merge_action normalize overlay position session_user
+substring timezone xmlexists
 """
-_NOT_CALLS: Final = frozenset(_NODES.split())
+_NOT_CALLS: Final = CONSTRUCTS | set(_NODES.split())
 
 
 # Relations of a locking clause are aliases. What `SET (a, b) = (SELECT …)` assigns from stands in
 # the tree once for each column that it sets.
 _PASSED_OVER: Final = frozenset(("lockingClause", "source"))
-_HOLDING: Final = frozenset((dict, list))
 # Keys of the nodes that `_note` has something to note of.
 _TELLING: Final = frozenset((
     "relname", "fromClause", "usingClause", "jointype", "ctename", "funcname",
@@ -146,24 +144,11 @@ def check_session(text: str, verbs: Sequence[str]) -> Seen:
     expected = [_KINDS[verb] for verb in verbs if verb != "empty"]
     # The one query that lets go of something.
     calls = seen.calls - {(None, "pg_advisory_unlock_all")} if len(verbs) > 1 else seen.calls
-    if seen.kinds != expected or seen.relations or calls:
+    # Names of constraints stand as those of relations do.
+    named = seen.relations if seen.kinds != ["ConstraintsSetStmt"] else ()
+    if seen.kinds != expected or named or calls:
         raise _disagreement("statements")
     return seen
-
-
-def check_path(seen: Seen, search_path: Sequence[str]) -> None:
-    """Check that a SET of the search path sets it to what it is.
-
-    Raises:
-        ParseError: `parse.session`.
-    """
-    for one in seen.tree.get("stmts", ()):
-        said = one["stmt"].get("VariableSetStmt", {})
-        if said.get("name", "").lower() != "search_path":
-            continue
-        steps = [_literal([step]) for step in said.get("args", ())]
-        if said["kind"] != "VAR_SET_VALUE" or steps != [*search_path]:
-            raise ParseError(reason("parse.session"), "the search path may not be changed")
 
 
 def check_statement(text: str, statement: Statement) -> Seen:
@@ -222,7 +207,8 @@ def _same_functions(seen: Seen, statement: Statement) -> bool:
         return False
     declared = {name.rpartition(".")[2] for name in ours if "." in name}
     for schema, name in seen.calls - _MADE_CALLS:
-        is_built_in = schema in (None, "pg_catalog") and name in ours
+        # In quotes the word of a construct is the name of somebody's own function.
+        is_built_in = schema in (None, "pg_catalog") and name in ours - CONSTRUCTS
         is_declared = name in declared if schema is None else f"{schema}.{name}" in ours
         if not is_built_in and not is_declared:
             return False
@@ -269,13 +255,17 @@ def _each(tree: dict[str, Json]) -> list[dict[str, Json]]:
         node = waiting.pop()
         if type(node) is list:
             waiting += node
-        elif type(node) is dict:
-            found.append(node)
-            if _PASSED_OVER.isdisjoint(node):
-                # Most of a tree is names and places, which hold nothing.
-                waiting += [child for child in node.values() if type(child) in _HOLDING]
-            else:
-                waiting += _beneath(node)
+            continue
+        if type(node) is not dict:
+            continue
+        found.append(node)
+        if not _PASSED_OVER.isdisjoint(node):
+            waiting += _beneath(node)
+            continue
+        # Most of a tree is names and places, which hold nothing; a comprehension would be a call.
+        for child in node.values():
+            if (kind := type(child)) is dict or kind is list:
+                waiting.append(child)
     return found
 
 
@@ -310,14 +300,14 @@ def _note_call(node: dict[str, Json], seen: Seen) -> None:
     if names[-1] == "set_config":
         _check_setting(node.get("args"), seen)
     if names[-1] in SEQUENCES:
-        seen.sequences.append((names[-1], _literal(node.get("args"))))
+        seen.sequences.append((names[-1], literal(node.get("args"))))
 
 
 def _check_setting(arguments: Json, seen: Seen) -> None:
     """Refuse a call that may change what SET may not: the name is a literal, or its row's own."""
     given: list[Json] = arguments if isinstance(arguments, list) else []
-    name = _literal(given[:1]) or seen.settings.get(id(given[0]) if given else 0)
-    value = _literal(given[1:2])
+    name = literal(given[:1]) or seen.settings.get(id(given[0]) if given else 0)
+    value = literal(given[1:2])
     is_given = value is not None or (len(given) > 1 and "ParamRef" in given[1])
     if name is None or not is_given or not may_be_set(name, value):
         raise ParseError(reason("parse.session"), "this setting may not be changed")
@@ -334,7 +324,7 @@ def _note_setting(select: dict[str, Json], seen: Seen) -> None:
         return
     if where.get("kind") != "AEXPR_OP" or _joined(where.get("name")) != "=":
         return
-    name = _literal([where["rexpr"]])
+    name = literal([where["rexpr"]])
     if name is None or not _is_name_column(where["lexpr"]):
         return
     for target in targets:
@@ -354,7 +344,7 @@ def _joined(names: Json) -> str:
     return ".".join(parts[1:] if parts[:1] == ["pg_catalog"] else parts)
 
 
-def _literal(arguments: Json) -> str | None:
+def literal(arguments: Json) -> str | None:
     """Return a call's first argument where it is a string, cast to `regclass` or not at all."""
     node = arguments[0] if isinstance(arguments, list) and arguments else None
     if isinstance(node, dict) and "TypeCast" in node:

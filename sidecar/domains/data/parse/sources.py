@@ -27,7 +27,8 @@ from sidecar.domains.data.parse.scope import (
     table_relation,
 )  # fmt: skip
 from sidecar.domains.data.parse.text.functions import COLUMNS, OTHERWISE_NAMED, VARIED
-from sidecar.domains.data.parse.text.shapes import EXTRA
+from sidecar.domains.data.parse.text.shapes.edit import EXTRA
+from sidecar.domains.data.parse.text.shapes.tabled import TABLES
 from sidecar.domains.data.parse.tree.joins import Items, Join, beside
 from sidecar.domains.data.parse.tree.nodes import alias_of, check, name_of, unread
 from sidecar.terms.errors import ParseError
@@ -205,7 +206,10 @@ class Sources:
         schema = node.args.get("db")
         if schema is None and table in outer.ctes:
             columns = renamed(outer.ctes[table], names)
-            return _one(Relation(name or table, columns), name or table)
+            shown = tuple(column for column in columns if not column.is_hidden)
+            # NATURAL beside it would join by the hidden ones too.
+            self._accesses.has_calls |= len(shown) < len(columns)
+            return Item((Relation(name or table, columns),), shown, (name or table,))
         return _one(self.base(node, name, names), name or table)
 
     def base(
@@ -268,6 +272,9 @@ class Sources:
         name, names = alias_of(node)
         if not name:
             return item
+        if any(column.is_hidden for one in item.relations for column in one.columns):
+            # Under an alias they stand between the others.
+            raise unread()
         tables = (key for one in item.relations for key in (*one.joined, one.table) if key)
         rows = tuple(dict.fromkeys(tables))
         self._check_places(names, rows)
@@ -283,13 +290,19 @@ class Sources:
         # Arguments say how many rows there are.
         before = self._accesses.turn_to("predicate")
         for call in nodes:
+            defined: list[str] = []
             if call is not node and isinstance(call, exp.Table):
-                check(call, frozenset(("this", "db")))
+                check(call, frozenset(("this", "db", "alias")))
+                # In ROWS FROM only a list of columns with their types may stand behind a call.
+                _, defined = alias_of(call)
             called = self._queries.reader.function(call, lateral)
             is_open |= self._is_open(called)
-            given = COLUMNS.get(called) or (name if name and len(nodes) == 1 else called,)
-            columns.extend(Column(column, is_sure=self._is_sure(called)) for column in given)
-        self._accesses.has_calls = True
+            given = defined or COLUMNS.get(called)
+            given = given or (name if name and len(nodes) == 1 else called,)
+            is_sure = bool(defined) or self._is_sure(called)
+            columns.extend(Column(column, is_sure=is_sure) for column in given)
+        # Of a table of JSON or XML all columns are known.
+        self._accesses.has_calls |= called not in TABLES
         self._accesses.uses = before
         if node.args.get("ordinality"):
             columns.append(Column("ordinality"))
@@ -297,8 +310,10 @@ class Sources:
         columns.extend(Column("", is_sure=False) for _ in range(len(names) - len(columns)))
         if is_open:
             columns[-1] = msgspec.structs.replace(columns[-1], is_open=True)
+        is_value = len(columns) == 1 and called not in TABLES
         found = from_more(columns, self._accesses.origins(mark))
-        return _one(Relation(name or called, renamed(found, names)), name)
+        relation = Relation(name or called, renamed(found, names), is_value=is_value)
+        return _one(relation, name)
 
     def _is_sure(self, called: str) -> bool:
         """Return whether a call's columns have known names, whatever its arguments."""

@@ -2,16 +2,20 @@
 
 Which sequences it moves or looks at only literals of its calls say. They come from PostgreSQL's own
 grammar, since our scanner keeps no strings, and are read as `regclass` reads them. Anything but a
-literal could name any sequence, and is refused.
+literal could name any sequence, and is refused, but where it is asked for what this session has
+drawn: that is read of `sequence:*`.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
-from sidecar.domains.data.catalogue import Relations, Table
+import msgspec
+
+from sidecar.domains.data.catalogue import Relations, Table, TableKey
 from sidecar.domains.data.parse.access import CLASSES, TableAccess
 from sidecar.domains.data.parse.statement import Statement
+from sidecar.domains.data.parse.text.lookups import DRAWN
 from sidecar.terms.errors import ParseError
 from sidecar.terms.reasons import reason
 from sidecar.terms.request import Action, Resource, Target
@@ -66,6 +70,22 @@ def _column_target(table: Table, verb: str, upstream: str, name: str) -> Target:
     return Target(Action(verb, CLASSES[verb]), resource)
 
 
+def lookup_target(table: str, relations: Relations, upstream: str) -> Target:
+    """Return what it is that a system catalogue answers."""
+    access = TableAccess(TableKey("pg_catalog", table), "lookup", {})
+    return _table_target(access, relations, upstream)
+
+
+def with_lookup(statement: Statement, calls: Sequence[tuple[str, str | None]]) -> Statement:
+    """Return a statement with what `currval` of no literal does besides: it looks a name up."""
+    key = TableKey("pg_catalog", "pg_class")
+    is_known = any((one.key, one.verb) == (key, "lookup") for one in statement.tables)
+    if is_known or ("currval", None) not in calls:
+        return statement
+    looked_up = TableAccess(key, "lookup", {})
+    return msgspec.structs.replace(statement, tables=(*statement.tables, looked_up))
+
+
 def sequence_targets(
     calls: Sequence[tuple[str, str | None]], search_path: Sequence[str], upstream: str
 ) -> tuple[Target, ...]:
@@ -76,6 +96,9 @@ def sequence_targets(
     """
     found: dict[tuple[str, str, str], Target] = {}
     for function, literal in calls:
+        if literal is None and function in DRAWN:
+            found[function, "", ""] = _drawn(function, upstream)
+            continue
         match = _NAME.match(literal) if literal is not None else None
         if match is None:
             raise ParseError(
@@ -90,6 +113,11 @@ def sequence_targets(
     return tuple(found[key] for key in sorted(found))
 
 
+def _drawn(function: str, upstream: str) -> Target:
+    """Return the reading of whichever sequence it is that this session has drawn from."""
+    return Target(Action(function, "read"), Resource("sequence", "*", upstream))
+
+
 def _folded(bare: str | None, quoted: str | None) -> str | None:
     return bare.lower() if bare is not None else quoted and quoted.replace('""', '"')
 
@@ -99,3 +127,25 @@ def _sequence(function: str, schema: str, name: str, upstream: str) -> Target:
     resource_id = f"{component(schema)}.{component(name)}"
     action = Action(function, "read" if function == "currval" else "write")
     return Target(action, Resource("sequence", resource_id, upstream, (), properties))
+
+
+def session_targets(
+    verbs: Iterable[str], guarded: Iterable[str | None], upstream: str
+) -> tuple[Target, ...]:
+    """Return what statements do that touch no data, each to a guarded setting or the database."""
+    done = dict.fromkeys(zip(verbs, guarded, strict=True))
+    return tuple(
+        connect_target(verb, upstream) if name is None else _setting_target(verb, name, upstream)
+        for verb, name in done
+    )
+
+
+def connect_target(verb: str, upstream: str) -> Target:
+    """Return what a statement is to the database that says nothing of its tables."""
+    resource = Resource("database", upstream or "default", upstream or "default")
+    return Target(Action(verb, "connect"), resource)
+
+
+def _setting_target(verb: str, name: str, upstream: str) -> Target:
+    resource = Resource("setting", name, upstream, (), {"setting": name})
+    return Target(Action(verb, "admin"), resource)

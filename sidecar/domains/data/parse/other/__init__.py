@@ -21,6 +21,7 @@ from sidecar.domains.data.parse.other.wrapped import inner_query
 from sidecar.domains.data.parse.second import Seen, agree, check_names, look
 from sidecar.domains.data.parse.statement import Statement, read_statement
 from sidecar.domains.data.parse.text import lookups
+from sidecar.domains.data.parse.text.casts import KEPT_AS
 from sidecar.domains.data.parse.text.functions import OPERATORS, TYPES
 from sidecar.domains.data.parse.text.lexer import Token
 from sidecar.terms.errors import ParseError
@@ -83,6 +84,7 @@ def read_other(
     else:
         read = read_statement(query, relations, search_path)
         agree(seen.inside(inner), read)
+        _check_parameters(seen, relations, search_path)
         statement = msgspec.structs.replace(read, kind=kind, verbs=(kind, *read.verbs))
     check_names(seen, {token.text for token in tokens if token.kind == "quoted"})
     return Other(statement, defined, seen)
@@ -115,6 +117,19 @@ def _own(kind: str, accesses: Accesses, seen: Seen) -> Statement:
         limit=None,
         usage={column: tuple(sorted(uses)) for column, uses in accesses.usage.items()},
     )
+
+
+def _check_parameters(seen: Seen, relations: Relations, search_path: tuple[str, ...]) -> None:
+    """Refuse types of PREPARE that do more than read a value: EXECUTE casts to them unsaid."""
+    castable = relations.castable(search_path)
+    for one in seen.tree["stmts"][0]["stmt"].get("PrepareStmt", {}).get("argtypes", ()):
+        said = one["TypeName"]
+        *schema, name = (part["String"]["sval"] for part in said["names"])
+        is_plain = schema in ([], ["pg_catalog"]) and name in KEPT_AS
+        is_castable = len(schema) < 2 and ("".join(schema), name) in castable
+        if said.keys() & {"setof", "pct_type"} or not (is_plain or is_castable):
+            told = "a parameter of such a type is not read: cast it in the query"
+            raise ParseError(reason("parse.unsupported"), told)
 
 
 def _into(tokens: list[Token]) -> int:

@@ -28,7 +28,7 @@ from sidecar.domains.data.parse.text.grammar import (
     is_word_of_grammar,
 )  # fmt: skip
 from sidecar.domains.data.parse.text.lexer import Token
-from sidecar.domains.data.parse.text.shapes import reshaped
+from sidecar.domains.data.parse.text.shapes import reshaped, worded
 from sidecar.domains.data.parse.text.writer import (
     NO_TOKEN,
     OPERAND_WORDS,
@@ -44,12 +44,13 @@ MARK: Final = "\x1f"
 _BEFORE_STRING: Final = BARE | {
     "zone", "range", "both", "leading", "trailing", "placing", "to",
 }  # fmt: skip
+_LITERALS: Final = ("number", "param", "string")
 _FUNCTION_WORDS: Final = frozenset(("left", "right"))
 _FRAMES: Final = frozenset(("rows", "range", "groups"))
 _BOUND_KINDS: Final = ("number", "string", "param", "punct")
 _SPECIAL: Final = {
     "all": "_all", "array": "_array", "at": "_at_time_zone", "by": "_by", "collate": "_collate",
-    "key": "_row_lock", "limit": "_limit", "no": "_row_lock", "on": "_distinct_on",
+    "key": "_row_lock", "no": "_row_lock", "on": "_distinct_on",
     "only": "_only",
     "operator": "_operator_word", "overriding": "_overriding", "similar": "_similar",
     "some": "_all", "using": "_using", "variadic": "_variadic", **dict.fromkeys(VALUES, "_value"),
@@ -106,7 +107,8 @@ class _Writer(Writer):
         is_behind = self._operand and before.text in (")", "]")
         if is_behind or before.kind in ("quoted", "number", "param"):
             raise _unread("a string behind a name or a bracket, which is a cast")
-        if before.kind == "word" and before.text not in _BEFORE_STRING:
+        is_free = self._at == self._free or before.text in _BEFORE_STRING
+        if before.kind == "word" and not is_free:
             raise _unread("a string behind a word that is not a built-in type")
         self._put("'1'", operand=True)
 
@@ -127,6 +129,8 @@ class _Writer(Writer):
         elif text in (")", "]"):
             is_operand = self._at not in self._beginning
             self._put(self._closing.pop(self._at, text), operand=is_operand)
+        elif text == ":" and self._parts_pair():
+            self._put(",", operand=False)
         elif text in (":", ":="):
             raise _unread(f"`{text}` in this place")
         else:
@@ -174,6 +178,14 @@ class _Writer(Writer):
         closer, words, construct = self._inside[-1]
         if self._enclosing[self._at] != closer:
             return False
+        if construct in worded.WORDED:
+            written = worded.inner(
+                construct, self._tokens, self._at, self._closer, operand=self._operand
+            )
+            if written is not None:
+                self._put(written.text, operand=written.is_operand, taken=written.taken)
+                self._free = self._at
+            return written is not None
         if text == "as" and construct in LABELLED:
             self._put("", operand=True, taken=2)
             return True
@@ -208,13 +220,18 @@ class _Writer(Writer):
     def _open_construct(self, text: str) -> None:
         """Begin a construct that has words inside; a quoted or qualified name is a plain call."""
         words = WORDY.get(text, {})
-        if words or text in LABELLED:
+        if words or text in LABELLED or text in worded.WORDED:
             self._inside.append((self._closer[self._at], words, text))
         if text == "extract" and self._peek(2) == ("word", "from"):
             # The field is no column.
             self._put("( '1'", operand=True, taken=2)
-        elif text == "xmlelement" and self._peek() == ("word", "name"):
-            self._put("( '1'", operand=True, taken=3)
+        elif worded.holds_query(text, self._tokens, self._at, self._closer):
+            self._closing[self._closer[self._at]] = ") )"
+            self._inside[-1] = (self._closer[self._at], {}, worded.OF_QUERY)
+            self._put("( (", operand=False)
+        elif begun := worded.head(text, self._tokens, self._at):
+            self._put(begun.text, operand=begun.is_operand, taken=begun.taken)
+            self._free = self._at
 
     def _lists_columns(self) -> bool:
         """Return whether the bracket behind this name lists columns: `AS t(a)`, `INTO t(a)`."""
@@ -242,10 +259,8 @@ class _Writer(Writer):
         if not self._operand:
             self._closing[closer] = ")"
             self._put("(", operand=False)
-        elif all(token.kind in ("number", "param") or token.text in (":", "-") for token in inside):
+        elif all(token.kind in _LITERALS or token.text in (":", "-") for token in inside):
             self._put("", operand=True, taken=closer - self._at + 1)
-        elif Token("punct", ":") in inside:
-            raise _unread("a slice with computed bounds")
         else:
             self._closing[closer] = ")"
             self._put("^ (", operand=False)
@@ -268,6 +283,13 @@ class _Writer(Writer):
         while self._peek(0) == ("punct", ".") and self._peek(1).kind in ("word", "quoted"):
             self._at += 2
         return True
+
+    def _parts_pair(self) -> bool:
+        """Return whether this is the colon between a key and its value: `JSON_OBJECT('a': 1)`."""
+        if not self._operand or not self._inside:
+            return False
+        closer, _, construct = self._inside[-1]
+        return worded.has_pairs(construct) and self._enclosing[self._at] == closer
 
     def _value(self, _before: Token, after: Token) -> bool:
         name = self._peek(0).text
@@ -353,12 +375,6 @@ class _Writer(Writer):
         if before.kind != "op" or after != ("punct", "("):
             return False
         self._put("any", operand=False)
-        return True
-
-    def _limit(self, _before: Token, after: Token) -> bool:
-        if after != ("word", "all"):
-            return False
-        self._put("", operand=False, taken=2)
         return True
 
     def _by(self, before: Token, after: Token) -> bool:

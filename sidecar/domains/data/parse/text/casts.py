@@ -9,7 +9,7 @@ from collections.abc import Collection
 from typing import Final
 
 from sidecar.domains.data.parse.text import lookups
-from sidecar.domains.data.parse.text.functions import STANDARD_DOMAINS, TYPES
+from sidecar.domains.data.parse.text.functions import ARRAYS, STANDARD_DOMAINS, TYPES
 from sidecar.domains.data.parse.text.lexer import Token
 from sidecar.terms.errors import ParseError
 from sidecar.terms.reasons import reason
@@ -17,6 +17,7 @@ from sidecar.terms.reasons import reason
 _ZONED: Final = (("with", "time", "zone"), ("without", "time", "zone"))
 _VARYING: Final = (("varying",),)
 _TAILS: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
+    "national": (("character", "varying"), ("char", "varying"), ("character",), ("char",)),
     "double": (("precision",),),
     "character": _VARYING,
     "char": _VARYING,
@@ -39,6 +40,9 @@ _AS_ONE: Final = (Token("word", "is"), Token("word", "null"), _CLOSING)
 # How a token was left out: as a type whose name counts, or otherwise.
 _TYPE, _SEEN = 1, 2
 _KNOWN: Final = TYPES | lookups.TYPES.keys()
+# By these PostgreSQL keeps them; the others are words of its grammar alone, and no names in quotes.
+KEPT_AS: Final = frozenset(name for name in TYPES if f"_{name}" in ARRAYS) | ARRAYS
+_KEPT_AS: Final = KEPT_AS | lookups.TYPES.keys()
 
 
 def closers(statement: list[Token]) -> dict[int, int]:
@@ -246,8 +250,8 @@ def _type_end(statement: list[Token], at: int, closing: dict[int, int]) -> int:
     schema = statement[at].text if statement[at + 1 : at + 2] == [_DOT] else ""
     known = STANDARD_DOMAINS if schema == "information_schema" else _KNOWN
     at += 2 if schema in ("pg_catalog", "information_schema") else 0
-    if statement[at : at + 1] == [Token("quoted", "char")] and known is _KNOWN:
-        return _brackets_end(statement, at + 1, closing)
+    if at < len(statement) and statement[at].kind == "quoted" and known is _KNOWN:
+        return _quoted_end(statement, at, closing)
     if at >= len(statement) or statement[at].kind != "word" or statement[at].text not in known:
         raise _unread()
     name = statement[at].text
@@ -256,6 +260,15 @@ def _type_end(statement: list[Token], at: int, closing: dict[int, int]) -> int:
         at = _units_end(statement, at, closing)
     if statement[at : at + 1] == [Token("punct", "(")] and _is_modifier(statement, at, closing):
         at = _tail_end(statement, closing[at] + 1, name)
+    return _brackets_end(statement, at, closing)
+
+
+def _quoted_end(statement: list[Token], at: int, closing: dict[int, int]) -> int:
+    if statement[at].text not in _KEPT_AS or statement[at + 1 : at + 2] == [_DOT]:
+        raise _unread()
+    at += 1
+    if statement[at : at + 1] == [_OPENING] and _is_modifier(statement, at, closing):
+        at = closing[at] + 1
     return _brackets_end(statement, at, closing)
 
 

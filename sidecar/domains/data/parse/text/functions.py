@@ -24,6 +24,7 @@ quote_nullable timetz timezone to_timestamp
 # `set_config` passes for what SET may change (`second`).
 _REVIEWED: Final = """
 array_sample array_shuffle array_to_json array_to_string clock_timestamp concat concat_ws
+convert convert_from convert_to
 current_database current_schema current_schemas current_user enum_first enum_last enum_range format
 gen_random_uuid getdatabaseencoding pg_advisory_unlock_all pg_char_to_encoding pg_encoding_to_char
 pg_options_to_table set_config json_agg json_agg_strict json_build_array json_build_object
@@ -35,19 +36,22 @@ jsonb_to_tsvector make_timestamptz merge_action now pg_backend_pid pg_client_enc
 pg_collation_for pg_column_compression pg_column_size pg_current_snapshot pg_current_xact_id
 pg_current_xact_id_if_assigned pg_get_keywords pg_is_in_recovery pg_trigger_depth pg_typeof
 phraseto_tsquery plainto_tsquery random random_normal row_to_json session_user statement_timestamp
-timeofday timestamptz to_char to_date to_json to_jsonb to_number to_tsquery to_tsvector
+timeofday timestamptz to_char to_date to_json to_jsonb to_number to_tsquery to_tsvector ts_parse
 transaction_timestamp ts_headline txid_current txid_current_if_assigned txid_current_snapshot
-uuidv4 uuidv7 version websearch_to_tsquery xml_is_well_formed
+ts_token_type uuidv4 uuidv7 version websearch_to_tsquery xml_is_well_formed
 """
 
 # The grammar's own constructs that look like calls, spelt as `canonical` hands them on.
 _CONSTRUCTS: Final = """
-array coalesce greatest grouping least nullif row trim xmlattributes xmlconcat xmlelement
+array coalesce greatest grouping json json_array json_arrayagg json_exists json_objectagg json_query
+json_scalar json_serialize json_table json_value xmlparse xmlpi xmlroot xmlserialize xmltable
+ least nullif row trim xmlattributes xmlconcat xmlelement
 xmlforest current_catalog current_date current_role current_time current_timestamp localtime
 localtimestamp user
 """
 
-_LOOKED_AT: Final = frozenset((_ALSO_STABLE + _REVIEWED + _CONSTRUCTS).split())
+CONSTRUCTS: Final = frozenset(_CONSTRUCTS.split())
+_LOOKED_AT: Final = CONSTRUCTS | set((_ALSO_STABLE + _REVIEWED).split())
 ALLOWED: Final = IMMUTABLE | SEQUENCES | FUNCTIONS.keys() | READS.keys() | _LOOKED_AT
 
 # Functions of PostgreSQL's outside of `pg_catalog` that read their arguments alone, and the fields
@@ -60,6 +64,8 @@ OF_SCHEMAS: Final[dict[tuple[str, str], frozenset[str]]] = {
 COLUMNS: Final[dict[str, tuple[str, ...]]] = {
     **LOOKUP_COLUMNS,
     "json_each": ("key", "value"),
+    "ts_parse": ("tokid", "token"),
+    "ts_token_type": ("tokid", "alias", "description"),
     "pg_get_keywords": ("word", "catcode", "barelabel", "catdesc", "baredesc"),
     "pg_options_to_table": ("option_name", "option_value"),
     "json_each_text": ("key", "value"),
@@ -78,7 +84,7 @@ json_each json_each_text json_object_keys json_to_recordset jsonb_array_elements
 jsonb_array_elements_text jsonb_each jsonb_each_text jsonb_object_keys jsonb_path_query
 jsonb_path_query_tz jsonb_to_recordset pg_available_extensions pg_get_keywords pg_options_to_table
 pg_partition_ancestors pg_partition_tree pg_snapshot_xip regexp_matches regexp_split_to_table
-string_to_table txid_snapshot_xip unnest
+string_to_table ts_parse ts_token_type txid_snapshot_xip unnest
 """
 MANY: Final = frozenset(_MANY.split())
 
@@ -99,14 +105,14 @@ _TYPES: Final = """
 bigint bit bool boolean box bpchar bytea char character cidr circle date datemultirange
 daterange dec decimal double float float4 float8 inet int int2 int4 int4multirange int4range
 int8 int8multirange int8range integer interval json jsonb jsonpath line lseg macaddr macaddr8
-money name nchar numeric nummultirange numrange path point polygon real smallint text time
+money name national nchar numeric nummultirange numrange path point polygon real smallint text time
 timestamp timestamptz timetz tsquery tsrange tsmultirange tstzrange tstzmultirange tsvector uuid
 varbit varchar xml pg_lsn oid xid xid8 cid tid int2vector oidvector pg_snapshot txid_snapshot
 refcursor
 """
 # Those that are another one's name alone have no name for their arrays.
 _SPELT: Final = """
-bigint boolean character dec decimal double float int integer nchar real smallint
+bigint boolean character dec decimal double float int integer national nchar real smallint
 """
 _ELEMENTS: Final = frozenset(_TYPES.split()) - frozenset(_SPELT.split())
 # PostgreSQL's own names of their arrays.

@@ -76,5 +76,7 @@ COLUMNS: Final[dict[str, tuple[str, ...]]] = {
 }
 # Calls that read a column of a catalogue's view, which has to be listed: here, of any sequence.
 READS: Final = {"pg_sequence_last_value": ("pg_sequences", "last_value")}
-# Calls that move or read a sequence; its name has to be a literal.
-SEQUENCES: Final = frozenset(("currval", "nextval", "setval"))
+# Calls that move or read a sequence; the name of one that moves has to be a literal. The others
+# tell what this very session has drawn, of whichever sequence.
+DRAWN: Final = frozenset(("currval", "lastval"))
+SEQUENCES: Final = DRAWN | {"nextval", "setval"}

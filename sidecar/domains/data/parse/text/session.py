@@ -7,10 +7,12 @@ these and does not fit is refused.
 Of RESET and DISCARD: both return settings to what they were when the session began. Nothing that
 may not be SET can have changed since, so `RESET ALL` and `DISCARD ALL` pass; a single setting may
 be reset if it may be set. A listener that pins a setting does so in the startup message, not by
-SET. `search_path` may be set to what it is: to what, PostgreSQL's own grammar says (`second`).
+SET. What a text is read by, as `search_path`, may be set to what it is, as frameworks do when they
+connect: to what, PostgreSQL's own grammar says (`second`).
 """
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 from sidecar.domains.data.parse.text.lexer import Token
@@ -19,7 +21,7 @@ from sidecar.terms.reasons import reason
 
 # They change how answers look or how long they may take, never what a name or a string means.
 HARMLESS: Final = frozenset({
-    "application_name", "bytea_output", "client_min_messages", "datestyle",
+    "application_name", "bytea_output", "check_function_bodies", "client_min_messages", "datestyle",
     "default_transaction_deferrable", "default_transaction_isolation",
     "default_transaction_read_only", "extra_float_digits", "idle_in_transaction_session_timeout",
     "idle_session_timeout", "intervalstyle", "jit", "lock_timeout", "quote_all_identifiers",
@@ -29,6 +31,16 @@ HARMLESS: Final = frozenset({
 # Each is a target of its own, class `admin`: no ordinary client changes them. With `row_security`
 # off a query fails that the database's own policies would have cut; pg_dump asks for it.
 GUARDED: Final = frozenset(("row_security",))
+# What strings, bytes and XML mean, and where new tables lie: they may be set to what they are.
+# PostgreSQL compares names of encodings by their letters and digits alone.
+_READ_WITH: Final = {
+    "standard_conforming_strings": frozenset(("on", "true")),
+    "client_encoding": frozenset(("utf8", "unicode")),
+    "xmloption": frozenset(("content",)),
+    "default_tablespace": frozenset(("",)),
+    "default_table_access_method": frozenset(("heap",)),
+}
+_SIGNS: Final = re.compile(r"[^a-z0-9]")
 # Without a search path names mean less, never something else; RESET ALL brings back the pinned one.
 _NO_PATH: Final = ("", "pg_catalog")
 
@@ -68,7 +80,14 @@ _WORDS: Final = frozenset(
 _TRANSACTION: Final = re.compile(
     rf"set (?:(?:local )?transaction|session characteristics as transaction) {_MODES}\Z"
 )
-_LETTING_GO: Final = frozenset(("close", "deallocate", "discard", "reset", "unlisten"))
+_CONSTRAINTS: Final = [Token("word", "set"), Token("word", "constraints")]
+# Each of them means the same alone and beside the others.
+_TOGETHER: Final = frozenset(("close", "deallocate", "discard", "reset", "set", "show", "unlisten"))
+_WORD_INTERVAL: Final = Token("word", "interval")
+_UNITS: Final[tuple[list[Token], ...]] = (
+    [],
+    [Token("word", word) for word in ("hour", "to", "minute")],
+)
 _RESET_ALL: Final = [Token("word", "reset"), Token("word", "all")]
 _DISCARD_ALL: Final = [Token("word", "discard"), Token("word", "all")]
 VERBS: Final = frozenset(_GRAMMAR) | {"set", "reset"}
@@ -84,6 +103,9 @@ def session_verb(statement: list[Token]) -> str | None:
     kind, verb = statement[0]
     if kind != "word" or verb not in VERBS:
         return None
+    if statement[:2] == _CONSTRAINTS:
+        # Which, and when they are checked, PostgreSQL's own grammar says (`second`).
+        return "set_constraints"
     if verb == "set":
         _check_set(statement)
     elif verb == "reset":
@@ -98,20 +120,41 @@ def may_be_set(name: str, value: str | None) -> bool:
     return name.lower() in HARMLESS or (name.lower() == "search_path" and value in _NO_PATH)
 
 
-def lets_go(statement: list[Token]) -> bool:
-    """Return whether a statement only gives up what the session holds.
+def is_as_read(name: str, values: Sequence[str | None], search_path: Sequence[str]) -> bool:
+    """Return whether a setting that a text is read by is set to what it is read by."""
+    name = name.lower()
+    if name == "search_path":
+        return list(values) == [*search_path]
+    told = [None if value is None else value.lower() for value in values]
+    if name == "client_encoding":
+        told = [None if value is None else _SIGNS.sub("", value) for value in told]
+    return len(told) == 1 and told[0] in _READ_WITH[name]
+
+
+def is_read_by(name: str) -> bool:
+    """Return whether a text is read by a setting."""
+    return name.lower() == "search_path" or name.lower() in _READ_WITH
+
+
+def may_stand_together(statement: list[Token]) -> bool:
+    """Return whether a statement may stand beside others of its kind in one text.
+
+    It gives up what the session holds, as a pool asks it to, or says how answers shall look, as a
+    driver does when it connects.
 
     Raises:
         ParseError: It begins like one and goes on otherwise.
     """
     if statement[:2] == [Token("word", "select"), Token("word", "pg_advisory_unlock_all")]:
         return statement[2:] == [Token("punct", "("), Token("punct", ")")]
-    return session_verb(statement) in _LETTING_GO
+    verb = session_verb(statement)
+    # A transaction's mode hangs on which transaction there is.
+    return verb in _TOGETHER and not _TRANSACTION.match(" ".join(map(_spelt, statement)))
 
 
 def guarded_setting(statement: list[Token]) -> str | None:
     """Return the guarded setting that a SET or RESET changes, None where it changes none."""
-    if statement[0].text not in ("set", "reset"):
+    if not statement or statement[0].text not in ("set", "reset"):
         return None
     words = [token.text.lower() for token in statement[1:3] if token.kind in ("word", "quoted")]
     named = words[1:2] if words[:1] in (["session"], ["local"]) else words[:1]
@@ -148,8 +191,13 @@ def _check_set(statement: list[Token]) -> None:
     if rest[:1] in ([Token("word", "session")], [Token("word", "local")]):
         rest = rest[1:]
     if rest[:2] == [Token("word", "time"), Token("word", "zone")]:
-        rest = [Token("word", "timezone"), Token("word", "to"), *rest[2:]]
-    is_known = _is_harmless(rest[:1]) or _is_path(rest[:1])
+        zone = rest[2:]
+        if zone[:1] == [_WORD_INTERVAL] and zone[2:] in _UNITS:
+            zone = zone[1:2]
+        rest = [Token("word", "timezone"), Token("word", "to"), *zone]
+    elif rest[:1] == [Token("word", "names")]:
+        rest = [Token("word", "client_encoding"), Token("word", "to"), *rest[1:]]
+    is_known = _is_harmless(rest[:1]) or _is_read_by(rest[:1])
     if not is_known or rest[1:2] not in ([Token("word", "to")], [Token("op", "=")]):
         raise ParseError(reason("parse.session"), "this setting may not be changed")
     _check_values(rest[2:])
@@ -168,14 +216,14 @@ def _check_reset(statement: list[Token]) -> None:
     rest = statement[1:]
     if rest == [Token("word", "time"), Token("word", "zone")]:
         return
-    if len(rest) != 1 or not (rest == [Token("word", "all")] or _is_harmless(rest)):
+    is_known = rest == [Token("word", "all")] or _is_harmless(rest) or _is_read_by(rest)
+    if len(rest) != 1 or not is_known:
         raise ParseError(reason("parse.session"), "this setting may not be reset")
 
 
-def _is_path(name: list[Token]) -> bool:
+def _is_read_by(name: list[Token]) -> bool:
     # INVARIANT: whoever lets this pass checks what it is set to.
-    is_name = bool(name) and name[0].kind in ("word", "quoted")
-    return is_name and name[0].text.lower() == "search_path"
+    return bool(name) and name[0].kind in ("word", "quoted") and is_read_by(name[0].text)
 
 
 def _is_harmless(name: list[Token]) -> bool:

@@ -44,6 +44,8 @@ class Writer:
         self._closing: dict[int, str] = {}
         # Those of them behind which an expression begins.
         self._beginning: set[int] = set()
+        # Where a string may stand, whatever word is before it.
+        self._free = -1
         # Whether the last token written ends an operand, so that what follows is infix.
         self._operand = False
 

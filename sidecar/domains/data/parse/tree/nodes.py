@@ -4,11 +4,12 @@ An allow-list over classes and over their arguments: a class that is not listed,
 is not, refuses the statement. Nothing is skipped because it looks harmless.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from sqlglot import exp
 
+from sidecar.domains.data.parse.text.shapes.edit import EXTRA
 from sidecar.terms.errors import ParseError
 from sidecar.terms.reasons import reason
 
@@ -149,24 +150,57 @@ def whole_of(node: exp.Subquery) -> exp.Expression:
 
 
 def is_tail(node: object) -> bool:
-    """Return whether an ORDER BY stands behind a query in brackets, and not in an aggregate.
+    """Return whether ORDER BY or LIMIT stands behind a query in brackets, and not in an aggregate.
 
     The parser hands over `array((SELECT …) ORDER BY a)` as it does `array_agg((SELECT …) ORDER BY
     a)`, where the first is the query's own.
     """
-    return (
-        isinstance(node, exp.Order)
-        and isinstance(node.this, exp.Subquery)
-        and not isinstance(node.parent, exp.Anonymous)
-    )
+    if not isinstance(node, exp.Order | exp.Limit) or isinstance(node.parent, exp.Anonymous):
+        return False
+    inner = node.this
+    if isinstance(node, exp.Limit) and isinstance(inner, exp.Order):
+        inner = inner.this
+    return isinstance(inner, exp.Subquery)
 
 
-def with_tail(node: exp.Order) -> exp.Subquery:
-    """Return the query that `node` orders, with its order, in the place of `node`."""
-    query: exp.Subquery = node.this
-    query.set("order", exp.Order(expressions=node.expressions))
+def with_tail(node: exp.Expression) -> exp.Subquery:
+    """Return the query that `node` orders or limits, with what does so, in the place of `node`."""
+    query = node.this
+    if isinstance(node, exp.Limit):
+        check(node, frozenset(("this", "expression")))
+        query = with_tail(query) if isinstance(query, exp.Order) else query
+        query.set("limit", exp.Limit(expression=node.expression))
+    else:
+        query.set("order", exp.Order(expressions=node.expressions))
     node.replace(query)
+    assert isinstance(query, exp.Subquery)
     return query
+
+
+def bare_body(node: exp.Expression) -> exp.Expression:
+    """Return a query out of brackets that hold nothing else; a recursive one may stand in them."""
+    while isinstance(node, exp.Subquery) and not any(
+        value for name, value in node.args.items() if name != "this"
+    ):
+        node = node.this
+    return node
+
+
+def refuse_unbound(ctes: Sequence[exp.Expression]) -> None:
+    """Refuse a name in WITH RECURSIVE that PostgreSQL binds to a query of the same WITH.
+
+    It may stand before that query, or inside it where no UNION makes it recursive.
+    """
+    bound: set[str] = set()
+    for cte in reversed(ctes):
+        own = alias_of(cte)[0]
+        inside = set() if isinstance(bare_body(cte.this), exp.SetOperation) else {own}
+        tables = (table for table in cte.find_all(exp.Table) if not table.args.get("db"))
+        if any(table.name in bound | inside for table in tables):
+            raise ParseError(
+                reason("parse.ambiguous"), "a query of WITH used before it is complete"
+            )
+        bound.add(own)
 
 
 def first_name(node: object) -> str | None:
@@ -174,6 +208,31 @@ def first_name(node: object) -> str | None:
     if not isinstance(node, exp.Column) or isinstance(node.this, exp.Star):
         return None
     return name_of(node.parts[0])
+
+
+def unsubscripted(node: exp.Expression) -> exp.Expression:
+    """Return what `a[i][j]` is a part of, where subscripts have become operations."""
+    while isinstance(node, exp.Pow):
+        node = node.this
+    return node
+
+
+def subscripts(node: exp.Expression) -> Iterator[exp.Expression]:
+    """Yield the subscripts of `a[i][j]` that are more than literals."""
+    while isinstance(node, exp.Pow):
+        check(node, frozenset(("this", "expression")))
+        yield node.expression
+        node = node.this
+
+
+def row_alias(node: object) -> tuple[str, str] | None:
+    """Return `old` or `new`, and its name in this RETURNING; None for what is shown there."""
+    if not isinstance(node, exp.Alias):
+        return None
+    row = bare_name(node.this)
+    if row is None or not row.startswith(EXTRA):
+        return None
+    return row[len(EXTRA) :], name_of(node.args["alias"])
 
 
 def unread() -> ParseError:

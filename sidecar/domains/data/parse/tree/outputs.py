@@ -18,9 +18,9 @@ from sidecar.domains.data.parse.text.functions import OTHERWISE_NAMED, STANDARD_
 from sidecar.domains.data.parse.tree.nodes import LEAVES, PLAIN, name_of
 
 # Of an expression that is no column, call or query: what it is cast to, or how it begins.
-# AT TIME ZONE, which is a call, has become an operation.
+# AT TIME ZONE and IS NORMALIZED, which are calls, have become operations.
 FAINT: Final[frozenset[str]] = frozenset(
-    (*TYPES, *lookups.TYPES, *STANDARD_DOMAINS, "?column?", "case", "timezone")
+    (*TYPES, *lookups.TYPES, *STANDARD_DOMAINS, "?column?", "case", "is_normalized", "timezone")
 )
 _CONSTRUCTS: Final = OTHERWISE_NAMED | {"btrim", "current_user", "date_part", "ltrim", "rtrim"}
 _OF_KIND: Final = (

@@ -8,120 +8,79 @@ SELECT. No scanned name holds such a mark: control characters are refused.
 A shape that is not recognised stays as it is and ends as a syntax error.
 """
 
-from collections.abc import Collection, Iterator
-from functools import cached_property
+from collections.abc import Collection
 from typing import Final
 
-from sidecar.domains.data.parse.text.casts import closers, plain_type_end
+from sidecar.domains.data.parse.text.casts import plain_type_end
 from sidecar.domains.data.parse.text.grammar import BARE
 from sidecar.domains.data.parse.text.lexer import Token
+from sidecar.domains.data.parse.text.shapes.edit import (
+    AS,
+    CLOSE,
+    COMMA,
+    DOT,
+    EXTRA,
+    OPEN,
+    Edit,
+    marked,
+)
+from sidecar.domains.data.parse.text.shapes.tabled import TABLES, tabled
+from sidecar.domains.data.parse.text.shapes.worded import OF_TESTS, tested
 from sidecar.terms.errors import ParseError
 from sidecar.terms.reasons import reason
 
-EXTRA: Final = "\x1e"
-
-_OPEN: Final = Token("punct", "(")
-_CLOSE: Final = Token("punct", ")")
-_COMMA: Final = Token("punct", ",")
-_AS: Final = Token("word", "as")
-_DOT: Final = Token("punct", ".")
-_NAMES: Final = ("word", "quoted")
 _QUERIES: Final = frozenset(("select", "with", "values", "table"))
 _BEHIND_LISTS: Final = frozenset(("where", "returning", "join"))
 _BEHIND_JOINS: Final = frozenset((
     "on", "using", "where", "group", "having", "window", "order", "limit", "offset", "fetch", "for",
     "select",
 ))  # fmt: skip
+_LITERALS: Final = ("number", "param", "string")
+_BRACKET: Final = Token("punct", "[")
+_CLOSING: Final = Token("punct", "]")
+_COLON: Final = Token("punct", ":")
+_ONE: Final = Token("number", "1")
 _CONSTANTS: Final = ("word", "quoted", "string", "number")
-
-
-class Edit:
-    """What to leave out of a statement and what to put in; applied at once."""
-
-    def __init__(self, statement: list[Token]) -> None:
-        self.tokens = statement
-        self._dropped: set[int] = set()
-        self._added: dict[int, list[Token]] = {}
-
-    @cached_property
-    def closing(self) -> dict[int, int]:
-        """Return where each bracket closes."""
-        return closers(self.tokens)
-
-    @cached_property
-    def opening(self) -> dict[int, int]:
-        """Return where each bracket opens, by where it closes."""
-        return {end: start for start, end in self.closing.items()}
-
-    def drop(self, start: int, end: int) -> None:
-        """Leave out the tokens from `start` to before `end`."""
-        self._dropped.update(range(start, end))
-
-    def add(self, at: int, *pieces: Token) -> None:
-        """Put `pieces` before the token at `at`."""
-        self._added.setdefault(at, []).extend(pieces)
-
-    def text(self, at: int) -> str:
-        """Return the word at `at`, empty for anything else."""
-        if not 0 <= at < len(self.tokens) or self.tokens[at].kind != "word":
-            return ""
-        return self.tokens[at].text
-
-    def is_at(self, at: int, piece: Token) -> bool:
-        """Return whether `piece` stands at `at`."""
-        return 0 <= at < len(self.tokens) and self.tokens[at] == piece
-
-    def is_name(self, at: int) -> bool:
-        """Return whether a word or a quoted name stands at `at`."""
-        return 0 <= at < len(self.tokens) and self.tokens[at].kind in _NAMES
-
-    def level(self, start: int, end: int) -> Iterator[int]:
-        """Yield the positions from `start` on that stand in no bracket of their own."""
-        at = start
-        while at < min(end, len(self.tokens)):
-            yield at
-            at = self.closing.get(at, at) + 1
-
-    def result(self) -> list[Token]:
-        """Return the tokens as they are to be."""
-        if not self._dropped and not self._added:
-            return self.tokens
-        out: list[Token] = []
-        for at, token in enumerate(self.tokens):
-            out += self._added.get(at, ())
-            if at not in self._dropped:
-                out.append(token)
-        return out + self._added.get(len(self.tokens), [])
 
 
 def reshaped(statement: list[Token], marks: Collection[str]) -> list[Token]:
     """Return the tokens in shapes that the tree's parser reads; `marks` are their texts."""
-    for trigger, shape in _SHAPES.items():
-        if trigger not in marks:
-            continue
+    for trigger in sorted(_TRIGGERS.intersection(marks), key=_ORDER.index):
+        shape = _SHAPES[trigger]
         edit = Edit(statement)
         for at in [at for at, piece in enumerate(statement) if piece == ("word", trigger)]:
-            shape(edit, at)
+            if statement[at - 1] != DOT:
+                shape(edit, at)
         statement = edit.result()
-    return statement
+    return sliced(statement) if ":" in marks else statement
 
 
-def _marked(name: Token) -> Token:
-    return Token("quoted", EXTRA + name.text)
+def sliced(statement: list[Token]) -> list[Token]:
+    """Write `a[i:j]` as `a[i][j]`, which reads the same; what is of literals alone stays."""
+    edit = Edit(statement)
+    for start in [at for at, piece in enumerate(statement) if piece == _BRACKET]:
+        end = edit.closing[start]
+        colon = next((at for at in edit.level(start + 1, end) if edit.is_at(at, _COLON)), 0)
+        if not colon or _is_part(edit, start, end):
+            continue
+        edit.drop(colon, colon + 1)
+        edit.add(colon, *([_ONE] if colon == start + 1 else []), _CLOSING, _BRACKET)
+        edit.add(end, *([_ONE] if colon == end - 1 else []))
+    return edit.result()
 
 
 def _join_alias(edit: Edit, at: int) -> None:
     """Move `AS j` behind `USING (…)` into its list."""
-    if not edit.is_at(at + 1, _OPEN):
+    if not edit.is_at(at + 1, OPEN):
         return
     end = edit.closing[at + 1]
     # A query may stand in brackets there too: behind the USING of DELETE and MERGE.
     listed = edit.tokens[at + 2 : end]
-    is_list = all((piece == _COMMA) == bool(i % 2) for i, piece in enumerate(listed))
+    is_list = all((piece == COMMA) == bool(i % 2) for i, piece in enumerate(listed))
     if not is_list:
         return
-    if edit.is_at(end + 1, _AS) and edit.is_name(end + 2):
-        edit.add(end, _COMMA, _marked(edit.tokens[end + 2]))
+    if edit.is_at(end + 1, AS) and edit.is_name(end + 2):
+        edit.add(end, COMMA, marked(edit.tokens[end + 2].text))
         edit.drop(end + 1, end + 3)
 
 
@@ -129,12 +88,12 @@ def _ordinality(edit: Edit, at: int) -> None:
     """Put AS before the alias of `WITH ORDINALITY`, whose columns are its own only behind one."""
     is_clause = edit.text(at - 1) == "with"
     if is_clause and edit.is_name(at + 1) and edit.text(at + 1) not in BARE:
-        edit.add(at + 1, _AS)
+        edit.add(at + 1, AS)
 
 
 def _search(edit: Edit, at: int) -> None:
     """Move the columns that `SEARCH … SET a` and `CYCLE … SET a USING b` add to their CTE."""
-    if not edit.is_at(at - 1, _CLOSE):
+    if not edit.is_at(at - 1, CLOSE):
         return
     body = edit.opening[at - 1]
     names: list[Token] = []
@@ -143,20 +102,20 @@ def _search(edit: Edit, at: int) -> None:
         if not end:
             return
         names += [
-            _marked(edit.tokens[i + 1]) for i in range(at, end) if _names_column(edit, i, end)
+            marked(edit.tokens[i + 1].text) for i in range(at, end) if _names_column(edit, i, end)
         ]
         edit.drop(at, end)
         at = end
     head = body - 1
     while edit.text(head) in ("materialized", "not"):
         head -= 1
-    if not names or not edit.is_at(head, _AS):
+    if not names or not edit.is_at(head, AS):
         raise _unread()
-    listed = [piece for name in names for piece in (_COMMA, name)]
-    if edit.is_at(head - 1, _CLOSE):
+    listed = [piece for name in names for piece in (COMMA, name)]
+    if edit.is_at(head - 1, CLOSE):
         edit.add(head - 1, *listed)
     else:
-        edit.add(head, _OPEN, *listed[1:], _CLOSE)
+        edit.add(head, OPEN, *listed[1:], CLOSE)
 
 
 def _names_column(edit: Edit, at: int, end: int) -> bool:
@@ -169,7 +128,7 @@ def _clause_end(edit: Edit, at: int) -> int:
     for i in range(at + 1, len(edit.tokens) - 1):
         if edit.text(i) == last:
             return i + 2 if edit.is_name(i + 1) else 0
-        if edit.tokens[i].kind not in _CONSTANTS and not edit.is_at(i, _COMMA):
+        if edit.tokens[i].kind not in _CONSTANTS and not edit.is_at(i, COMMA):
             return 0
     return 0
 
@@ -181,20 +140,15 @@ def _cycle(edit: Edit, at: int) -> None:
 
 def _parts(edit: Edit, at: int) -> None:
     """Leave the column of `INSERT INTO t (column.field[1], …)`, of which a part is written."""
-    if edit.text(at + 1) != "into":
-        return
-    at += 2
-    while edit.is_name(at) and edit.is_at(at + 1, _DOT):
-        at += 2
-    at += 3 if edit.text(at + 1) == "as" else 1
-    if not edit.is_at(at, _OPEN) or edit.text(at + 1) in _QUERIES or edit.is_at(at + 1, _OPEN):
+    at = _list_start(edit, at)
+    if not edit.is_at(at, OPEN) or edit.text(at + 1) in _QUERIES or edit.is_at(at + 1, OPEN):
         return
     end = edit.closing[at]
     start = at + 1
-    if all(piece == _COMMA for piece in edit.tokens[at + 2 : end : 2]):
+    if all(piece == COMMA for piece in edit.tokens[at + 2 : end : 2]):
         # Columns alone.
         return
-    for i in [*(i for i in edit.level(at + 1, end) if edit.is_at(i, _COMMA)), end]:
+    for i in [*(i for i in edit.level(at + 1, end) if edit.is_at(i, COMMA)), end]:
         if i - start > 1:
             if not edit.is_name(start) or not _is_part(edit, start + 1, i):
                 raise _unread()
@@ -202,14 +156,27 @@ def _parts(edit: Edit, at: int) -> None:
         start = i + 1
 
 
+def _list_start(edit: Edit, at: int) -> int:
+    """Return where the list of columns of the INSERT at `at` begins, if it has one."""
+    if edit.text(at + 1) != "into":
+        behind = edit.closing[at + 1] + 1 if edit.is_at(at + 1, OPEN) else 0
+        # That of MERGE; anything else may be a call of that name.
+        is_list = edit.text(at - 1) == "then" and edit.text(behind) in ("values", "overriding")
+        return at + 1 if is_list else at
+    at += 2
+    while edit.is_name(at) and edit.is_at(at + 1, DOT):
+        at += 2
+    return at + (3 if edit.text(at + 1) == "as" else 1)
+
+
 def _is_part(edit: Edit, at: int, end: int) -> bool:
     """Return whether only `.field` and subscripts that read nothing stand there."""
     while at < end:
-        if edit.is_at(at, _DOT) and edit.is_name(at + 1):
+        if edit.is_at(at, DOT) and edit.is_name(at + 1):
             at += 2
-        elif edit.is_at(at, Token("punct", "[")):
+        elif edit.is_at(at, _BRACKET):
             inside = edit.tokens[at + 1 : edit.closing[at]]
-            if any(kind not in ("number", "param") and text != ":" for kind, text in inside):
+            if any(kind not in _LITERALS and text not in (":", "-") for kind, text in inside):
                 return False
             at = edit.closing[at] + 1
         else:
@@ -236,18 +203,18 @@ def _source(edit: Edit, at: int) -> None:
             break
         is_joined |= bool(using) and word == "join"
     if is_joined and on:
-        edit.add(using + 1, _OPEN)
-        edit.add(on, _CLOSE)
+        edit.add(using + 1, OPEN)
+        edit.add(on, CLOSE)
 
 
 def _definitions(edit: Edit, at: int) -> None:
     """Leave the names of `f(…) AS t (a type, b type)`."""
     is_named = edit.is_name(at + 1)
     start = at + 2 if is_named else at + 1
-    if not edit.is_at(start, _OPEN) or edit.text(start + 1) in _QUERIES:
+    if not edit.is_at(start, OPEN) or edit.text(start + 1) in _QUERIES:
         return
     end = edit.closing[start]
-    commas = [i for i in edit.level(start + 1, end) if edit.is_at(i, _COMMA)]
+    commas = [i for i in edit.level(start + 1, end) if edit.is_at(i, COMMA)]
     found: list[tuple[int, int]] = []
     for first, last in zip([start, *commas], [*commas, end], strict=True):
         if not edit.is_name(first + 1):
@@ -258,7 +225,7 @@ def _definitions(edit: Edit, at: int) -> None:
     for first, last in found:
         edit.drop(first, last)
     if not is_named:
-        edit.add(at + 1, _marked(Token("quoted", "")))
+        edit.add(at + 1, marked(""))
 
 
 def _listed_from(edit: Edit, at: int) -> None:
@@ -276,9 +243,9 @@ def _listed_using(edit: Edit, at: int) -> None:
 def _values(edit: Edit, at: int) -> None:
     """Make `WITH … VALUES …` a SELECT from it."""
     i = at - 1
-    while edit.is_at(i, _OPEN):
+    while edit.is_at(i, OPEN):
         i -= 1
-    if not edit.is_at(i, _CLOSE) or not edit.is_at(at + 1, _OPEN):
+    if not edit.is_at(i, CLOSE) or not edit.is_at(at + 1, OPEN):
         return
     i = edit.opening[i] - 1
     while edit.text(i) in ("materialized", "not"):
@@ -286,31 +253,31 @@ def _values(edit: Edit, at: int) -> None:
     if edit.text(i) != "as":
         return
     end = edit.closing[at + 1] + 1
-    while edit.is_at(end, _COMMA) and edit.is_at(end + 1, _OPEN):
+    while edit.is_at(end, COMMA) and edit.is_at(end + 1, OPEN):
         end = edit.closing[end + 1] + 1
-    edit.add(at, Token("word", "select"), Token("op", "*"), Token("word", "from"), _OPEN)
-    edit.add(end, _CLOSE, _AS, Token("quoted", EXTRA))
+    edit.add(at, Token("word", "select"), Token("op", "*"), Token("word", "from"), OPEN)
+    edit.add(end, CLOSE, AS, Token("quoted", EXTRA))
 
 
 def _sample(edit: Edit, at: int) -> None:
     """Put the argument of `TABLESAMPLE method (…)` in brackets of its own."""
-    if edit.is_at(at + 2, _OPEN):
-        edit.add(at + 3, _OPEN)
-        edit.add(edit.closing[at + 2], _CLOSE)
+    if edit.is_at(at + 2, OPEN):
+        edit.add(at + 3, OPEN)
+        edit.add(edit.closing[at + 2], CLOSE)
 
 
 def _conflict(edit: Edit, at: int) -> None:
     """Leave the operator classes of ON CONFLICT, and part it from a join without a condition."""
     if edit.text(at - 1) != "on":
         return
-    if edit.is_at(at + 1, _OPEN):
+    if edit.is_at(at + 1, OPEN):
         end = edit.closing[at + 1]
-        commas = [i for i in edit.level(at + 2, end) if edit.is_at(i, _COMMA)]
+        commas = [i for i in edit.level(at + 2, end) if edit.is_at(i, COMMA)]
         for first, last in zip([at + 1, *commas], [*commas, end], strict=True):
             _leave_class(edit, first + 1, last)
     i = at - 2
     while i > 0 and edit.text(i) not in _BEHIND_JOINS:
-        i = edit.opening[i] - 1 if edit.is_at(i, _CLOSE) else i - 1
+        i = edit.opening[i] - 1 if edit.is_at(i, CLOSE) else i - 1
         if edit.text(i) == "join":
             edit.add(at - 1, Token("word", "where"), Token("word", "true"))
             return
@@ -319,7 +286,7 @@ def _conflict(edit: Edit, at: int) -> None:
 def _leave_class(edit: Edit, at: int, end: int) -> None:
     """Leave the operator class behind `column`, `f(…)` or `(…)` and its COLLATE."""
     at = _name_end(edit, at)
-    at = edit.closing[at] + 1 if edit.is_at(at, _OPEN) else at
+    at = edit.closing[at] + 1 if edit.is_at(at, OPEN) else at
     at = _name_end(edit, at + 1) if edit.text(at) == "collate" else at
     if at < end and edit.text(at) not in ("asc", "desc", "nulls") and _name_end(edit, at) == end:
         edit.drop(at, end)
@@ -327,9 +294,49 @@ def _leave_class(edit: Edit, at: int, end: int) -> None:
 
 def _name_end(edit: Edit, at: int) -> int:
     """Return where a name ends that begins at `at`, with schemas before it; `at` for none."""
-    while edit.is_name(at) and edit.is_at(at + 1, _DOT):
+    while edit.is_name(at) and edit.is_at(at + 1, DOT):
         at += 2
     return at + 1 if edit.is_name(at) else at
+
+
+def _returning(edit: Edit, at: int) -> None:
+    """Move the names of `RETURNING WITH (OLD AS o, NEW AS n)` to the beginning of its list."""
+    if edit.text(at - 1) != "returning" or not edit.is_at(at + 1, OPEN):
+        return
+    end = edit.closing[at + 1]
+    for i in range(at + 2, end, 4):
+        is_name = edit.text(i) in ("old", "new") and edit.is_at(i + 1, AS) and edit.is_name(i + 2)
+        if not is_name or i + 3 > end or not (edit.is_at(i + 3, COMMA) or i + 3 == end):
+            raise _unread()
+        edit.add(at, marked(edit.text(i)), AS, edit.tokens[i + 2], COMMA)
+    edit.drop(at, end + 1)
+
+
+def _test(edit: Edit, at: int) -> None:
+    """Write `IS JSON OBJECT` and its kin as IS NULL, which reads the same."""
+    taken = tested(edit.tokens, at)
+    if taken:
+        edit.drop(at, at + taken)
+        edit.add(at, Token("word", "null"))
+
+
+def _limit(edit: Edit, at: int) -> None:
+    """Leave `LIMIT ALL`, which is none."""
+    if edit.text(at - 1) == "limit":
+        edit.drop(at - 1, at + 1)
+
+
+def _lateral(edit: Edit, at: int) -> None:
+    """Leave LATERAL before `ROWS FROM (…)`, which sees what stands to its left in any case."""
+    if edit.text(at + 1) == "rows" and edit.text(at + 2) == "from":
+        edit.drop(at, at + 1)
+
+
+def _collation(edit: Edit, at: int) -> None:
+    """Write `COLLATION FOR (…)` as the call that PostgreSQL makes of it."""
+    if edit.text(at + 1) == "for" and edit.is_at(at + 2, OPEN) and not edit.is_at(at - 1, DOT):
+        edit.drop(at, at + 2)
+        edit.add(at, Token("word", "pg_collation_for"))
 
 
 def _begin_list(edit: Edit, at: int, wanted: str, inside: Collection[str]) -> None:
@@ -337,15 +344,15 @@ def _begin_list(edit: Edit, at: int, wanted: str, inside: Collection[str]) -> No
 
     It is no word of a list behind one of `inside` (`IS DISTINCT FROM`), nor as a label.
     """
-    if at and not edit.is_at(at - 1, _OPEN) and not edit.is_at(at - 1, _CLOSE):
+    if at and not edit.is_at(at - 1, OPEN) and not edit.is_at(at - 1, CLOSE):
         return
     for i in edit.level(at + 2, len(edit.tokens)):
-        if edit.is_at(i, _CLOSE) or edit.text(i) in _BEHIND_LISTS or edit.text(i) == edit.text(at):
+        if edit.is_at(i, CLOSE) or edit.text(i) in _BEHIND_LISTS or edit.text(i) == edit.text(at):
             # Behind all that may stand before the list, or at another statement, which has its own.
             return
-        is_other = edit.text(i - 1) in inside or edit.is_at(i - 1, _DOT)
+        is_other = edit.text(i - 1) in inside or edit.is_at(i - 1, DOT)
         if edit.text(i) == wanted and not is_other:
-            edit.add(i + 1, Token("quoted", EXTRA), _COMMA)
+            edit.add(i + 1, Token("quoted", EXTRA), COMMA)
             return
 
 
@@ -354,8 +361,14 @@ _SHAPES: Final = {
     "search": _search, "cycle": _cycle, "update": _listed_from, "delete": _listed_using,
     "using": _join_alias, "insert": _parts, "merge": _source, "as": _definitions,
     "ordinality": _ordinality, "conflict": _conflict,
-    "values": _values, "tablesample": _sample,
+    "values": _values, "tablesample": _sample, "with": _returning,
+    "all": _limit, "collation": _collation, "lateral": _lateral, **dict.fromkeys(OF_TESTS, _test),
+    **dict.fromkeys(TABLES, tabled),
 }  # fmt: skip
+
+
+_ORDER: Final = tuple(_SHAPES)
+_TRIGGERS: Final = frozenset(_ORDER)
 
 
 def _unread() -> ParseError:
