@@ -23,6 +23,7 @@ from sidecar.intercept.postgres.protocol.denial import (
     NO_ROOM,
     NO_STATEMENT,
     NOT_RECORDABLE,
+    OTHER_TYPES,
     TOO_MANY_ROWS,
     Denial,
     nonce,
@@ -215,6 +216,10 @@ class Desk:
             # A Parse that is not answered may have failed on a name that nobody knows here.
             return self._use_later(frame)
         found = statements.candidates(name, segment)
+        for one in found:
+            if one.is_untyped and not one.is_as_given():
+                self._refuse(OTHER_TYPES if one.lease is None else OTHER_TYPES.blocking(one.lease))
+                return None
         if self._reads_params():
             # Of one that was prepared before anybody asked for values the types are not known.
             found = tuple(one.with_values(body) for one in found if one.types is not None)
@@ -253,7 +258,9 @@ class Desk:
             await self._run(wire.query(found.sent), Expected(b"Q", statements=(found.bound(),)))
 
     async def _parse(self, name: bytes, raw: bytes, types: bytes) -> None:
-        found = self._placed(await self._reader.read(raw))
+        found = await self._reader.read(raw)
+        types = found.take_types(types) if isinstance(found, Statement) else types
+        found = self._placed(found)
         if self.is_over:
             self._left(found)
         elif isinstance(found, Denial):
@@ -262,7 +269,7 @@ class Desk:
         else:
             expected = Expected(b"P", name, statements=(found,))
             self._forward(wire.parse(name, found.sent, types), expected)
-            if self._reads_params():
+            if found.is_untyped or self._reads_params():
                 asks = Expected(b"D", name, b"S", statements=(found,), is_muted=True, is_fence=True)
                 self._say(wire.describe_statement(name), asks)
                 self.out.append(wire.FLUSH)

@@ -26,6 +26,8 @@ STATEMENTS_BYTES_MAX: Final = 32 * 1024 * 1024
 STATEMENT_BYTES: Final = 4 * 1024
 STATEMENT_FACTOR: Final = 4
 VALUES_FACTOR: Final = 16
+# Of a type that a Parse gives, four bytes, the server's answer makes a number in a tuple.
+TYPES_FACTOR: Final = 12
 # Messages sent upstream and not answered yet; the client's next ones wait.
 UNANSWERED_MAX: Final = 4096
 # Parses and Binds of one name that are not answered yet; nobody pipelines a name against itself.

@@ -198,3 +198,23 @@ async def test_large_results_arrive_whole(stand):
     (outcome,) = await stand.outcomes(1)
     assert (outcome.rows, outcome.upstream_status, outcome.result) == (100, "SELECT", "forwarded")
     assert (outcome.bytes or 0) > 2_000_000
+
+
+async def test_what_frameworks_and_restores_say_besides_is_said(stand):
+    async with await psycopg.AsyncConnection.connect(stand.dsn(), autocommit=True) as connection:
+        for said in (
+            "CREATE TEMP SEQUENCE drawn",
+            "SELECT nextval('drawn')",
+            "SET check_function_bodies = false",
+            "SET xmloption = content",
+            "SET default_tablespace = ''",
+            "SET default_table_access_method = heap",
+            "BEGIN",
+            "SET CONSTRAINTS ALL DEFERRED",
+            "COMMIT",
+        ):
+            await connection.execute(said)
+        last = await (await connection.execute("SELECT LASTVAL()")).fetchone()
+        current = await (await connection.execute("SELECT CURRVAL(%s)", ("drawn",))).fetchone()
+
+    assert (last, current) == ((1,), (1,))

@@ -9,7 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.intercept.postgres.protocol import wire
-from sidecar.intercept.postgres.protocol.values import Unread, bound_values, described_types
+from sidecar.intercept.postgres.protocol.parameters.values import (
+    Unread,
+    bound_values,
+    described_types,
+)
 from tests.intercept.postgres.stand import BOT, POLICY, Raw, bind, bundle, execute, parse, query
 from tests.intercept.postgres.test_obligations import ready
 from tests.tables import rows

@@ -72,6 +72,11 @@ UNKNOWN_SUBJECT: Final = Denial(
     "no return to a savepoint where the subject of a transaction was named behind one",
     hint="roll back the whole transaction",
 )
+OTHER_TYPES: Final = Denial(
+    "42501",
+    "the text does not give a parameter the type that it is sent with",
+    hint="cast the parameter in the text: types that are not plain are decided there",
+)
 NO_TOKEN: Final = Denial("42501", "the subject token was not accepted")
 
 

@@ -15,9 +15,9 @@ from typing import Final
 from sidecar.intercept.postgres.protocol.counted.told import SKIPPED, Touched, note, touch
 from sidecar.intercept.postgres.protocol.expected import Expected
 from sidecar.intercept.postgres.protocol.guard import due, worded
+from sidecar.intercept.postgres.protocol.parameters.values import described_types
 from sidecar.intercept.postgres.protocol.prepared import Lease, Names, Statements, rows_left
 from sidecar.intercept.postgres.protocol.session_names import EVERY, Named, SessionNames
-from sidecar.intercept.postgres.protocol.values import described_types
 from sidecar.intercept.postgres.protocol.wire import ProtocolError, fields, tag_of
 
 # Answers by the message that they may answer; what stands first answers it fully.

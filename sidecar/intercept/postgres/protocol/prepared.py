@@ -26,8 +26,9 @@ from sidecar.intercept.postgres.protocol.naming import (
     TokenSet,
     boundary_of,
 )
+from sidecar.intercept.postgres.protocol.parameters.declared import are_found, is_plain, shown
+from sidecar.intercept.postgres.protocol.parameters.values import Unread, bound_values
 from sidecar.intercept.postgres.protocol.session_names import NameUse, Passed
-from sidecar.intercept.postgres.protocol.values import Unread, bound_values
 from sidecar.policy.bundle import Bundle
 from sidecar.terms.answer import Forward
 from sidecar.terms.call import Identity, Json
@@ -144,8 +145,9 @@ class Statement(msgspec.Struct, eq=False):
     There is no decision on what the sidecar itself puts in a statement's place (see `naming`).
     `asked` is what each run of it does to the subject. `passed` counts the rows of a portal or a
     cursor whose rows are bounded. `types` are those of its parameters as the server has them, None
-    where nobody asked; `said` is what a Bind adds to what is judged. `weight` is about how many
-    bytes it takes, where that was asked.
+    where nobody asked; `said` is what a Bind adds to what is judged. `given` are the types, of four
+    bytes, that its Parse gave to parameters, `is_untyped` says that the server has yet to find some
+    of them (`declared`). `weight` is about how many bytes it takes, where that was asked.
     """
 
     text: str
@@ -156,6 +158,20 @@ class Statement(msgspec.Struct, eq=False):
     types: tuple[int, ...] | None = None
     said: dict[str, Json] = {}
     weight: int = 0
+    given: bytes = b""
+    is_untyped: bool = False
+
+    def take_types(self, rest: bytes) -> bytes:
+        """Note what a Parse says of types, a count and the types, and return it as it is sent."""
+        count, self.given = rest[:2], rest[2:]
+        self.is_untyped = not is_plain(self.given)
+        return count + shown(self.given) if self.is_untyped else rest
+
+    def is_as_given(self) -> bool:
+        """Return whether the server has the types that its Parse gave."""
+        if self.is_untyped and self.types is not None:
+            self.is_untyped = not are_found(self.given, self.types)
+        return not self.is_untyped
 
     def with_values(self, body: bytes) -> "Statement":
         """Return what a portal of it is, with the values of the Bind `body`."""
@@ -180,7 +196,7 @@ class Statement(msgspec.Struct, eq=False):
             lease is not None
             and self.asked is None
             and lease.rows_max is None
-            and not (self.said or lease.is_quiet or lease.copies or lease.names)
+            and not (self.said or lease.is_quiet or lease.copies or lease.names or self.is_untyped)
         )
 
     @property

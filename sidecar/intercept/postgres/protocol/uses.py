@@ -17,6 +17,7 @@ import msgspec
 
 from sidecar.intercept.postgres.protocol import wire
 from sidecar.intercept.postgres.protocol.expected import Expected
+from sidecar.intercept.postgres.protocol.parameters.declared import is_plain
 from sidecar.intercept.postgres.protocol.pipeline import Pipeline
 from sidecar.intercept.postgres.protocol.prepared import Statements
 from sidecar.terms.record import Written
@@ -206,6 +207,8 @@ def _anew(data: bytes, end: int) -> Piece | None:
     if data[wire.HEADER_BYTES] or text_end < 0 or types < 0 or types % 4:
         return None
     if types != 4 * int.from_bytes(data[text_end + 1 : text_end + 3], "big"):
+        return None
+    if types and not is_plain(data[text_end + 3 : end]):
         return None
     names = end + wire.HEADER_BYTES
     if data[end : end + 1] != b"B" or data[names : names + 2] != b"\0\0":

@@ -11,6 +11,7 @@ from sidecar.intercept.postgres.limits import (
     STATEMENT_BYTES,
     STATEMENT_FACTOR,
     STATEMENTS_BYTES_MAX,
+    TYPES_FACTOR,
     VALUES_FACTOR,
 )
 from sidecar.intercept.postgres.protocol.prepared import Statement, Statements
@@ -42,7 +43,8 @@ class Room:
         lease = statement.lease
         means = 0 if lease is None else self._size(lease.forward)
         factor = VALUES_FACTOR if statement.said else STATEMENT_FACTOR
-        return STATEMENT_BYTES + len(statement.text) + len(statement.sent) + factor * means
+        texts = len(statement.text) + len(statement.sent) + TYPES_FACTOR * len(statement.given)
+        return STATEMENT_BYTES + texts + factor * means
 
     def _size(self, forward: Forward) -> int:
         if self._last is None or self._last[0] is not forward:
