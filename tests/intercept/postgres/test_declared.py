@@ -189,13 +189,19 @@ def test_types_that_a_parse_gives_take_room():
     assert sum(room.has_for(one) for one in kept) < 100
 
 
+class Mood(enum.Enum):
+    """As the database has it."""
+
+    low = "low"
+    high = "high"
+
+
 async def test_a_driver_sends_an_enumeration_that_it_has_looked_up(felt):
     stand, own = felt
-    kinds = enum.Enum("Mood", {"low": "low", "high": "high"})
     dsn = stand.dsn()
     async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
-        register_enum(EnumInfo("mood", own["mood"], 0, ["low", "high"]), connection, kinds)
+        register_enum(EnumInfo("mood", own["mood"], 0, ["low", "high"]), connection, Mood)
         said = "SELECT %s = amount FROM felt LIMIT 0"
         for prepare in (False, True, True):
-            found = await connection.execute(said, (kinds.low,), prepare=prepare, binary=prepare)
+            found = await connection.execute(said, (Mood.low,), prepare=prepare, binary=prepare)
             assert await found.fetchall() == []
