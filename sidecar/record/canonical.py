@@ -26,6 +26,9 @@ _INT_MAX: Final = 2**53 - 1
 _OPTIONS: Final = orjson.OPT_SORT_KEYS | orjson.OPT_STRICT_INTEGER
 _LOG: Final = "log"
 _SOME_PLACE: Final = b'"log":0'
+# How a place begins: readers find it by these letters, which no text can hold. A value that is one
+# is written as text.
+PLACE: Final = b'"log":{"epoch":'
 # What begins the second half of a decision.
 _AFTER: Final = b',"obligations":['
 _MESSAGE: Final = b',"message":'
@@ -89,17 +92,8 @@ def split(record: AnyRecord) -> Halves:
     """Return the canonical bytes of `record` in the two halves around its place in the log."""
     if isinstance(record, MadeRecord):
         return Halves(record.head, record.tail)
-    if isinstance(record, DecisionRecord):
-        try:
-            return _cut(encode_sorted(record), _AFTER if record.message is None else _MESSAGE)
-        except UnicodeEncodeError:
-            # A lone surrogate: spelt out below.
-            pass
-    if isinstance(record, OutcomeRecord) and not record.applied:
-        try:
-            return _cut(encode_sorted(record), _PARENT)
-        except UnicodeEncodeError:
-            pass
+    if (halves := _at_once(record)) is not None:
+        return halves
     members: dict[str, Json] = msgspec.to_builtins(record, enc_hook=unknown)
     for name in ("obligations", "applied", "detail"):
         # Values of rules and of the machine are the members that may be off the profile in silence.
@@ -111,6 +105,21 @@ def split(record: AnyRecord) -> Halves:
     assert head
     assert tail
     return Halves(dumps(head)[:-1], dumps(tail)[1:])
+
+
+def _at_once(record: AnyRecord) -> Halves | None:
+    """Return the halves of what is on the profile by its shape, None where it may not be."""
+    try:
+        if isinstance(record, DecisionRecord):
+            mark = _AFTER if record.message is None else _MESSAGE
+            halves = _cut(encode_sorted(record), mark)
+            return None if record.obligations and PLACE in halves.tail else halves
+        if isinstance(record, OutcomeRecord) and not record.applied:
+            return _cut(encode_sorted(record), _PARENT)
+    except UnicodeEncodeError:
+        # A lone surrogate: spelt out by who asked.
+        pass
+    return None
 
 
 def _cut(record: bytes, mark: bytes) -> Halves:
@@ -176,10 +185,16 @@ def on_profile(value: Json) -> Json:
     if isinstance(value, int):
         return value if -_INT_MAX <= value <= _INT_MAX else str(value)
     if isinstance(value, dict):
-        return {_key(name): on_profile(member) for name, member in value.items()}
+        return {_key(name): on_profile(_unplaced(name, member)) for name, member in value.items()}
     if isinstance(value, list | tuple):
         return [on_profile(member) for member in value]
     return str(value)
+
+
+def _unplaced(name: Json, member: Json) -> Json:
+    is_place = name == "log" and isinstance(member, dict) and "epoch" in member
+    # Why not as JSON: one within the other would double its backslashes each time.
+    return str(member) if is_place else member
 
 
 def _key(name: Json) -> str:

@@ -50,7 +50,7 @@ from sidecar.record.segments.segment import (
     read_footer,
     segment_names,
 )
-from sidecar.record.segments.walk import Batch, Damage, batches
+from sidecar.record.segments.walk import Batch, Damage, batches, check_rest
 from sidecar.record.verify import CHECKPOINT, Proven, read_checkpoint
 from sidecar.terms.errors import ConfigError, LedgerBroken
 
@@ -293,13 +293,15 @@ def _resume(log: Log, names: Sequence[str]) -> Recovered:
     if log.who.marks is not None:
         last = batches(log.io, log.folder, log.who.origin, first_seq_of(names[-1]))
         scan.ours = log.who.marks.reach(last, scan.signed)
+    walked = batches(log.io, log.folder, log.who.origin, scan.known.tree.size)
     try:
-        for batch in batches(log.io, log.folder, log.who.origin, scan.known.tree.size):
+        for batch in walked:
             scan.take(log, batch)
     except Damage as damage:
         if not damage.torn or damage.file != names[-1]:
             raise
         scan.torn = damage
+        check_rest(walked)
     scan.proven.check_end()
     _check_begin(log, names)
     _check_key(log)

@@ -12,6 +12,7 @@ import pytest
 from sidecar.record.audit.find import about
 from sidecar.record.audit.index import INDEX, Index
 from sidecar.record.keeping.upkeep import Retention
+from sidecar.record.segments.segment import HEADER_BYTES
 from tests.record import sample
 from tests.record.test_upkeep import kept
 
@@ -82,6 +83,24 @@ async def test_an_index_that_lies_about_a_place_is_not_believed(tmp_path):
 
     assert found(folder, "id-3") is None
     record, *_ = about(folder, "id-3")
+    assert record is not None
+    assert record["log"]["seq"] == 3
+
+
+@pytest.mark.parametrize("place", [-(2**63), -1, 0, 1, HEADER_BYTES + 1, 2**62])
+@pytest.mark.parametrize("table", ["records", "about"])
+async def test_an_index_that_names_no_place_of_a_sealed_segment_is_not_believed(
+    tmp_path, table, place
+):
+    folder = tmp_path / "ledger"
+    await kept(tmp_path, 20, segment_bytes_max=2000)
+    found(folder, "id-3")
+    with closing(sqlite3.connect(folder / INDEX)) as rows:
+        rows.execute(f"update {table} set segment = 0, offset = ?", (place,))
+        rows.commit()
+
+    record, *_ = about(folder, "id-3")
+
     assert record is not None
     assert record["log"]["seq"] == 3
 

@@ -142,6 +142,33 @@ async def once_more_says_nothing(state: Path) -> None:
     assert len(sample.records(state)) == before
 
 
+def misplaced(state: Path) -> None:
+    found = records_of(state)
+    found[-1] = found[-1].replace(b'"seq":', b'"seq":1')
+    put(state, found)
+
+
+def damaged(state: Path) -> None:
+    (segment,) = sample.segments(state)
+    data = segment.read_bytes()
+    at = data.index(b'"id-6"')
+    segment.write_bytes(data[:at] + b'"id-5"' + data[at + 6 :])
+
+
+@pytest.mark.parametrize("large", [10, 60_000])
+@pytest.mark.parametrize("attack", [misplaced, damaged])
+async def test_what_was_damaged_later_is_refused_behind_what_bears_no_mark(tmp_path, attack, large):
+    committer = opened(tmp_path)
+    for number in range(8):
+        committer.commit([split(admin(number, text="x" * large))])
+    kill(committer)
+    unmark(tmp_path, "1")
+    attack(tmp_path)
+
+    with pytest.raises(LedgerBroken, match=r"does not say that|is damaged"):
+        Ledger.open(*ledger_paths(tmp_path), sample.settings())
+
+
 def test_what_is_set_aside_is_kept_as_it_was(killed, tmp_path):
     state = tmp_path / "state"
     shutil.copytree(killed, state)

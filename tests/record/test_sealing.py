@@ -57,6 +57,31 @@ def test_a_segment_that_changes_once_it_is_compressed_keeps_its_open_form(segmen
     assert [path.name for path in segment.parent.iterdir()] == [segment.name]
 
 
+@pytest.mark.parametrize("after", [1, 2])
+@pytest.mark.parametrize("more", [1, 2 * SEAL_STEP_BYTES])
+def test_a_segment_that_grows_while_it_is_compressed_keeps_its_open_form(segment, after, more):
+    with pytest.raises(OSError, match="does not hold what went in"):
+        sealed_with(segment, DISK, lambda data: data.extend(bytes(more)), after)
+
+    assert [path.name for path in segment.parent.iterdir()] == [segment.name]
+
+
+@pytest.mark.parametrize("after", range(1, 7))
+def test_a_segment_whose_name_goes_while_it_is_sealed_is_there_sealed(segment, after):
+    before = segment.read_bytes()
+
+    steps = sealing(DISK, segment)
+    for _ in range(after):
+        next(steps)
+    segment.unlink()
+
+    with pytest.raises(FileNotFoundError):
+        list(steps)
+
+    with opened(DISK, sealed_path(segment)) as (read, _):
+        assert read(SIZE, 0) == before
+
+
 class Forgetful(Disk):
     """Gives back other bytes of what is compressed than it was given."""
 

@@ -5,11 +5,23 @@ import errno
 import pytest
 
 from sidecar.record.ledger import Ledger, ledger_paths
+from sidecar.record.segments.sealed import sealed_path
 from sidecar.terms.errors import LedgerBroken, LedgerUnwritable
 from tests.record import sample
 from tests.record.faulty import FaultyDisk
 
 TAKES_NOTHING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
+@pytest.mark.parametrize("inside", [b"", b"no frame"])
+async def test_a_last_segment_whose_sealed_form_cannot_be_read_is_damage(tmp_path, inside):
+    await sample.closed(tmp_path, 2, sample.settings())
+    (last,) = sample.segments(tmp_path)
+    last.unlink()
+    sealed_path(last).write_bytes(inside)
+
+    with pytest.raises(LedgerBroken, match="the sealed segment cannot be read"):
+        Ledger.open(*ledger_paths(tmp_path), sample.settings())
 
 
 @pytest.mark.parametrize("number", [*TAKES_NOTHING, errno.EIO, errno.EACCES])

@@ -410,6 +410,18 @@ async def test_retention_by_age_goes_by_the_last_record_of_a_segment(tmp_path):
     assert 7 * 60 <= first <= 13 * 60
 
 
+async def test_a_sealed_segment_that_cannot_be_read_is_told_by_pruning(tmp_path):
+    await kept(tmp_path, 700)
+    first = sample.segments(tmp_path)[0]
+    first.chmod(0o600)
+    first.write_bytes(b"no frame" + first.read_bytes())
+
+    await kept(tmp_path, 1, first=700, retention=Retention(days=0))
+
+    told = [one for one in sample.records(tmp_path) if one.get("event") == "ledger.upkeep_failed"]
+    assert [one["detail"]["job"] for one in told] == ["prune"]
+
+
 async def test_the_open_part_is_never_pruned(tmp_path):
     await kept(tmp_path, 50, segment_bytes_max=1_000_000, retention=Retention(bytes=0, days=0))
 

@@ -30,7 +30,7 @@ from sidecar.record.keeping import snapshot
 from sidecar.record.limits import UPKEEP_JOBS_MAX
 from sidecar.record.proof.merkle import HASH_BYTES, leaf_hashes
 from sidecar.record.proof.tiles import TILE_BYTES, TILE_WIDTH, Tiles
-from sidecar.record.segments.sealed import opened, sealed_path, sealing
+from sidecar.record.segments.sealed import NotSealed, opened, sealed_path, sealing
 from sidecar.record.segments.segment import (
     HEADER_BYTES,
     SEALED,
@@ -122,7 +122,7 @@ class Upkeep:
             next(job.steps)
         except StopIteration:
             self._jobs.popleft()
-        except (OSError, Damage, LookupError) as error:
+        except (OSError, Damage, LookupError, NotSealed) as error:
             self._jobs.popleft()
             return {"job": job.what, "cause": _cause(error)}
         return None

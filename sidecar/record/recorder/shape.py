@@ -12,7 +12,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from sidecar.record.canonical import Halves, read_halves
+from sidecar.record.canonical import PLACE, Halves, read_halves
 from sidecar.record.keeping.history import HELD, KEY_ROTATED, PRUNED, RELEASED
 from sidecar.record.limits import RECORD_BYTES_MAX
 from sidecar.record.recorder.wire import Garbled, Item
@@ -59,6 +59,8 @@ def check(item: Item) -> None:
         raise Garbled("a record that is not what its frame says")
     if said.mark is not msgspec.UNSET:
         raise Garbled("a record that brings its own mark")
+    if PLACE in head or PLACE in tail:
+        raise Garbled("a record within which a place stands")
 
 
 def ends_in_escape(text: bytes) -> bool:

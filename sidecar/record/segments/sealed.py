@@ -65,8 +65,11 @@ class _Inside:
 
     def read(self, size: int, offset: int) -> bytes:
         """Return up to `size` bytes from `offset`: from within what was read last, or behind it."""
+        if offset < self._at - len(self._last):
+            # The index is anybody's: it may name a place before the file.
+            raise NotSealed("it is read forwards")
         again = self._last[offset - self._at :] if offset < self._at else b""
-        assert self._at - offset <= len(again) < size
+        assert len(again) < size
         try:
             while self._at < offset:
                 skipped = self._stream.read(min(offset - self._at, SEAL_STEP_BYTES))
@@ -140,8 +143,13 @@ def sealing(io: Io, path: Path) -> Iterator[None]:
     """
     temporary = sealed_path(path).with_name(f"{path.name}{SEALED}.tmp")
     try:
-        yield from _compress(io, path, temporary)
-        yield from _compare(io, path, temporary)
+        source = io.open(path, READ)
+        try:
+            yield from _compress(io, source, temporary)
+            # Through one descriptor: where its name goes meanwhile, what was made takes its place.
+            yield from _compare(io, source, temporary)
+        finally:
+            disk.let_go(io, source)
         io.rename(temporary, sealed_path(path))
         disk.sync_folder(io, path.parent)
     except OSError:
@@ -153,26 +161,23 @@ def sealing(io: Io, path: Path) -> Iterator[None]:
     disk.sync_folder(io, path.parent)
 
 
-def _compress(io: Io, path: Path, temporary: Path) -> Iterator[None]:
+def _compress(io: Io, source: int, temporary: Path) -> Iterator[None]:
     """Write the sealed form aside, durable and read-only."""
-    source = io.open(path, READ)
+    fd = io.open(temporary, NEW)
     try:
-        fd = io.open(temporary, NEW)
-        try:
-            yield from _copy(io, source, fd)
-            io.chmod(fd, READ_ONLY)
-            io.fsync(fd)
-        finally:
-            disk.let_go(io, fd)
+        yield from _copy(io, source, fd)
+        io.chmod(fd, READ_ONLY)
+        io.fsync(fd)
     finally:
-        disk.let_go(io, source)
+        disk.let_go(io, fd)
 
 
 def _copy(io: Io, source: int, fd: int) -> Iterator[None]:
     unsynced, offset, size = 0, 0, io.fstat(source).st_size
     made = zstandard.ZstdCompressor(write_checksum=True).compressobj(size=size)
     while offset < size:
-        data = io.read(source, SEAL_STEP_BYTES, offset)
+        # What is added meanwhile is not ours: `_compare` finds it.
+        data = io.read(source, min(SEAL_STEP_BYTES, size - offset), offset)
         if not data:
             raise OSError(None, "a segment became shorter")
         offset += len(data)
@@ -191,19 +196,15 @@ def _write(io: Io, fd: int, data: bytes) -> int:
     return len(data)
 
 
-def _compare(io: Io, path: Path, temporary: Path) -> Iterator[None]:
+def _compare(io: Io, source: int, temporary: Path) -> Iterator[None]:
     """Compare what is inside with the segment as it stands: two digests would cost ten times it."""
-    source = io.open(path, READ)
+    fd = io.open(temporary, READ)
     try:
-        fd = io.open(temporary, READ)
-        try:
-            yield from _compared(io, source, _Inside(io, fd))
-        finally:
-            disk.let_go(io, fd)
+        yield from _compared(io, source, _Inside(io, fd))
     except NotSealed as error:
         raise OSError(None, f"a sealed segment cannot be read back: {error}") from None
     finally:
-        disk.let_go(io, source)
+        disk.let_go(io, fd)
 
 
 def _compared(io: Io, source: int, inside: _Inside) -> Iterator[None]:

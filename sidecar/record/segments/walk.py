@@ -159,6 +159,20 @@ def batches(io: Io, folder: Path, origin: str, first_seq: int | None = 0) -> Ite
             seq = batch.first_seq + len(batch.records)
 
 
+def check_rest(walked: Iterator[Batch]) -> None:
+    """Refuse what was damaged later, also where what stands before it is set aside.
+
+    Raises:
+        Damage: It is not what a write leaves behind that never ended.
+    """
+    try:
+        for _ in walked:
+            pass
+    except Damage as damage:
+        if not damage.torn:
+            raise
+
+
 def _segment(io: Io, path: Path, origin: str, *, is_last: bool) -> Iterator[Batch]:
     """Yield the records of one segment; at least one batch, which may be empty."""
     seq = first_seq_of(path.name)

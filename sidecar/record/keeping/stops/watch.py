@@ -13,7 +13,7 @@ from sidecar.record.keeping.stops.holds import Holds
 from sidecar.record.keeping.told import News
 from sidecar.record.keeping.upkeep import Keeps
 from sidecar.record.proof.identity import Identity
-from sidecar.record.segments.sealed import opened
+from sidecar.record.segments.sealed import NotSealed, opened
 from sidecar.record.segments.segment import HEADER_BYTES, read_header, segment_names
 from sidecar.record.segments.walk import Damage
 
@@ -44,7 +44,7 @@ class Watch:
 
 def newest_us(io: Io, folder: Path, origin: str, now_us: int) -> int:
     """Return when the last segment was begun; now where nobody knows, which recovery refuses."""
-    with suppress(OSError, Damage, LookupError):
+    with suppress(OSError, Damage, LookupError, NotSealed):
         name = segment_names(io.names(folder))[-1]
         with opened(io, folder / name) as (read, _):
             said = read_header(read(HEADER_BYTES, 0), origin)
