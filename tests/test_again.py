@@ -1,7 +1,7 @@
 """A call that is asked again is judged, recorded and answered as if it had never been asked."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -14,14 +14,16 @@ from sidecar import flow
 from sidecar.domains import by_protocol
 from sidecar.facts.sources import Revocations, Sources
 from sidecar.intercept.envelope import decided
-from sidecar.intercept.known import once_more
+from sidecar.intercept.known import once_more, once_more_all
 from sidecar.policy.bundle import Bundle, compile_bundle
 from sidecar.policy.limits import BLOCK_USES_MIN
 from sidecar.record.canonical import split
 from sidecar.record.inputs import Secrets
 from sidecar.record.inputs.again import Again
+from sidecar.record.recorder.link import Pending
 from sidecar.terms.call import Call, Identity, Party
-from sidecar.terms.record import AnyRecord, MadeRecord
+from sidecar.terms.decision import Decision
+from sidecar.terms.record import AnyRecord, MadeRecord, Written
 from sidecar.terms.words import CallId
 from tests.namebook import Namebook
 from tests.tables import rows
@@ -71,6 +73,30 @@ class Paper(Namebook):
         self.records.append(record)
 
 
+class Gathering:
+    """Takes many records at once onto the same paper, but for those that it does not."""
+
+    def __init__(self, paper: Paper) -> None:
+        self._paper = paper
+        self.took: list[int] = []
+        self.takes = True
+
+    def write_all(self, records: Sequence[MadeRecord]) -> Written | None:
+        if not self.takes:
+            return None
+        self.took.append(len(records))
+        self._paper.records += records
+        written = Pending()
+        written.settle(None)
+        return written
+
+    def hold(self) -> None:
+        raise AssertionError("the turn's beginning is not the path's")
+
+    def flush(self) -> None:
+        raise AssertionError("the turn's end is not the path's")
+
+
 class List:
     """Who is revoked, by turns."""
 
@@ -99,6 +125,18 @@ class Stand:
             now=lambda: TIMES[0],
             secrets=SECRETS,
         )
+        self.gathering = Gathering(self.paper)
+
+    def ask_all(self, again: Again, ids: list[CallId], times: list[str]) -> list[bytes]:
+        """Return the answers to the first of these calls of one turn; none: each goes alone."""
+        path = msgspec.structs.replace(
+            self.path,
+            new_id=iter(ids).__next__,
+            now=iter(times).__next__,
+            gathers=self.gathering,
+        )
+        found = once_more_all(again, path, len(ids))
+        return [] if found is None else found.outcome.answers_to(found.ids)
 
     async def ask(self, call: Call, again: Again | None) -> bytes:
         if again is not None:
@@ -151,6 +189,23 @@ async def both(given: dict[str, Any], turn: Callable[[Stand, int], None]) -> Sta
     return first
 
 
+async def together(given: dict[str, Any]) -> Stand:
+    """Ask the same twice and then in one turn, and each by itself; return the first."""
+    first, other = Stand(), Stand()
+    again, number = Again(a_call(given, IDS[0], TIMES[0])), 0
+    while number < len(IDS):
+        came = first.ask_all(again, IDS[number:], TIMES[number:]) if number > 1 else []
+        if not came:
+            call = again.call(IDS[number], TIMES[number])
+            came = [await first.ask(call if number else again.like, again)]
+        for answer in came:
+            alone = a_call(given, IDS[number], TIMES[number])
+            assert answer == await other.ask(alone, None)
+            number += 1
+    assert first.bytes == other.bytes
+    return first
+
+
 def nothing(_stand: Stand, _number: int) -> None:
     """Change nothing between two calls."""
 
@@ -168,6 +223,84 @@ async def test_asked_again(row: Any) -> None:
 
     assert made(stand) == row.want["made"]
     assert stand.shortly == row.want.get("shortly", [])
+
+
+@pytest.mark.parametrize("row", rows("flow/again.yaml"))
+async def test_asked_again_in_one_turn(row: Any) -> None:
+    for _ in range(BLOCK_USES_MIN):
+        await together(row.given)
+    stand = await together(row.given)
+
+    # What goes shortly may go together, as far as it comes out alike; nothing else does.
+    assert sum(stand.gathering.took) <= len(row.want.get("shortly", []))
+    assert bool(stand.gathering.took) is bool(row.want.get("shortly"))
+
+
+GET: dict[str, Any] = {"call": {"method": "GET", "url": "http://a.test/b"}}
+
+
+async def known() -> tuple[Stand, Again]:
+    """Return a stand that knows a question, and what it knows of it."""
+    for _ in range(BLOCK_USES_MIN):
+        await both(GET, nothing)
+    stand, again = Stand(), Again(a_call(GET, IDS[0], TIMES[0]))
+    for number in range(2):
+        await stand.ask(again.call(IDS[number], TIMES[number]), again)
+    return stand, again
+
+
+async def test_calls_of_one_turn_go_together_as_far_as_they_come_out_alike() -> None:
+    stand, again = await known()
+
+    assert len(stand.ask_all(again, IDS[2:], TIMES[2:])) == 2  # then it is late
+    assert stand.ask_all(again, IDS[4:], TIMES[4:]) == []  # which is not known yet
+    for number in (4, 5):
+        await stand.ask(again.call(IDS[number], TIMES[number]), again)
+    assert len(stand.ask_all(again, IDS[6:], TIMES[6:])) == 2
+
+    assert [b'"outcome":"deny"' in tail for _, tail in stand.bytes] == [False] * 4 + [True] * 4
+    assert [one.id for one in stand.paper.records] == IDS
+
+
+async def test_nothing_is_done_where_they_are_not_taken_together() -> None:
+    stand, again = await known()
+    stand.gathering.takes = False
+    before = len(stand.paper.records)
+
+    assert stand.ask_all(again, IDS[2:], TIMES[2:]) == []
+    stand.gathering.takes, stand.bundle = True, OTHER
+    assert stand.ask_all(again, IDS[2:], TIMES[2:]) == []
+    stand.bundle = BUNDLE
+    stand.revoked.parties.add("service:s")
+    stand.revoked.epoch += 1
+    assert stand.ask_all(again, IDS[2:], TIMES[2:]) == []
+
+    assert len(stand.paper.records) == before
+
+
+async def test_no_more_go_together_than_the_bound_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sidecar.intercept.known.TOGETHER_MAX", 1)
+    stand, again = await known()
+
+    assert len(stand.ask_all(again, IDS[2:], TIMES[2:])) == 1
+
+
+async def test_each_of_them_is_shown_to_a_bundle_in_shadow_and_stands_in_the_times() -> None:
+    stand, again = await known()
+    shown: list[tuple[str, str, str]] = []
+    timed: list[int] = []
+
+    def shadow(call: Call, decision: Decision, _facts: object) -> None:
+        shown.append((call.id, call.time, decision.outcome))
+
+    stand.path = msgspec.structs.replace(
+        stand.path, shadow=shadow, timed=lambda _took_s, calls: timed.append(calls)
+    )
+    for _ in range(20):
+        assert len(stand.ask_all(again, IDS[2:4], TIMES[2:4])) == 2
+
+    assert shown == [(IDS[2], TIMES[2], "allow"), (IDS[3], TIMES[3], "allow")] * 20
+    assert sum(timed) in range(32, 41)
 
 
 async def test_who_was_revoked_meanwhile_is_refused_at_once() -> None:
@@ -266,3 +399,4 @@ def test_whatever_is_asked_again(
     if subject is not None:
         given["subject"] = subject
     asyncio.run(both(given, nothing))
+    asyncio.run(together(given))

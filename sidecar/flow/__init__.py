@@ -41,6 +41,7 @@ from sidecar.terms.reasons import reason
 from sidecar.terms.record import (
     SCHEMA,
     DecisionRecord,
+    Gathers,
     Ledger,
     OutcomeRecord,
     SideObject,
@@ -73,6 +74,8 @@ class Path(msgspec.Struct, frozen=True):
     clock_s: Callable[[], float] = time.perf_counter
     # Does what takes too long for this process, where its bundle's domains are told that it does.
     worked: Worked = nowhere
+    # The ledger once more, where it takes many records at once.
+    gathers: Gathers | None = None
     # Those of the state folder, where there is one.
     secrets: Secrets = msgspec.field(default_factory=Secrets.passing)
 

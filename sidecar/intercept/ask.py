@@ -24,6 +24,7 @@ from sidecar import flow
 from sidecar.facts.identity import AssertionRefused, Caller, Workloads
 from sidecar.intercept import authzen, limits
 from sidecar.intercept.ask_edge import (
+    Counters,
     base_of,
     check_json,
     check_place,
@@ -32,6 +33,7 @@ from sidecar.intercept.ask_edge import (
     json_reply,
     problem,
     read_json,
+    refused_of,
     request_id_of,
 )
 from sidecar.intercept.envelope import (
@@ -44,20 +46,17 @@ from sidecar.intercept.envelope import (
 )
 from sidecar.intercept.hot.answers import Reply
 from sidecar.intercept.hot.head import Head
-from sidecar.intercept.hot.seam import Answer, Held, Peer, Refused
+from sidecar.intercept.hot.seam import Alike, Answer, Held, Peer, Refused, Together
 from sidecar.intercept.hot.server import Server
 from sidecar.intercept.hot.shared import Bounds
 from sidecar.intercept.hot.spread.counts import Spread
-from sidecar.intercept.known import Asked, Known, once_more
-from sidecar.record.inputs.again import Again, Shape
+from sidecar.intercept.known import Asked, Known, once_more, once_more_all
+from sidecar.record.inputs.again import Again, Given, Outcome, Shape
 from sidecar.terms.call import Call, Json
 from sidecar.terms.decision import Decision
 from sidecar.terms.errors import EnvelopeError, RecordError
 
 _METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
-_LATER: Final = {"Retry-After": "1"}
-# Decided, perhaps, but not on the record: so it is not said.
-_LOST: Final = Refused(503, RecordError.code, "the decision cannot be recorded", _LATER)
 
 
 class AskSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -71,18 +70,6 @@ class AskSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     peer_connections_max: int = limits.ASK_PEER_CONNECTIONS_MAX
     in_flight_max: int = limits.ASK_IN_FLIGHT_MAX
     idle_s_max: float = limits.ASK_IDLE_S_MAX
-
-
-class Counters(Protocol):
-    """What the runtime counts of this listener."""
-
-    def refused(self, listener: str, code: str, source: str) -> None:
-        """Count a request that was refused before there was a Call; `source` is `tcp` or `unix`."""
-        ...
-
-    def decided(self, listener: str, protocol: str, decision: Decision) -> None:
-        """Count a decision that was answered."""
-        ...
 
 
 class Health(Protocol):
@@ -285,10 +272,32 @@ class AskListener:
             call = again.call(self._path.new_id(), self._path.now())
             return self._one(call, shape, again)
         outcome = found.outcome
-        if outcome.given is None:
-            told = (self._settings.name, again.like.protocol, outcome.decision)
-            outcome.given = partial(self._counters.decided, *told)
-        return Held(found.written, Reply(200, outcome.answer_to(found.id)), outcome.given)
+        given = outcome.given or self._given(again, outcome)
+        return Held(found.written, Reply(200, outcome.answer_to(found.id)), given)
+
+    def all_once_more(self, again: Again, count: int) -> Together | None:
+        """Return the answers to the first of so many such calls, None where each goes alone."""
+        found = once_more_all(again, self._path, count)
+        if found is None:
+            return None
+        outcome = found.outcome
+        given = outcome.given or self._given(again, outcome)
+        return Together(found.written, outcome.answers_to(found.ids), given)
+
+    def _given(self, again: Again, outcome: Outcome) -> Given:
+        told = (self._settings.name, again.like.protocol, outcome.decision)
+        outcome.given = partial(self._counters.decided, *told)
+        return outcome.given
+
+    def turning(self) -> None:
+        """Have what is recorded from here on gathered."""
+        if self._path.gathers is not None:
+            self._path.gathers.hold()
+
+    def turned(self) -> None:
+        """Have it sent at once."""
+        if self._path.gathers is not None:
+            self._path.gathers.flush()
 
     def _one(self, call: Call, shape: Shape, again: Again | None) -> Answer:
         """Return the answer to one call, which waits for its record alone where it can."""
@@ -343,9 +352,9 @@ class _Admitted(msgspec.Struct, frozen=True):
         try:
             return self.route.handler(Asked(self.caller, peer), body)
         except (Refused, EnvelopeError, RecordError) as error:
-            return self.refuse(_refused(error), peer)
+            return self.refuse(refused_of(error), peer)
 
-    def again(self, body: bytes, peer: Peer) -> Callable[[], Answer] | None:
+    def alike(self, body: bytes, peer: Peer) -> Alike | None:
         """Return what answers a call that was asked before, None where this was not."""
         if self.route.known is None or self.caller is None:
             return None
@@ -354,32 +363,24 @@ class _Admitted(msgspec.Struct, frozen=True):
         if again is None:
             return None
 
-        def answer() -> Answer:  # which Python calls for less than a `partial`
+        def one(peer: Peer) -> Answer:  # which Python calls for less than a `partial`
             try:
                 return self.listener.once_more(again, shape)
             except (Refused, EnvelopeError, RecordError) as error:
-                return self.refuse(_refused(error), peer)
+                return self.refuse(refused_of(error), peer)
 
-        return answer
+        return Alike(again, one, partial(self.listener.all_once_more, again))
 
     def failed(self, error: BaseException, peer: Peer) -> Reply | None:
         """Return the refusal that `error` comes to, None when it is a mistake of ours."""
         if isinstance(error, Refused | EnvelopeError | RecordError):
-            return self.refuse(_refused(error), peer)
+            return self.refuse(refused_of(error), peer)
         return None
 
     def refuse(self, refused: Refused, peer: Peer) -> Reply:
         """Return a refusal in the words of what was asked, and count it."""
         self.listener.count_refused(refused.code, peer)
         return self.route.refusal(refused)
-
-
-def _refused(error: Refused | EnvelopeError | RecordError) -> Refused:
-    if isinstance(error, Refused):
-        return error
-    if isinstance(error, AssertionRefused):
-        return Refused(403, error.code, str(error))
-    return _LOST if isinstance(error, RecordError) else Refused(400, error.code, str(error))
 
 
 def _bounds(settings: AskSettings) -> Bounds:

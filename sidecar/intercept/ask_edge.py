@@ -8,25 +8,41 @@ Origin; a local process cannot by being local, for it still needs a credential.
 
 import re
 import socket
-from typing import Final
+from typing import Final, Protocol
 from urllib.parse import urlsplit
 
 import orjson
 
-from sidecar.facts.identity import Caller, Workloads
+from sidecar.facts.identity import AssertionRefused, Caller, Workloads
 from sidecar.intercept.hot.answers import Reply
 from sidecar.intercept.hot.head import Head
 from sidecar.intercept.hot.limits import REQUEST_ID_CHARS_MAX
 from sidecar.intercept.hot.seam import Peer, Refused
 from sidecar.syntax import json
 from sidecar.terms.call import Json
-from sidecar.terms.errors import ParseError
+from sidecar.terms.decision import Decision
+from sidecar.terms.errors import EnvelopeError, ParseError, RecordError
 
 _HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+)(:[0-9]{1,5})?\Z")
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _JSON: Final = re.compile(
     r"application/json\s*(;\s*charset\s*=\s*\"?utf-8\"?\s*)?\Z", re.IGNORECASE
 )
+_LATER: Final = {"Retry-After": "1"}
+# Decided, perhaps, but not on the record: so it is not said.
+_LOST: Final = Refused(503, RecordError.code, "the decision cannot be recorded", _LATER)
+
+
+class Counters(Protocol):
+    """What the runtime counts of this listener."""
+
+    def refused(self, listener: str, code: str, source: str) -> None:
+        """Count a request that was refused before there was a Call; `source` is `tcp` or `unix`."""
+        ...
+
+    def decided(self, listener: str, protocol: str, decision: Decision, count: int = 1) -> None:
+        """Count a decision that was answered, or so many that say the same."""
+        ...
 
 
 def json_reply(body: Json) -> Reply:
@@ -51,6 +67,15 @@ def error_text(refused: Refused) -> Reply:
     return Reply(
         refused.status, str(refused).encode(), "text/plain; charset=utf-8", headers=refused.headers
     )
+
+
+def refused_of(error: Refused | EnvelopeError | RecordError) -> Refused:
+    """Return the refusal that `error` comes to."""
+    if isinstance(error, Refused):
+        return error
+    if isinstance(error, AssertionRefused):
+        return Refused(403, error.code, str(error))
+    return _LOST if isinstance(error, RecordError) else Refused(400, error.code, str(error))
 
 
 def request_id_of(head: Head) -> str | None:

@@ -11,7 +11,12 @@ import msgspec
 from sidecar import flow
 from sidecar.facts.identity import Caller
 from sidecar.intercept.hot.seam import Peer
-from sidecar.intercept.limits import KNOWN_BODIES_MAX, KNOWN_BODY_BYTES_MAX, SEEN_BODIES_MAX
+from sidecar.intercept.limits import (
+    KNOWN_BODIES_MAX,
+    KNOWN_BODY_BYTES_MAX,
+    SEEN_BODIES_MAX,
+    TOGETHER_MAX,
+)
 from sidecar.record.inputs.again import Again, Outcome
 from sidecar.record.recorder.link import Pending
 from sidecar.terms.answer import unseen
@@ -79,6 +84,14 @@ class Repeated(msgspec.Struct, frozen=True, gc=False):
     written: Written
 
 
+class AllRepeated(msgspec.Struct, frozen=True, gc=False):
+    """Calls that came out as an equal one did before; they hold once `written` is done."""
+
+    ids: list[CallId]
+    outcome: Outcome
+    written: Written
+
+
 def once_more(again: Again, path: flow.Path) -> Repeated | None:
     """Carry one more of the calls that `again` knows, where it comes out as one did before.
 
@@ -86,7 +99,7 @@ def once_more(again: Again, path: flow.Path) -> Repeated | None:
     for any other; only what follows is known. Returns None, with nothing done, for a call that has
     to be begun. Raises RecordError.
     """
-    counted, ledger = again.timed(), path.ledger
+    counted, ledger = again.timed(1), path.ledger
     spent = Spent(path.clock_s) if counted else None
     time, facts = path.now(), path.facts.at_hand(again.standing)
     if spent is not None:
@@ -110,3 +123,38 @@ def once_more(again: Again, path: flow.Path) -> Repeated | None:
     if path.shadow is not unseen:
         path.shadow(again.call(id, time), outcome.decision, facts)
     return found
+
+
+def once_more_all(again: Again, path: flow.Path, count: int) -> AllRepeated | None:
+    """Carry the first of so many such calls, at this moment, as far as they come out alike.
+
+    As `once_more` does, each judged and recorded by itself; facts and bundle are the same for all,
+    for nothing else happens in between. Returns None, with nothing done, where each of them has to
+    be carried by itself.
+    """
+    if path.gathers is None:
+        return None
+    spent, facts = Spent(path.clock_s), path.facts.at_hand(again.standing)
+    spent.lap(FACTS)
+    ids, times, outcome = [], [], None
+    bundle, known = path.bundle(), path.ledger.known_handles()
+    for _ in range(min(count, TOGETHER_MAX)):
+        time = path.now()
+        found = again.comes_out(bundle, facts, time, known)
+        if found is None or (outcome is not None and found is not outcome):
+            break
+        outcome = found
+        ids.append(path.new_id())
+        times.append(time)
+    spent.lap(DECIDE)
+    made = None if outcome is None else outcome.records(ids, times, path.secrets)
+    written = None if made is None else path.gathers.write_all(made)
+    if outcome is None or written is None:
+        return None
+    spent.lap(RECORD)
+    if counted := again.timed(len(ids)):
+        path.timed([seconds / len(ids) for seconds in spent.took_s], counted)
+    if path.shadow is not unseen:
+        for id, time in zip(ids, times, strict=True):
+            path.shadow(again.call(id, time), outcome.decision, facts)
+    return AllRepeated(ids, outcome, written)

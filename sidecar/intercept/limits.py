@@ -28,6 +28,8 @@ KNOWN_BODY_BYTES_MAX: Final = 2048
 KNOWN_BODIES_MAX: Final = 1024
 # Of each that was asked once a number is kept.
 SEEN_BODIES_MAX: Final = 16_384
+# Equal calls of one turn whose records are handed over at once: fewer than a frame holds.
+TOGETHER_MAX: Final = 128
 
 # Of a process, kept back from connections: with none it could not take the next recorder's socket.
 DESCRIPTORS_SPARE: Final = 32

@@ -186,10 +186,10 @@ class Metrics:
         if code not in _NOT_TOLD:
             self.refusals[listener, source, code] += 1
 
-    def decided(self, listener: str, protocol: str, decision: Decision) -> None:
-        """Count a decision that a listener answered."""
+    def decided(self, listener: str, protocol: str, decision: Decision, count: int = 1) -> None:
+        """Count a decision that a listener answered, or so many that say the same."""
         key = (listener, protocol, decision.outcome)
-        self._answers[key] = self._answers.get(key, 0) + 1
+        self._answers[key] = self._answers.get(key, 0) + count
         if len(self._answers) > ANSWERS_MAX:
             self._count_answers()
 

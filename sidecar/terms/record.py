@@ -325,3 +325,22 @@ class Ledger(Protocol):
     async def handles(self, persons: Collection[str]) -> Mapping[str, str]:
         """Return the handles of `persons`, durable. Raises RecordError."""
         ...
+
+
+class Gathers(Protocol):
+    """A ledger that takes many records of a turn of the loop at once."""
+
+    def write_all(self, records: list[MadeRecord]) -> Written | None:
+        """Return what is done when all of `records` are durable, which are of one stencil.
+
+        None, with nothing done, where they are to be written one by one.
+        """
+        ...
+
+    def hold(self) -> None:
+        """Gather what is written from here on, until `flush`, which has to follow in this turn."""
+        ...
+
+    def flush(self) -> None:
+        """Send what was written, at once."""
+        ...

@@ -95,8 +95,8 @@ class PaperRuntime:
     def refused(self, listener, code, source):
         self.refusals[code, source] += 1
 
-    def decided(self, listener, protocol, decision):
-        self.outcomes[protocol, decision.outcome] += 1
+    def decided(self, listener, protocol, decision, count=1):
+        self.outcomes[protocol, decision.outcome] += count
 
     def is_ready(self):
         return self.ready
@@ -208,10 +208,12 @@ class Process(Sender):
 class Stand(Sender):
     """The listener under test and all that it stands on."""
 
-    def __init__(self, files=None, workloads=WORKLOADS, entities=b"user: {}\n", **settings):
+    def __init__(
+        self, files=None, workloads=WORKLOADS, entities=b"user: {}\n", client=None, **settings
+    ):
         files = files or {"bundle.yaml": BUNDLE.encode(), "policies/records.yaml": POLICY.encode()}
         self.bundle = compile_bundle(files, dict.fromkeys(DOMAIN.protocols, DOMAIN))
-        self.ledger = PaperLedger()
+        self.ledger = client or PaperLedger()
         self.revocations = PaperRevocations()
         self.runtime = PaperRuntime()
         ticks = count(1)
@@ -220,6 +222,7 @@ class Stand(Sender):
         path = flow.Path(
             bundle=lambda: self.bundle,
             ledger=self.ledger,
+            gathers=client,
             facts=Sources({"entity": known, "revoked": Revocations(self.revocations)}),
             new_id=lambda: uuid7(1_700_000_000_000, next(ticks).to_bytes(10, "big")),
             now=lambda: rfc3339(1_700_000_000_000_000),

@@ -88,8 +88,8 @@ async def test_no_more_is_kept_than_the_bounds_say(stand, monkeypatch) -> None:
 class OneConnection:
     """Sends the same bytes again and again over one connection."""
 
-    def __init__(self, stand, reader, writer):
-        body = json.dumps(CALL).encode()
+    def __init__(self, stand, reader, writer, call=CALL):
+        body = json.dumps(call).encode()
         head = (
             f"POST /v1/decide HTTP/1.1\r\nHost: 127.0.0.1:{stand.port}\r\n"
             f"Sidecar-Authorization: Bearer {KEYS['gateway']}\r\n"

@@ -1,5 +1,6 @@
 """What a worker may bring: one that brings anything else is cut off, and the log goes on."""
 
+import msgspec
 import pytest
 
 from sidecar.record.fold import OpenDecisions, Revocations
@@ -9,6 +10,7 @@ from sidecar.record.recorder import wire
 from sidecar.record.recorder.client import RecorderClient
 from sidecar.record.recorder.link import item_of
 from sidecar.record.recorder.shape import check
+from sidecar.terms.decision import Obligation
 from tests.record import sample
 from tests.record.sample import TIME
 from tests.record.stand_recorder import Meter, Stand, connect, forwarded, outcome
@@ -52,6 +54,36 @@ def test_what_is_nested_deeper_than_readers_go_is_refused(depth):
 
     with pytest.raises(wire.Garbled):
         check(item)
+
+
+LIKE_A_PLACE = {"a": 1, "log": {"epoch": "e", "origin": "o", "seq": 7}, "z": 1}
+DUE = Obligation("limit", "table:t", {"rows": [{"values": [LIKE_A_PLACE]}]})
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        msgspec.structs.replace(forwarded(1), obligations=[DUE]),
+        msgspec.structs.replace(outcome(1), applied=(DUE,)),
+        sample.admin(1, n=LIKE_A_PLACE),
+    ],
+)
+def test_a_value_that_is_like_a_place_is_written_as_text(record):
+    item = item_of(record)
+
+    check(item)
+    assert b""""log":"{'epoch': 'e', """ in item.head + item.tail
+
+
+def test_values_that_are_like_places_within_each_other_stay_small():
+    value: dict[str, object] = {"epoch": 2**60}
+    for _ in range(60):
+        value = {"epoch": "e", "log": value}
+
+    item = item_of(sample.admin(1, n={"log": value}))
+
+    check(item)
+    assert len(item.head) < 4000
 
 
 @pytest.mark.parametrize("record", [forwarded(1), outcome(1), sample.admin(1)])

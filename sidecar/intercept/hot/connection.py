@@ -7,43 +7,35 @@
 Who sends requests ahead of their answers has them answered in order: what is ahead waits in a
 bounded buffer and then in the kernel's. No request has a task or a timer of its own: a request
 that waits for its record alone waits as a callback of that record, and one sweep over all
-connections looks at their deadlines (`server.py`).
-
-INVARIANT: `in_flight` counts the requests in BODY and BUSY; it is given back when they leave.
+connections looks at their deadlines (`server.py`). A request that is known again waits for the end
+of the turn of the loop, and goes on with those that equal it (`turn.py`).
 """
 
 import asyncio
 import logging
 from collections.abc import Callable
 from functools import partial
-from typing import Final, cast
+from typing import cast
 
 from sidecar.intercept.hot import limits, refusals
-from sidecar.intercept.hot.answers import CONTINUE, Reply, written
-from sidecar.intercept.hot.body import Body, TooLarge, body_of
+from sidecar.intercept.hot.answers import CONTINUE, Reply
+from sidecar.intercept.hot.body import TooLarge, body_of
+from sidecar.intercept.hot.giving import BODY, BUSY, GONE, HEAD, NEVER, REST, Giving
 from sidecar.intercept.hot.head import Malformed, behind_empty_line, head_end
-from sidecar.intercept.hot.same import Same
-from sidecar.intercept.hot.seam import Answer, Held, Refused, peer_of
-from sidecar.intercept.hot.shared import Share, Shared
+from sidecar.intercept.hot.seam import Alike, Answer, Held, peer_of
+from sidecar.intercept.hot.shared import Same, Share, Shared
 from sidecar.terms.record import Written
 
 _log = logging.getLogger("sidecar.intercept.ask")
-_NEVER: Final = float("inf")
-_HEAD, _BODY, _BUSY, _REST, _GONE = range(5)
 
 
-class Connection(asyncio.Protocol):
+class Connection(Giving):
     """Speaks HTTP/1.1 to one peer."""
 
     def __init__(self, shared: Shared) -> None:
-        self.deadline_s = _NEVER
-        self._shared = shared
-        self._mode = _HEAD
-        self._ahead = b""
-        self._body: Body | None = None
+        super().__init__(shared)
         self._held: Held | None = None
-        self._is_begun = self._is_behind_line = self.is_sent_away = False
-        self._is_paused = self._is_stalled = self._is_ended = self._is_known = False
+        self._is_begun = self._is_behind_line = False
         self.last = Same()
 
     # --- what the loop says ---
@@ -54,7 +46,7 @@ class Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         self.peer = peer_of(transport)
         if not self._shared.take(self):
-            self._mode = _GONE
+            self._mode = GONE
             transport.close()
             return
         self._transport.set_write_buffer_limits(high=limits.WRITE_BUFFER_BYTES_MAX)
@@ -65,7 +57,7 @@ class Connection(asyncio.Protocol):
         """Take what has come."""
         is_well = False
         try:
-            if self._ahead or self._mode != _HEAD or not self._takes_whole(data):
+            if self._ahead or self._mode != HEAD or not self._takes_whole(data):
                 self._take(data)
             is_well = True
         finally:
@@ -74,18 +66,18 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """Answer all that has come, though nothing more will; return whether to stay open."""
-        if self._mode == _BODY:
+        if self._mode == BODY:
             self._refuse(refusals.MISFRAMED)
         self._is_ended = True
-        return self._mode in {_BUSY, _REST} or (self._is_stalled and bool(self._ahead))
+        return self._mode in {BUSY, REST} or (self._is_stalled and bool(self._ahead))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget; what was begun goes on to its record."""
-        if self._mode == _BODY:
+        if self._mode == BODY:
             self._leave()
             # Counted as any other body that is not framed as its headers say.
             self._met.admission.refuse(refusals.MISFRAMED, self.peer)
-        self._mode = _GONE
+        self._mode = GONE
         self._ahead = b""
         self._shared.ended(self)
 
@@ -97,25 +89,25 @@ class Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """Go on."""
         self._is_stalled = False
-        if self._mode == _BUSY:
-            self.deadline_s = _NEVER
-        elif self._mode == _HEAD:
+        if self._mode == BUSY:
+            self.deadline_s = NEVER
+        elif self._mode == HEAD:
             self.deadline_s = self._shared.until_idle_s(is_known=self._is_known)
             self._guarded(self._again)
 
     def expire(self) -> None:
         """End what has overstayed its deadline."""
-        if self._is_stalled or self._mode not in {_BODY, _HEAD}:
+        if self._is_stalled or self._mode not in {BODY, HEAD}:
             self._transport.abort()
-        elif self._mode == _BODY:
+        elif self._mode == BODY:
             self._refuse(refusals.LATE)
         else:
             self._transport.close()
 
     def drain(self) -> None:
         """Close now where nothing was begun, else after the answer."""
-        if self._mode == _HEAD:
-            self._mode = _GONE
+        if self._mode == HEAD:
+            self._mode = GONE
             self._transport.close()
 
     def abort(self) -> None:
@@ -124,13 +116,13 @@ class Connection(asyncio.Protocol):
 
     def _take(self, data: bytes) -> None:
         mode = self._mode
-        if mode == _HEAD and not self._is_stalled:
+        if mode == HEAD and not self._is_stalled:
             self._ahead = self._ahead + data if self._ahead else data
             self._next()
-        elif mode == _BODY:
+        elif mode == BODY:
             self._feed(data)
             self._again()
-        elif mode != _GONE:
+        elif mode != GONE:
             self._ahead += data
             if len(self._ahead) > limits.AHEAD_BYTES_MAX and not self._is_paused:
                 self._is_paused = True
@@ -142,15 +134,21 @@ class Connection(asyncio.Protocol):
         if data != last.raw:
             if not last.becomes(data, self._known):
                 return False
-        elif last.again is None:
-            last.again = last.met.admission.again(last.body, self.peer)
+        elif last.alike is None:
+            last.alike = last.met.admission.alike(last.body, self.peer)
         if self._is_stalled or not self._shared.try_enter(last.met.share):
             return False
         self._met = last.met
         self._is_begun = self._is_behind_line = False
         if not self._is_known:
             self._shown()
-        self._answer(last.body, last.again)
+        alike = last.alike
+        if alike is None:
+            self._answer(last.body)
+        else:
+            self._mode = BUSY
+            self.deadline_s = NEVER
+            self._shared.turn.add(alike, self)
         return True
 
     def _next(self) -> None:
@@ -159,9 +157,9 @@ class Connection(asyncio.Protocol):
         Who sends many that are answered at once lets the others be served in between.
         """
         turns = limits.TURNS_MAX
-        while self._ahead and self._mode == _HEAD and not self._is_stalled:
+        while self._ahead and self._mode == HEAD and not self._is_stalled:
             if not turns:
-                self._mode = _REST
+                self._mode = REST
                 asyncio.get_running_loop().call_soon(self._guarded, self._rested)
                 return
             turns -= 1
@@ -183,8 +181,8 @@ class Connection(asyncio.Protocol):
             self._begin()
 
     def _rested(self) -> None:
-        if self._mode == _REST:
-            self._mode = _HEAD
+        if self._mode == REST:
+            self._mode = HEAD
             if self._shared.is_draining:
                 self._close()
             self._again()
@@ -214,7 +212,7 @@ class Connection(asyncio.Protocol):
 
     def _wait_for_body(self) -> None:
         head, shared = self._met.admission.head, self._shared
-        self._mode = _BODY
+        self._mode = BODY
         self._enter(self._met.share)
         self.deadline_s = shared.now_s() + shared.bounds.body_s_max
         self._body = body_of(head, shared.bounds.body_bytes_max)
@@ -223,7 +221,7 @@ class Connection(asyncio.Protocol):
             self._transport.write(CONTINUE)
         ahead, self._ahead = self._ahead, b""
         self._feed(ahead)
-        if self._is_ended and self._mode == _BODY:
+        if self._is_ended and self._mode == BODY:
             self._refuse(refusals.MISFRAMED)
 
     def _feed(self, data: bytes) -> None:
@@ -242,10 +240,12 @@ class Connection(asyncio.Protocol):
             elif not self._shared.has_room(self._met.share, self._body):
                 self._refuse(refusals.BUSY)
 
-    def _answer(self, body: bytes, again: Callable[[], Answer] | None = None) -> None:
-        self._mode = _BUSY
-        self.deadline_s = _NEVER
-        answer = again() if again is not None else self._met.admission.answer(body, self.peer)
+    def _answer(self, body: bytes) -> None:
+        self._mode = BUSY
+        self.deadline_s = NEVER
+        self._wait(self._met.admission.answer(body, self.peer))
+
+    def _wait(self, answer: Answer) -> None:
         if isinstance(answer, Held):
             self._held = answer
             answer.written.add_done_callback(self._recorded)
@@ -255,6 +255,57 @@ class Connection(asyncio.Protocol):
             task = asyncio.get_running_loop().create_task(answer)
             self._shared.tasks.add(task)
             task.add_done_callback(self._ended)
+
+    # --- what the turn says, of a request that is known again ---
+
+    def begin(self, alike: Alike) -> None:
+        """Have the request answered by itself."""
+        is_asked = is_well = False
+        try:
+            answer = alike.one(self.peer)
+            is_asked = True
+            self._wait(answer)
+            if self._ahead or self._is_ended or self._is_paused:
+                self._again()
+            is_well = True
+        finally:
+            if not is_asked:
+                self.fail(None)
+            elif not is_well:
+                # Its room may have been given back.
+                self._mistake()
+
+    def give(self, plain: bytes, body: bytes, until_s: float) -> None:
+        """Give the answer: `plain` where nothing more is to be said, and wait until then."""
+        is_well, met, shared = False, self._met, self._shared
+        try:
+            is_in_order = self._mode == BUSY and not (self._is_stalled or self._ahead)
+            is_last = self._is_ended or self.is_sent_away or shared.is_draining
+            if is_in_order and met.is_plain and not (is_last or self._is_paused):
+                self._mode = HEAD
+                self.deadline_s = until_s
+                shared.in_flight -= 1
+                met.share.count -= 1
+                self._transport.write(plain)
+            else:
+                self._finish(Reply(200, body))
+                self._again()
+            is_well = True
+        finally:
+            if not is_well:
+                self._mistake()
+
+    def fail(self, failed: BaseException | None) -> None:
+        """Refuse what could not be recorded; None for a mistake of ours that was told."""
+        if failed is None and self._mode == GONE:
+            # Who asked went away meanwhile, and nothing else gives its room back.
+            self._shared.leave(self._met.share, None)
+        elif failed is None:
+            self._mistake()
+        else:
+            self._guarded(partial(self._failed, failed))
+
+    # --- what comes of it ---
 
     def _recorded(self, written_: Written) -> None:
         is_well = False
@@ -297,68 +348,18 @@ class Connection(asyncio.Protocol):
             self._finish(reply)
             self._again()
 
-    def _finish(self, reply: Reply) -> None:
-        """Give the answer to the request under way, and be ready for the next."""
-        self._shared.leave(self._met.share, self._body)
-        self._body = None
-        if self._mode != _GONE:
-            self._mode = _HEAD
-            self._give(reply)
-
-    def _give(self, reply: Reply) -> None:
-        met, shared = self._met, self._shared
-        is_last = shared.is_draining or (not self._ahead and (self._is_ended or self.is_sent_away))
-        patience_s = shared.bounds.idle_s_max if self._is_known else shared.stranger_s
-        self.deadline_s = shared.now_s() + (limits.WRITE_S_MAX if self._is_stalled else patience_s)
-        if met.is_plain and not is_last:
-            self._transport.write(written(reply))
-            return
-        head, id = met.admission.head, met.admission.request_id
-        closes, bodiless = is_last or not head.keeps_alive, head.method == "HEAD"
-        self._transport.write(written(reply, id, closes=closes, bodiless=bodiless))
-        if closes:
-            self._close()
-
-    def _pass_over(self, reply: Reply, length: int | None) -> None:
-        """Give an answer that needs no body: over it where it has come, else instead of it."""
-        if length is None:
-            head = self._met.admission.head
-            self._part(reply, self._met.admission.request_id, bodiless=head.method == "HEAD")
-        else:
-            self._ahead = self._ahead[length:]
-            self._give(reply)
-
     def _again(self) -> None:
         """Go on with what came in the meantime."""
-        if self._mode != _HEAD:
+        if self._mode != HEAD:
             return
         if self._is_paused:
             self._is_paused = False
             self._transport.resume_reading()
         if self._ahead:
             self._next()
-        if self._is_ended and self._mode == _HEAD and not (self._is_stalled and self._ahead):
+        if self._is_ended and self._mode == HEAD and not (self._is_stalled and self._ahead):
             # Half a request, of which the rest will not come.
             self._close()
-
-    # --- ends ---
-
-    def _refuse(self, refused: Refused) -> None:
-        """Refuse the request under way, whose body is not read to its end."""
-        self._leave()
-        self._part(self._met.admission.refuse(refused, self.peer), self._met.admission.request_id)
-
-    def _mistake(self) -> None:
-        """Say that we have failed, and no more; how is in the log."""
-        self._leave()
-        if self._mode != _GONE:
-            self._part(self._shared.service.refuse(refusals.FAILED, self.peer))
-
-    def _leave(self) -> None:
-        if self._mode in {_BODY, _BUSY}:
-            self._shared.leave(self._met.share, self._body)
-            self._body = None
-            self._mode = _HEAD
 
     def _enter(self, share: Share) -> None:
         self._shared.enter(share)
@@ -378,22 +379,3 @@ class Connection(asyncio.Protocol):
         finally:
             if not is_well:
                 self._mistake()
-
-    def _part(self, reply: Reply, request_id: str | None = None, *, bodiless: bool = False) -> None:
-        """Give a last answer, and read away for a moment what is still sent."""
-        self._mode = _GONE
-        self._ahead = b""
-        self.deadline_s = self._shared.now_s() + limits.LINGER_S_MAX
-        self._transport.write(written(reply, request_id, closes=True, bodiless=bodiless))
-        if self._is_paused:
-            self._transport.resume_reading()
-        if self._is_ended:
-            self._transport.close()
-        elif self._transport.can_write_eof():
-            self._transport.write_eof()
-
-    def _close(self) -> None:
-        self._mode = _GONE
-        self._ahead = b""
-        self.deadline_s = self._shared.now_s() + limits.WRITE_S_MAX
-        self._transport.close()

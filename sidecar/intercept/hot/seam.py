@@ -73,6 +73,35 @@ class Held(msgspec.Struct, frozen=True):
 Answer: TypeAlias = Reply | Held | Coroutine[Any, Any, Reply]
 
 
+class Together(msgspec.Struct, frozen=True):
+    """Answers to equal requests of one turn, held as one is.
+
+    Args:
+        written: Done when the records of all of them are durable, or were lost.
+        bodies: The answers, 200 and JSON, each with what is its own.
+        given: Called with how many of them are given.
+    """
+
+    written: Written
+    bodies: list[bytes]
+    given: Callable[[int], object]
+
+
+class Alike(msgspec.Struct, frozen=True, eq=False):
+    """What answers requests that are equal, whichever connection they come by.
+
+    Args:
+        key: The same object for all that equal each other.
+        one: Returns the answer to one of them, of this peer.
+        many: Returns the answers to the first of so many, each made by itself; None where each has
+            to be asked for alone. Does nothing then.
+    """
+
+    key: object
+    one: "Callable[[Peer], Answer]"
+    many: Callable[[int], Together | None]
+
+
 class Admission(Protocol):
     """A request whose head was read."""
 
@@ -100,7 +129,7 @@ class Admission(Protocol):
         """Return the answer to the request with this body. Counts what it refuses."""
         ...
 
-    def again(self, body: bytes, peer: Peer) -> Callable[[], Answer] | None:
+    def alike(self, body: bytes, peer: Peer) -> Alike | None:
         """Return what answers the request with this body each time anew, where that is known."""
         ...
 
@@ -125,6 +154,14 @@ class Service(Protocol):
 
     def refuse(self, refused: Refused, peer: Peer) -> Reply:
         """Return the refusal of what is no request, and count it."""
+        ...
+
+    def turning(self) -> None:
+        """Take note that what is known again and came in one turn of the loop is begun now."""
+        ...
+
+    def turned(self) -> None:
+        """Take note that all of it is begun; follows `turning`, before anything else happens."""
         ...
 
 

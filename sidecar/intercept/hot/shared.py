@@ -1,4 +1,4 @@
-"""What all connections of a listener share: bounds, room, the heads that were admitted before."""
+"""What all connections of a listener share: bounds, room, what was admitted and asked before."""
 
 import asyncio
 import math
@@ -16,22 +16,16 @@ from sidecar.intercept.hot.limits import (
     IN_FLIGHT_SHARE,
     KNOWN_HEAD_BYTES_MAX,
     KNOWN_HEADS_MAX,
+    SAME_BYTES_MAX,
     SHORT_BODY_BYTES_MAX,
     STRANGER_S_MAX,
 )
-from sidecar.intercept.hot.seam import Admission, Peer, Service
+from sidecar.intercept.hot.seam import Admission, Alike, Peer, Service
 from sidecar.intercept.hot.spread.counts import Spread
+from sidecar.intercept.hot.turn import Turn
 from sidecar.terms.call import remembers
 
 _PLACES_MAX: Final = 64
-
-
-class Forgetting(Protocol):
-    """What can be forgotten."""
-
-    def forget(self) -> None:
-        """Forget it."""
-        ...
 
 
 class Closing(Protocol):
@@ -39,6 +33,7 @@ class Closing(Protocol):
 
     deadline_s: float
     peer: Peer
+    last: "Same"
     # Whether it ends with its next answer.
     is_sent_away: bool
 
@@ -52,11 +47,6 @@ class Closing(Protocol):
 
     def abort(self) -> None:
         """Close whatever is going on."""
-        ...
-
-    @property
-    def last(self) -> "Forgetting":
-        """Return what is remembered of what was asked."""
         ...
 
 
@@ -99,6 +89,42 @@ class Met(msgspec.Struct, frozen=True):
     is_plain: bool
 
 
+class Same:
+    """The request that came last on a connection, known again by its bytes.
+
+    Who asks again sends them. What is remembered is what they come to by themselves; what is
+    answered is found each time.
+
+    Attributes:
+        raw: It; None where there is none yet.
+        met: Its head.
+        body: Its body.
+        alike: What answers it each time anew, once that is known.
+    """
+
+    __slots__ = ("alike", "body", "met", "raw")
+
+    met: Met
+    body: bytes
+
+    def __init__(self) -> None:
+        self.raw: bytes | None = None
+        self.alike: Alike | None = None
+
+    def forget(self) -> None:
+        """Forget it."""
+        self.raw, self.body, self.alike = None, b"", None
+
+    def becomes(self, data: bytes, known: dict[bytes, Met]) -> bool:
+        """Remember the request that `data` is, where it is one whole with a head that is known."""
+        end = data.find(b"\r\n\r\n") + 4
+        met = known.get(data[:end])
+        if met is None or met.length != len(data) - end or len(data) > SAME_BYTES_MAX:
+            return False
+        self.raw, self.met, self.body, self.alike = data, met, data[end:], None
+        return True
+
+
 class Shared:
     """What all connections of a listener share."""
 
@@ -118,6 +144,7 @@ class Shared:
         # Of these, who has shown no credential: the oldest first, and the first to go.
         self._strangers: dict[Closing, None] = {}
         self.tasks: set[asyncio.Task[Reply]] = set()
+        self.turn = Turn(service, self.until_idle_s)
         self.in_flight = self._bytes = 0
         # Of workloads, which the configuration lists.
         self._shares: dict[str | None, Share] = {}

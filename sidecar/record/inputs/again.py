@@ -36,6 +36,14 @@ from sidecar.terms.words import CallId
 Shape: TypeAlias = Callable[[Decision], Json]
 
 
+class Given(Protocol):
+    """What is done when so many are answered."""
+
+    def __call__(self, count: int = 1, /) -> None:
+        """Do it."""
+        ...
+
+
 class Judged(Protocol):
     """A request that can be judged anew by what follows of its rules alone."""
 
@@ -73,6 +81,19 @@ class Form(msgspec.Struct, frozen=True):
         if self.hole is None:
             return MadeRecord(id, time, mac, self.stencil)
         return MadeRecord(id, time, mac, self.stencil, bytes.fromhex(digest.decode()))
+
+    def filled_all(
+        self, ids: Sequence[CallId], times: Sequence[str], secrets: Secrets
+    ) -> list[MadeRecord]:
+        """Return the records of calls of this text, of these ids at these times."""
+        first, second, third, fourth = self.text
+        stencil, mac, last = self.stencil, secrets.mac, fourth + self.hidden
+        made = []
+        for id, time in zip(ids, times, strict=True):
+            raw = time.encode()
+            said = (first, id.encode(), second, raw, third, raw, last)
+            made.append(MadeRecord(id, time, mac(b"".join(said)), stencil))
+        return made
 
     def opened(self, digest: bytes) -> "Form":
         """Return the form of calls of other texts as well, where this one says `digest`, once."""
@@ -135,7 +156,7 @@ class Outcome:
     Attributes:
         decision: One that comes out so; its id is nobody's.
         verdict: That of which it follows, None where there is more to it or that is not known.
-        given: What is done when it is answered, the same each time; who answers says what.
+        given: What is done when it is answered, or so many times; who answers says what.
     """
 
     __slots__ = ("_answer", "_facts", "_form", "_handles", "_names", "_opened", "_same",
@@ -159,7 +180,7 @@ class Outcome:
         self._form = form
         self._opened: Form | None = None
         self.verdict = verdict
-        self.given: Callable[[], None] | None = None
+        self.given: Given | None = None
         self._answer: tuple[bytes, ...] | None = None
 
     def is_of(self, decision: Decision, facts: Facts, known: Mapping[str, str]) -> bool:
@@ -218,6 +239,15 @@ class Outcome:
         opened = self._opened = self._opened or form.opened(was)
         return opened.filled(id, time, secrets, new)
 
+    def records(
+        self, ids: Sequence[CallId], times: Sequence[str], secrets: Secrets
+    ) -> list[MadeRecord] | None:
+        """Return the records of calls, None where one of them has to be made from nothing."""
+        form, names = self._form, self._names
+        if form is None or (names and not names.isdisjoint((*ids, *times))):
+            return None
+        return form.filled_all(ids, times, secrets)
+
     def says_once(self, digest: bytes) -> bool:
         """Return whether another digest can stand in the place of this one in a record."""
         form = self._form
@@ -232,6 +262,12 @@ class Outcome:
         """Return the answer's JSON, on a line of its own, where it `follows`."""
         assert self._answer is not None
         return id.encode().join(self._answer)
+
+    def answers_to(self, ids: Sequence[CallId]) -> list[bytes]:
+        """Return the same for each of `ids`."""
+        assert self._answer is not None
+        answer = self._answer
+        return [id.encode().join(answer) for id in ids]
 
     def answer(self, decision: Decision, shape: Shape) -> bytes:
         """Return the answer's JSON, on a line of its own."""
@@ -342,10 +378,11 @@ class Again:
         """Keep what came out; of those that are kept already the oldest goes."""
         self._outcomes = [outcome, *self._outcomes][:OUTCOMES_KEPT_MAX]
 
-    def timed(self) -> int:
-        """Return for how many calls the time of this one stands, 0 where it is not taken."""
-        self._untimed += 1
-        if self._untimed < TIMED_EVERY:
+    def timed(self, count: int) -> int:
+        """Return for how many calls the time of these stands, 0 where it is not taken."""
+        counted = self._untimed + count
+        if counted < TIMED_EVERY:
+            self._untimed = counted
             return 0
         self._untimed = 0
-        return TIMED_EVERY
+        return counted

@@ -25,7 +25,7 @@ from sidecar.record.fold import Revocations
 from sidecar.record.inputs.beside import anonymous, persons_named
 from sidecar.record.recorder import wire
 from sidecar.record.recorder.handles import KnownHandles
-from sidecar.record.recorder.link import Frame, Link, Meter, Pending, item_of
+from sidecar.record.recorder.link import Frame, Link, Meter, Pending, are_formed, item_of
 from sidecar.record.recorder.stencils.numbers import Numbers
 from sidecar.record.recorder.stencils.values import ID_BYTES, MADE_BYTES, TIME_BYTES
 from sidecar.record.recorder.wire import Ack, Item, Revoked, SideItem, Took, Welcome, frame
@@ -46,8 +46,7 @@ class RecorderClient:
 
     def __init__(self, meter: Meter, timeout_s: float = limits.DURABLE_TIMEOUT_S) -> None:
         self.revocations = Revocations()
-        self.size = 0
-        self.verifier = ""
+        self.size, self.verifier = 0, ""
         self._meter = meter
         self._timeout_s = timeout_s
         self._loop = asyncio.get_running_loop()
@@ -68,7 +67,7 @@ class RecorderClient:
         self._open: dict[str, None] = {}
         self._alarm: asyncio.TimerHandle | None = None
         self._retry: asyncio.TimerHandle | None = None
-        self._handles = KnownHandles(self._say, self._welcomed, timeout_s)
+        self._handles = KnownHandles(self._say, self._forgotten, self._welcomed, timeout_s)
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -101,8 +100,7 @@ class RecorderClient:
     def greet(self, link: Link) -> None:
         """Say who is there, and everything that no recorder has answered for."""
         # INVARIANT: in one step, so what is gathered from now on goes behind it, and nothing twice.
-        self._link = link
-        self._refused = {}
+        self._link, self._refused = link, {}
         link.say(frame(wire.Hello(tuple(self._open))))
         for sent in (*self._unsynced.values(), *self._unacked.values()):
             link.say(self._encoded(sent, link.numbers))
@@ -112,9 +110,7 @@ class RecorderClient:
         await self._welcomed.wait()
 
     def write(self, record: AnyRecord, side: tuple[SideObject, ...] = ()) -> Written:
-        """Return what is done when `record`, and the objects that it names, are durable.
-
-        It fails with RecordError when they are not.
+        """Return what is done when `record` and the objects it names are durable, else fails.
 
         Raises:
             RecordError: At once, where there is no hope.
@@ -131,10 +127,20 @@ class RecorderClient:
         is_full = self._count >= limits.UNACKED_MAX or self._bytes > _BYTES_MAX - MADE_BYTES
         if is_full or self._is_overdue or self._late or self._is_closed:
             self._check(None, MADE_BYTES, MADE_BYTES)
-        gathered = self._decisions
-        if gathered.take_made(record):
+        if self._decisions.take_made(record):
             self._open[record.id] = None
-        return self._gathered(gathered, MADE_BYTES)
+        return self._gathered(self._decisions, MADE_BYTES)
+
+    def write_all(self, records: list[MadeRecord]) -> Written | None:
+        """Return what is done when `records`, of one stencil, are durable; None: one by one."""
+        count, size = len(records), len(records) * MADE_BYTES
+        is_full = self._count + count > limits.UNACKED_MAX or self._bytes + size > _BYTES_MAX
+        if is_full or self._is_overdue or self._late or self._is_closed or not are_formed(records):
+            return None
+        if len(self._decisions.records) + count > limits.FRAME_RECORDS_MAX:
+            self.flush()
+        self._open.update(self._decisions.take_all(records))
+        return self._gathered(self._decisions, size, count)
 
     def _put(self, item: Item, record: AnyRecord, side: tuple[SideObject, ...]) -> Written:
         its_size = len(item.head) + len(item.tail) + 1
@@ -144,25 +150,21 @@ class RecorderClient:
         if item.opens:
             self._open[record.id] = None
         gathered.take(item, record)
-        if side:
-            gathered.side += [SideItem(one.digest, one.data) for one in side]
+        gathered.side += [SideItem(one.digest, one.data) for one in side]
         return self._gathered(gathered, size)
 
-    def _gathered(self, gathered: Frame, size: int) -> Written:
+    def _gathered(self, gathered: Frame, size: int, count: int = 1) -> Written:
         """Count what was taken, and have it sent at the end of this turn."""
         pending = Pending()
         gathered.pending.append(pending)
         gathered.size += size
-        self._count += 1
+        self._count += count
         self._bytes += size
         if not self._has_gathered:
             self._has_gathered = True
-            self._loop.call_soon(self._flush)
-        elif (
-            gathered.size >= limits.GATHERED_BYTES_MAX
-            or len(gathered.records) >= limits.FRAME_RECORDS_MAX
-        ):
-            self._flush()
+            self._loop.call_soon(self.flush)
+        elif gathered.is_full:
+            self.flush()
         return pending
 
     async def close(self) -> None:
@@ -170,7 +172,7 @@ class RecorderClient:
         if self._is_closed:
             return
         self._is_closed = True
-        self._flush()
+        self.flush()
         if self._unacked or self._unsynced:
             self._idle.clear()
             await asyncio.wait([asyncio.ensure_future(self._idle.wait())], timeout=self._timeout_s)
@@ -186,6 +188,10 @@ class RecorderClient:
             sent.tell(self._loop, "the ledger is closed")
 
     # --- sending ---
+
+    def hold(self) -> None:
+        """Gather what is written from here on, until `flush`, which has to follow in this turn."""
+        self._has_gathered = True
 
     def _check(self, item: Item | None, its_size: int, size: int) -> None:
         why = None
@@ -206,7 +212,7 @@ class RecorderClient:
             self._meter.lost(1, error)
             raise error
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
         """Send what this turn of the loop has gathered."""
         self._has_gathered = False
         said = b""
@@ -245,7 +251,7 @@ class RecorderClient:
                 self._synced(number)
             case Revoked(epoch, parties):
                 # INVARIANT: what was judged by the old list goes before the word that it is gone.
-                self._flush()
+                self.flush()
                 self.revocations.replace(parties)
                 self._say(Took(epoch))
             case wire.State(size, is_refusing):
@@ -253,19 +259,13 @@ class RecorderClient:
             case Welcome():
                 self._welcome(said)
             case _:
-                self._heard_of_persons(said)
+                self._handles.heard(said)
 
-    def _heard_of_persons(self, said: wire.Forget | wire.Handles | wire.Forgot) -> None:
-        match said:
-            case wire.Forget():
-                self._handles.forget()
-                # What was made with them goes first.
-                self._flush()
-                if self._link is not None:
-                    self._link.numbers.forget()
-                self._say(wire.Dropped())
-            case wire.Handles() | wire.Forgot():
-                self._handles.answered(said)
+    def _forgotten(self) -> None:
+        """Send what was made with handles that are remembered no more."""
+        self.flush()
+        if self._link is not None:
+            self._link.numbers.forget()
 
     def _welcome(self, said: Welcome) -> None:
         self.size, self.verifier, self._is_group = said.size, said.verifier, said.is_group

@@ -16,15 +16,21 @@ class KnownHandles:
 
     Args:
         say: Sends a frame to the recorder that is connected.
+        forgotten: Sends what was made with handles that are remembered no more.
         welcomed: Is set while there is one.
         timeout_s: How long an answer may take, over however many recorders.
     """
 
     def __init__(
-        self, say: Callable[[wire.FromWorker], None], welcomed: asyncio.Event, timeout_s: float
+        self,
+        say: Callable[[wire.FromWorker], None],
+        forgotten: Callable[[], None],
+        welcomed: asyncio.Event,
+        timeout_s: float,
     ) -> None:
         self.known: dict[str, str] = {}
         self._say = say
+        self._forgotten = forgotten
         self._welcomed = welcomed
         self._timeout_s = timeout_s
         self._number = 0
@@ -52,13 +58,15 @@ class KnownHandles:
         assert isinstance(said, wire.Forgot)
         return said.was_known
 
-    def forget(self) -> None:
-        """Forget them, and whatever else this process remembers of calls."""
-        self.known.clear()
-        forget_calls()
-
-    def answered(self, said: _Answer) -> None:
-        """Take an answer."""
+    def heard(self, said: wire.Forget | _Answer) -> None:
+        """Take an answer, or forget them and whatever else this process remembers of calls."""
+        if isinstance(said, wire.Forget):
+            self.known.clear()
+            forget_calls()
+            # What was made with them goes before the word that they are gone.
+            self._forgotten()
+            self._say(wire.Dropped())
+            return
         asked = self._asked.pop(said.number, None)
         if asked is not None and not asked.done():
             asked.set_result(said)

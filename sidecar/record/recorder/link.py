@@ -8,8 +8,10 @@ from typing import Any, Protocol, cast
 import msgspec
 
 from sidecar.record.canonical import split
+from sidecar.record.limits import FRAME_RECORDS_MAX, GATHERED_BYTES_MAX
 from sidecar.record.recorder import wire
 from sidecar.record.recorder.stencils.numbers import Numbers, Run
+from sidecar.record.recorder.stencils.values import ID_BYTES, TIME_BYTES
 from sidecar.record.recorder.wire import Item, SideItem
 from sidecar.terms.errors import RecordError
 from sidecar.terms.record import AnyRecord, DecisionRecord, MadeRecord, OutcomeRecord
@@ -111,6 +113,11 @@ class Frame(msgspec.Struct, eq=False, kw_only=True):
     size: int = 0
     began_s: float = 0.0
 
+    @property
+    def is_full(self) -> bool:
+        """Return whether it is sent before the turn ends."""
+        return self.size >= GATHERED_BYTES_MAX or len(self.records) >= FRAME_RECORDS_MAX
+
     def take(self, item: Item, record: AnyRecord) -> None:
         """Take a record that goes over whole."""
         self.items.append(item)
@@ -131,6 +138,19 @@ class Frame(msgspec.Struct, eq=False, kw_only=True):
             self.opened.append(record.id)
             return True
         return False
+
+    def take_all(self, records: list[MadeRecord]) -> dict[str, None]:
+        """Take records of one stencil, which go over as values; return who awaits an outcome."""
+        stencil = records[0].stencil
+        run = self.run
+        if run is None or run.stencil is not stencil:
+            run = self.run = Run(len(self.items), stencil, [])
+            self.runs.append(run)
+        run.records += records
+        self.records += records
+        opened = [one.id for one in records] if stencil.listener_forwarded else []
+        self.opened += opened
+        return dict.fromkeys(opened)
 
     def encoded(self, until_us: int, numbers: Numbers) -> bytes | bytearray:
         """Return what is said over a connection where stencils have these numbers."""
@@ -213,6 +233,11 @@ class Link(asyncio.Protocol):
         """Let go."""
         if self.transport is not None:
             self.transport.close()
+
+
+def are_formed(records: Sequence[MadeRecord]) -> bool:
+    """Return whether ids and times have the one form that goes over as a value."""
+    return {(len(one.id), len(one.time)) for one in records} == {(ID_BYTES, TIME_BYTES)}
 
 
 def item_of(record: AnyRecord) -> Item:

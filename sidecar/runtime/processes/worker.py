@@ -127,6 +127,7 @@ class Worker:
         parts = Parts(
             path=msgspec.structs.replace(
                 path_of(current, self._ledger, self._sources, self._secrets, self._metrics.spent),
+                gathers=self._ledger,
                 shadow=shaded,
                 worked=self._desk,
             ),

@@ -4,11 +4,12 @@ import asyncio
 import re
 import socket
 from functools import partial
+from itertools import count
 
 import msgspec
 
 from sidecar.intercept.hot.answers import Reply
-from sidecar.intercept.hot.seam import Held, Refused
+from sidecar.intercept.hot.seam import Alike, Held, Refused, Together
 from sidecar.intercept.hot.server import Server
 from sidecar.intercept.hot.shared import Bounds
 
@@ -38,8 +39,9 @@ class Asked:
         self.request_id = next(iter(head.all("x-request-id")), None)
         self.who = next(iter(head.all("x-who")), None)
 
-    def again(self, body, peer):
-        return partial(self.answer, body, peer)
+    def alike(self, body, peer):
+        one = partial(self.answer, body)
+        return Alike((self.head.target, self.who, body), one, partial(self.service.many, self))
 
     def answer(self, body, peer):
         self.service.bodies.append(body)
@@ -51,7 +53,7 @@ class Asked:
             return Held(written, reply, lambda: self.service.given.append(self.head.target))
         if name == "later":
             return self._later(reply)
-        if name == "mistake":
+        if name == "mistake" or self.service.mistakes.pop(self.head.target, 0):
             raise ZeroDivisionError
         if name == "big":
             return Reply(200, bytes(1 << 20))
@@ -81,12 +83,38 @@ class Service:
         self.given = []
         self.refusals = []
         self.gate = asyncio.Event()
+        self.at_a_time = 16
+        self.asked_many = []
+        self.numbers = count()
+        # Whose next request we make a mistake in.
+        self.mistakes = {}
+        self.turns = 0
 
     def admit(self, head, peer):
         self.heads.append(head)
         self.peers.append(peer)
         closed = Reply(404) if head.target == "/nowhere" else None
         return Asked(self, head, closed)
+
+    def many(self, asked, most):
+        """Answer `/together` so many at a time as the stand says; the last of them says so."""
+        self.asked_many.append(most)
+        if not asked.head.target.startswith("/together") or not self.at_a_time:
+            return None
+        if asked.head.target == "/together/mistake":
+            raise ZeroDivisionError
+        written = asyncio.get_running_loop().create_future()
+        self.held.append(written)
+        bodies = [b"%d" % next(self.numbers) for _ in range(min(most, self.at_a_time))]
+        return Together(written, bodies, self.given.append)
+
+    def turning(self):
+        self.is_turning = True
+
+    def turned(self):
+        assert self.is_turning
+        self.is_turning = False
+        self.turns += 1
 
     def refuse(self, refused, peer):
         self.refusals.append(refused.code)
@@ -95,6 +123,8 @@ class Service:
 
 class Stand:
     """The server under test."""
+
+    unix = ""
 
     def __init__(self, spread=None, **bounds):
         self.service = Service()
