@@ -141,9 +141,11 @@ def test_what_may_stand_next(bench, line, found):
     assert [each for each in told if line != "variables." or "mine" in each] == found
 
 
-# A process of its own takes the terminal and becomes the command line.
+# A process of its own takes the terminal and becomes the command line. Who runs the tests in the
+# background has interrupts ignored, and so would it.
 LAUNCH = """\
-import fcntl, os, sys, termios
+import fcntl, os, signal, sys, termios
+signal.signal(signal.SIGINT, signal.SIG_DFL)
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 os.execv(sys.executable, [sys.executable, "-m", "sidecar", "cel"])
 """
