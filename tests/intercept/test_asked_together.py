@@ -196,8 +196,8 @@ async def test_equal_questions_of_other_places_are_each_on_the_record_with_its_o
     async with asking(tmp_path) as all_:
         places = ["127.0.0.1"] * 3
         for _ in places:
-            there = await all_.listener.connect()
-            all_.connections.append(OneConnection(all_.listener, *there, CALL))
+            reader, writer = await all_.listener.connect()
+            all_.connections.append(OneConnection(all_.listener, reader, writer, CALL))
         for _ in range(WARM):
             for one in all_.connections:
                 await one.ask()
