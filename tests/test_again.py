@@ -20,7 +20,7 @@ from sidecar.policy.limits import BLOCK_USES_MIN
 from sidecar.record.canonical import split
 from sidecar.record.inputs import Secrets
 from sidecar.record.inputs.again import Again
-from sidecar.record.recorder.link import Pending
+from sidecar.record.recorder.worker.link import Pending
 from sidecar.terms.call import Call, Identity, Party
 from sidecar.terms.decision import Decision
 from sidecar.terms.record import AnyRecord, MadeRecord, Written

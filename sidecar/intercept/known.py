@@ -18,7 +18,7 @@ from sidecar.intercept.limits import (
     TOGETHER_MAX,
 )
 from sidecar.record.inputs.again import Again, Outcome
-from sidecar.record.recorder.link import Pending
+from sidecar.record.recorder.worker.link import Pending
 from sidecar.terms.answer import unseen
 from sidecar.terms.call import Call, remembers
 from sidecar.terms.record import Written
@@ -39,13 +39,16 @@ class Asked(msgspec.Struct, frozen=True):
 class Known:
     """Calls by the bodies of one path, from the second time on that they are asked.
 
-    Of so many at most, and then all are forgotten at once.
+    Of so many at most. Where there are as many, one that is asked again takes the place of one that
+    was asked less often since it was looked at last, which is done in turn, one for each that asks
+    for a place; the others have half of what they had. So what is asked over and over stays, and
+    little is made that nobody asks for any more.
     """
 
     def __init__(self) -> None:
         self._known: dict[_Key, Again] = {}
-        # By their hashes: most calls are asked once, and cost no more than that.
-        self._seen: set[int] = set()
+        # How often, by their hashes: most calls are asked once, and cost no more than that.
+        self._seen: dict[int, int] = {}
         remembers(self.forget)
 
     def forget(self) -> None:
@@ -64,15 +67,32 @@ class Known:
             return None
         caller = asked.caller
         key = (caller.workload.id, caller.verified, asked.peer.ip, body)
-        if (seen := hash(key)) not in self._seen:
-            if len(self._seen) >= SEEN_BODIES_MAX:
-                self._seen.clear()
-            self._seen.add(seen)
+        times = self._asked_for(hash(key))
+        if times == 1 or not self._has_place(times):
             return None
-        if len(self._known) >= KNOWN_BODIES_MAX:
-            self._known.clear()
         found = self._known[key] = Again(call)
+        found.asked = times
         return found
+
+    def _asked_for(self, seen: int) -> int:
+        """Return how often a call was asked for, this time as well, as far as is remembered."""
+        times = self._seen.get(seen, 0) + 1
+        if times == 1 and len(self._seen) >= SEEN_BODIES_MAX:
+            self._seen.clear()
+        self._seen[seen] = times
+        return times
+
+    def _has_place(self, times: int) -> bool:
+        """Return whether there is a place for a call that was asked so often, and make it."""
+        if len(self._known) < KNOWN_BODIES_MAX:
+            return True
+        key = next(iter(self._known))
+        oldest = self._known.pop(key)
+        if oldest.asked < times:
+            return True
+        oldest.asked //= 2
+        self._known[key] = oldest
+        return False
 
 
 class Repeated(msgspec.Struct, frozen=True, gc=False):
@@ -100,6 +120,7 @@ def once_more(again: Again, path: flow.Path) -> Repeated | None:
     to be begun. Raises RecordError.
     """
     counted, ledger = again.timed(1), path.ledger
+    again.asked += 1
     spent = Spent(path.clock_s) if counted else None
     time, facts = path.now(), path.facts.at_hand(again.standing)
     if spent is not None:
@@ -152,6 +173,7 @@ def once_more_all(again: Again, path: flow.Path, count: int) -> AllRepeated | No
     if outcome is None or written is None:
         return None
     spent.lap(RECORD)
+    again.asked += len(ids)
     if counted := again.timed(len(ids)):
         path.timed([seconds / len(ids) for seconds in spent.took_s], counted)
     if path.shadow is not unseen:

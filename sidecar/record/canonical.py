@@ -14,7 +14,8 @@ encoded in one go and cut where the first member behind `log` begins. Only there
 member's name stand unescaped.
 """
 
-from typing import Final, NamedTuple
+import re
+from typing import Final, NamedTuple, Never
 
 import msgspec
 import orjson
@@ -25,7 +26,10 @@ from sidecar.terms.record import AnyRecord, DecisionRecord, MadeRecord, OutcomeR
 _INT_MAX: Final = 2**53 - 1
 _OPTIONS: Final = orjson.OPT_SORT_KEYS | orjson.OPT_STRICT_INTEGER
 _LOG: Final = "log"
-_SOME_PLACE: Final = b'"log":0'
+# What the ledger writes behind a record's place; the last of a batch alone bears one.
+_MARK: Final = b"mark"
+_SOME: Final = {"epoch": 0}
+_SOME_PLACE: Final = b'"log":{"epoch":0}'
 # How a place begins: readers find it by these letters, which no text can hold. A value that is one
 # is written as text.
 PLACE: Final = b'"log":{"epoch":'
@@ -34,6 +38,8 @@ _AFTER: Final = b',"obligations":['
 _MESSAGE: Final = b',"message":'
 # That of an outcome by which nothing was applied.
 _PARENT: Final = b',"parent":'
+# From a letter outside ASCII to the end of its text; what has a colon behind it is a name.
+_NOT_ASCII: Final = re.compile(rb'[\x80-\xff](?:[^"\\]|\\.)*+"(:?)')
 
 
 class Halves(NamedTuple):
@@ -128,28 +134,40 @@ def _cut(record: bytes, mark: bytes) -> Halves:
     return Halves(record[:at], record[at + 1 :])
 
 
+def _refuse(_number: str) -> Never:
+    # A decimal point, an exponent, a zero below zero: each has forms that RFC 8785 has not.
+    raise ValueError
+
+
+_read: Final = msgspec.json.Decoder(dict[str, Json], float_hook=_refuse).decode
+
+
 def read_halves(halves: Halves) -> Json:
     """Return what a record says with some place, where no other bytes say it.
 
     Raises:
-        ValueError: They say nothing, the same can be said otherwise, or its place is elsewhere.
+        ValueError: They say nothing, are off the profile, could say the same otherwise, or its
+            place or mark is elsewhere.
     """
-    if not halves.head.startswith(b"{"):
-        raise ValueError
-    said: dict[str, Json] = orjson.loads(halves.at(_SOME_PLACE))
-    head = {name: value for name, value in said.items() if name < _LOG}
-    tail = {name: value for name, value in said.items() if name > _LOG}
+    text = halves.at(_SOME_PLACE)
+    said = _read(text)
+    # INVARIANT: of places that are this one there is one, and one that is the record's own.
+    is_own = said.get(_LOG) == _SOME and text.count(_SOME_PLACE) == 1
+    # In a name only letters below small ones are escaped: so written, it sorts as it does.
+    begin = halves.tail[1 : halves.tail.find(b'"', 1)]
     try:
-        # INVARIANT: what is an object but for its end stands at the record's own depth, so what
-        # follows it is the record's place.
-        before = orjson.dumps(head, option=_OPTIONS)[:-1]
-        behind = orjson.dumps(tail, option=_OPTIONS)[1:]
+        is_so = is_own and begin > _MARK and orjson.dumps(said, option=_OPTIONS) == text
     except TypeError as error:
         # Nested too deeply, or too large a number.
         raise ValueError from error
-    if (before, behind) != halves:
+    if not (is_so and (text.isascii() or _has_ascii_names(text))):
         raise ValueError
     return said
+
+
+def _has_ascii_names(text: bytes) -> bool:
+    """Return whether JSON has no name whose place among others depends on how letters count."""
+    return not any(found[1] for found in _NOT_ASCII.finditer(text))
 
 
 def canonical_text(value: Json) -> bytes:

@@ -22,6 +22,9 @@ WIRE_BYTES_MAX: Final = 64 * 1024 * 1024
 # A frame that has come to this is sent; with one call's text more it is still below the above.
 GATHERED_BYTES_MAX: Final = 4 * 1024 * 1024
 FRAME_RECORDS_MAX: Final = 512
+# Of records that go over whole, a worker takes milliseconds to make so many: meanwhile the recorder
+# writes those of before.
+FRAME_WHOLE_MAX: Final = 32
 # What is read from a worker at once: what its socket holds, and a little more.
 RECEIVED_BYTES: Final = 256 * 1024
 # A worker that leaves this much of what it is told untaken is deaf.
@@ -99,6 +102,12 @@ SEAL_SYNC_BYTES: Final = 1024 * 1024
 TILES_MENDED_MAX: Final = 64
 # No crash leaves more behind: a window of the largest records, and the batch that ended it.
 TORN_BYTES_MAX: Final = 128 * 1024 * 1024
+# How often each byte behind a damaged record is looked at in vain for frames, and how many are at
+# least: a loss of power leaves a few heads of frames without records, and no text holds a head.
+SEARCHED_TIMES_MAX: Final = 2
+SEARCHED_BYTES_MIN: Final = 64 * 1024 * 1024
+# What looking at a possible frame costs beside its bytes, as so many of these.
+SEARCH_COST_BYTES: Final = 256
 # zstd may ask for this much memory to read a sealed segment; we write with 2 MiB.
 WINDOW_BYTES_MAX: Final = 8 * 1024 * 1024
 # Kept back on the disk for the record that says that it is full: a segment, a record, a checkpoint.
@@ -119,6 +128,11 @@ LOOKED_AT_MAX: Final = 64
 # Of what is accepted and not yet synced (`group`), at most this many records for at most this long.
 GROUP_RECORDS_MAX: Final = 1_000
 GROUP_S_MAX: Final = 0.05
+# What a worker answers for before the recorder has it (`group`): so many records, while the
+# recorder has written something so lately, kept in a file of so many bytes.
+AHEAD_RECORDS_MAX: Final = 128
+AHEAD_S_MAX: Final = 0.001
+SPOOL_BYTES_MAX: Final = 1024 * 1024
 # A snapshot holds the folds' states; the ids of many open decisions are still below this.
 SNAPSHOT_BYTES_MAX: Final = 64 * 1024 * 1024
 # So many records that nobody can understand are named at once.

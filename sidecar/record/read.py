@@ -5,7 +5,7 @@ and says so: what is left out must not look like what was never there.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from itertools import zip_longest
 from pathlib import Path
@@ -23,6 +23,7 @@ from sidecar.record.segments.segment import (
     SEALED,
     BadFrame,
     Chunk,
+    Unsearched,
     chunks,
     first_seq_of,
     name_of,
@@ -236,11 +237,9 @@ def everything(io: Io, folder: Path, damaged: list[str]) -> Iterator[bytes]:
         except (NotSealed, OSError):
             damaged.append(name)
         except BadFrame:
-            tail = b"" if name.endswith(SEALED) else _tail(io, folder / name, ends[-1])
-            behind = list(salvaged(tail))
-            yield from behind
+            is_more = yield from _behind(io, folder / name, ends[-1])
             # Whoever writes may be in the middle of the last.
-            if behind or name != names[-1]:
+            if is_more or name != names[-1]:
                 damaged.append(name)
 
 
@@ -250,6 +249,18 @@ def _whole(io: Io, path: Path, ends: list[int]) -> Iterator[bytes]:
         for chunk in chunks(read, size):
             yield from chunk.records
             ends.append(chunk.end)
+
+
+def _behind(io: Io, path: Path, offset: int) -> Generator[bytes, None, bool]:
+    """Yield what stands behind a damaged record; return whether there is something, or may be."""
+    is_more = False
+    try:
+        for record in salvaged(b"" if path.name.endswith(SEALED) else _tail(io, path, offset)):
+            is_more = True
+            yield record
+    except Unsearched:
+        return True
+    return is_more
 
 
 def _tail(io: Io, path: Path, offset: int) -> bytes:

@@ -24,7 +24,7 @@ from collections.abc import Callable
 import msgspec
 
 from sidecar import __version__
-from sidecar.record.recorder.client import RecorderClient
+from sidecar.record.recorder.worker.client import RecorderClient
 from sidecar.runtime.bundles import Store
 from sidecar.runtime.config import Config, prepare_state
 from sidecar.runtime.exits import OK, UNEXPECTED

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from sidecar.record.canonical import split
-from sidecar.record.recorder.client import RecorderClient
+from sidecar.record.recorder.worker.client import RecorderClient
 from sidecar.runtime.processes import control
 from sidecar.runtime.processes.child import Child
 from sidecar.runtime.processes.machine import fast_loop

@@ -9,7 +9,7 @@ import pytest
 
 from sidecar.policy.bundle import compile_bundle
 from sidecar.record.inputs.again import Again
-from sidecar.record.recorder.client import RecorderClient
+from sidecar.record.recorder.worker.client import RecorderClient
 from tests.intercept.ask_stand import BUNDLE, POLICY
 from tests.intercept.ask_stand import Stand as Listener
 from tests.intercept.test_known import CALL, OneConnection
@@ -212,8 +212,7 @@ async def test_where_there_is_no_recorder_each_is_refused_and_then_at_once(tmp_p
     async with asking(tmp_path) as all_:
         await all_.recorder.close()
         # The alarm that stands is of what came before.
-        all_.client._alarm.cancel()
-        all_.client._alarm = None
+        all_.client._watch.stop()
         with impatient(all_.client):
             late = await all_.ask()
         assert all_.together == [COUNT]

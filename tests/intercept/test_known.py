@@ -85,6 +85,52 @@ async def test_no_more_is_kept_than_the_bounds_say(stand, monkeypatch) -> None:
     assert all(len(body) <= limits.KNOWN_BODY_BYTES_MAX for *_, body in known._known)
 
 
+def numbered(number):
+    return {**CALL, "context": {"number": number}}
+
+
+def known_numbers(stand):
+    """Return which of the numbered calls are known."""
+    bodies = (json.loads(body) for *_, body in stand.listener._known._known)
+    return sorted(body["context"]["number"] for body in bodies)
+
+
+async def test_what_is_asked_over_and_over_stays_while_others_come_and_go(
+    stand, monkeypatch
+) -> None:
+    monkeypatch.setattr("sidecar.intercept.known.KNOWN_BODIES_MAX", 2)
+    for number in range(10):
+        for _ in range(TIMES):
+            await stand.decide(CALL)
+        for _ in range(2):
+            await stand.decide(numbered(number))
+    bodies = [json.loads(body) for *_, body in stand.listener._known._known]
+
+    assert CALL in bodies
+    assert len(bodies) == 2
+
+
+async def test_one_asked_more_often_takes_the_place_of_one_asked_less(stand, monkeypatch) -> None:
+    monkeypatch.setattr("sidecar.intercept.known.KNOWN_BODIES_MAX", 2)
+    for number, times in ((0, 8), (1, 2), (2, 2), (2, 1)):
+        for _ in range(times):
+            await stand.decide(numbered(number))
+
+    assert known_numbers(stand) == [0, 2]
+
+
+async def test_what_nobody_asks_any_more_goes_in_the_end(stand, monkeypatch) -> None:
+    monkeypatch.setattr("sidecar.intercept.known.KNOWN_BODIES_MAX", 2)
+    for number in (0, 1):
+        for _ in range(16):
+            await stand.decide(numbered(number))
+    for _ in range(8):
+        for number in (2, 3):
+            await stand.decide(numbered(number))
+
+    assert known_numbers(stand) == [2, 3]
+
+
 class OneConnection:
     """Sends the same bytes again and again over one connection."""
 

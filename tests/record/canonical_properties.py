@@ -1,13 +1,17 @@
 """Every record is RFC 8785 to the byte, whatever stands in it; a foreign oracle says so."""
 
 import json
+from contextlib import suppress
+from typing import Any
 
 import orjson
 import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.record.canonical import encode, place_of, split
+from sidecar.record.canonical import encode, on_profile, place_of, split
+from sidecar.record.recorder.shape import check
+from sidecar.record.recorder.wire import Garbled, Item
 from tests.record.sample import admin
 
 TEXT = st.text(max_size=20)
@@ -55,3 +59,50 @@ def keys_of(value):
     elif isinstance(value, list):
         for member in value:
             yield from keys_of(member)
+
+
+# Names around those of the place and the mark, and those whose order hangs on how letters count.
+NAMES = st.sampled_from(["l", "lo", "log", "logs", "lz", "m", "mark", "marks", "n", "\ue000", "😀"])
+STYLES = st.fixed_dictionaries(
+    {
+        "ensure_ascii": st.booleans(),
+        "sort_keys": st.booleans(),
+        "separators": st.sampled_from([(",", ":"), (", ", ": ")]),
+    }
+)
+TAME = STYLES.map(lambda style: style | {"separators": (",", ":"), "ensure_ascii": False})
+
+
+def is_canonical(text: bytes) -> bool:
+    with suppress(ValueError):
+        return oracle(text) == text
+    return False
+
+
+@given(
+    st.dictionaries(NAMES | TEXT, WILD, max_size=3),
+    st.dictionaries(NAMES, st.none() | st.floats() | st.text(max_size=3), max_size=3),
+    st.booleans(),
+    STYLES | TAME,
+)
+def test_what_a_worker_brings_is_taken_if_and_only_if_it_is_canonical_and_on_the_profile(
+    detail, more, is_tame, style
+):
+    said: dict[str, Any] = {"detail": on_profile(detail) if is_tame else detail}
+    behind = {"time": "t"} | {name: member for name, member in more.items() if name < "time"}
+    with_names: Any = {"event": "refusals", "id": "i1", "kind": "ops"}
+    head, tail = (
+        json.dumps(one, default=str, **style).encode("utf-8", "surrogatepass")
+        for one in (said | with_names, behind)
+    )
+    whole = b'%b,%b,"mark":"m",%b' % (head[:-1], place_of("test", "00", 7), tail[1:])
+
+    taken = False
+    with suppress(Garbled):
+        check(Item("i1", head[:-1], tail[1:], strict=True))
+        taken = True
+
+    if taken:
+        assert is_canonical(whole)
+    elif is_canonical(whole):
+        assert on_profile(json.loads(whole)) != json.loads(whole)

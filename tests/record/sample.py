@@ -48,6 +48,11 @@ def admin(number: int, event: str = "reload", **detail: Any) -> AdminRecord:
     return AdminRecord(SCHEMA, CallId(f"id-{number}"), TIME, event, detail)
 
 
+def told(number: int, **detail: Any) -> AdminRecord:
+    """Return what a worker may say as well."""
+    return admin(number, "subject_set", **detail)
+
+
 async def written(state: Path, count: int, how: Settings | None = None) -> Ledger:
     """Return an open ledger after `count` records."""
     ledger = Ledger.open(*ledger_paths(state), how or settings())

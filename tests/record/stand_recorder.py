@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from secrets import token_hex
 from typing import Any, Literal
 
 import msgspec
@@ -14,8 +15,10 @@ from sidecar.record.disk import DISK, Io
 from sidecar.record.fold import OpenDecisions
 from sidecar.record.ledger import Ledger, ledger_paths
 from sidecar.record.read import recent_ids
-from sidecar.record.recorder.client import RecorderClient
-from sidecar.record.recorder.server import Outside, Recorder
+from sidecar.record.recorder.ahead.spools import Spools
+from sidecar.record.recorder.outside import Outside
+from sidecar.record.recorder.server import Recorder
+from sidecar.record.recorder.worker.client import RecorderClient
 from sidecar.terms.decision import BundleStamp
 from sidecar.terms.errors import RecordError
 from sidecar.terms.record import (
@@ -76,7 +79,9 @@ class Stand:
             stuck=self.stuck.append,
             committed=self._committed,
         )
-        return Recorder(ledger, opened, recent, outside)
+        ahead = self.state / "keys" / "ahead"
+        spools = Spools(ahead, "boot", token_hex, makes=self.durability == "group")
+        return Recorder(ledger, opened, recent, spools, outside)
 
     def _committed(self, count: int, seconds: float) -> None:
         assert seconds >= 0
@@ -107,10 +112,12 @@ async def connect(recorder: Recorder, client: RecorderClient, name: str = "worke
 
 
 @asynccontextmanager
-async def running(stand: Stand, **bounds: float) -> AsyncIterator[tuple[Recorder, RecorderClient]]:
+async def running(
+    stand: Stand, name: str = "worker-0", **bounds: float
+) -> AsyncIterator[tuple[Recorder, RecorderClient]]:
     """Run one recorder with one client."""
     recorder, client = stand.recorder(), RecorderClient(Meter(), **bounds)
-    await connect(recorder, client)
+    await connect(recorder, client, name)
     try:
         yield recorder, client
     finally:

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from sidecar.record.recorder.link import Frame, Pending
+from sidecar.record.recorder.worker.link import Frame, Pending
 from sidecar.terms.errors import RecordError
 
 

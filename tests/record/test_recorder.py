@@ -9,15 +9,16 @@ import pytest
 from sidecar.record.fold import revoke
 from sidecar.record.limits import RECORD_BYTES_MAX, UNACKED_MAX
 from sidecar.record.recorder import server, wire
-from sidecar.record.recorder.client import RecorderClient
+from sidecar.record.recorder.ahead import spool
 from sidecar.record.recorder.people import SUPERVISOR
+from sidecar.record.recorder.worker.client import RecorderClient
 from sidecar.terms.call import remembers
 from sidecar.terms.errors import RecordError
 from sidecar.terms.record import SideObject
 from sidecar.terms.words import CallId
 from tests.record import sample
 from tests.record.faulty import FaultyDisk, HangingDisk
-from tests.record.sample import TIME, admin
+from tests.record.sample import TIME, told
 from tests.record.stand_recorder import (
     Meter,
     Stand,
@@ -33,7 +34,7 @@ from tests.record.stand_recorder import (
 async def test_what_is_written_in_one_turn_is_durable_together_and_in_order(tmp_path):
     stand = Stand(tmp_path)
     async with running(stand) as (_, client):
-        await asyncio.gather(*(client.write(admin(number)) for number in range(200)))
+        await asyncio.gather(*(client.write(told(number)) for number in range(200)))
 
     assert sample.ids(tmp_path) == [f"id-{number}" for number in range(200)]
     assert stand.committed == 200
@@ -45,7 +46,7 @@ async def test_two_workers_write_one_log(tmp_path):
         other = RecorderClient(Meter())
         await connect(recorder, other, "worker-1")
         await asyncio.gather(
-            *(one.write(admin(n)) for n in range(50) for one in ((client, other)[n % 2],))
+            *(one.write(told(n)) for n in range(50) for one in ((client, other)[n % 2],))
         )
         await other.close()
 
@@ -56,20 +57,20 @@ async def test_a_lone_caller_waits_for_nobody_and_many_for_each_other(tmp_path, 
     gave_way: list[None] = []
     monkeypatch.setattr(server, "give_way", lambda: gave_way.append(None))
     async with running(Stand(tmp_path)) as (_, client):
-        await client.write(admin(0))
+        await client.write(told(0))
         before = len(gave_way)
         for number in range(1, 4):
-            await client.write(admin(number))
+            await client.write(told(number))
         assert len(gave_way) == before
 
-        await asyncio.gather(*(client.write(admin(number)) for number in range(4, 7)))
+        await asyncio.gather(*(client.write(told(number)) for number in range(4, 7)))
         assert len(gave_way) > before
 
 
 async def test_a_record_that_is_too_large_is_refused_at_once(tmp_path):
     async with running(Stand(tmp_path)) as (_, client):
         with pytest.raises(RecordError, match="bytes"):
-            await client.write(admin(1, text="x" * RECORD_BYTES_MAX))
+            await client.write(told(1, text="x" * RECORD_BYTES_MAX))
 
 
 async def test_side_objects_are_durable_with_the_record(tmp_path):
@@ -78,7 +79,7 @@ async def test_side_objects_are_durable_with_the_record(tmp_path):
         "sha256:2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae", b"foo"
     )
     async with running(stand) as (_, client):
-        await client.write(admin(1), (one,))
+        await client.write(told(1), (one,))
 
     (file,) = (tmp_path / "inputs").iterdir()
     assert file.read_bytes().endswith(b"foo")
@@ -90,15 +91,15 @@ async def test_what_was_not_acknowledged_is_sent_again_and_written_once(tmp_path
     stand.io = disk
     recorder, client = stand.recorder(), RecorderClient(Meter())
     await connect(recorder, client)
-    await client.write(admin(0))
+    await client.write(told(0))
     # Frame 2 becomes durable, and its acknowledgement is lost with the recorder.
     link = client._link
     assert link is not None
     link._heard = lambda said: None
-    before = asyncio.ensure_future(client.write(admin(1)))
+    before = asyncio.ensure_future(client.write(told(1)))
     await until(lambda: len(sample.ids(tmp_path)) == 2)
     await recorder.close()
-    during = client.write(admin(2))
+    during = client.write(told(2))
     assert not before.done()
 
     again = stand.recorder()
@@ -117,14 +118,14 @@ async def test_without_a_recorder_calls_wait_and_then_are_refused_at_once(tmp_pa
     await recorder.close()
 
     with impatient(client), pytest.raises(RecordError, match="in time"):
-        await client.write(admin(1))
+        await client.write(told(1))
     with pytest.raises(RecordError, match="does not answer"):
-        await client.write(admin(2))
+        await client.write(told(2))
     was_refusing = client.is_refusing
 
     again = stand.recorder()
     await connect(again, client)
-    await client.write(admin(3))
+    await client.write(told(3))
     assert (was_refusing, client.is_refusing) == (True, False)
     await client.close()
     await again.close()
@@ -136,13 +137,13 @@ async def test_what_nobody_waits_for_any_more_is_not_written(tmp_path):
     async with running(stand) as (_, client):
         disk.free.clear()
         with impatient(client, 0.5):
-            first = client.write(admin(1))
+            first = client.write(told(1))
             await asyncio.to_thread(disk.held.wait)
-            second = client.write(admin(2))
+            second = client.write(told(2))
             came = await asyncio.gather(first, second, return_exceptions=True)
         disk.free.set()
         await until(lambda: not client.is_refusing)
-        await client.write(admin(3))
+        await client.write(told(3))
 
     assert [type(one) for one in came] == [RecordError, RecordError]
     # The first was on the disk already; nobody was told that it is.
@@ -152,12 +153,12 @@ async def test_what_nobody_waits_for_any_more_is_not_written(tmp_path):
 async def test_more_than_may_wait_is_refused_at_once(tmp_path):
     client, waiting = RecorderClient(Meter(), timeout_s=1.0), []
     for number in range(UNACKED_MAX):
-        waiting.append(client.write(admin(number)))
+        waiting.append(client.write(told(number)))
         if number % 64 == 0:
             await asyncio.sleep(0)
 
     with pytest.raises(RecordError, match="too many"):
-        await client.write(admin(UNACKED_MAX))
+        await client.write(told(UNACKED_MAX))
 
     with pytest.raises(RecordError, match="in time"):
         await waiting[-1]
@@ -172,10 +173,10 @@ async def test_a_disk_that_takes_nothing_is_told_to_every_worker_and_so_is_its_e
         await connect(recorder, idle, "worker-1")
         disk.fails = lambda _, name: errno.ENOSPC if name in ("write", "open") else 0
         with pytest.raises(RecordError, match="cannot be made durable"):
-            await client.write(admin(1))
+            await client.write(told(1))
         await until(lambda: idle.is_refusing)
         disk.fails = lambda _, _name: 0
-        await client.write(admin(2))
+        await client.write(told(2))
         await until(lambda: not idle.is_refusing)
         await idle.close()
 
@@ -262,7 +263,7 @@ async def test_a_recorder_started_anew_closes_what_no_living_worker_claims(tmp_p
 
 
 async def test_a_revocation_is_acknowledged_when_every_worker_has_taken_it(tmp_path):
-    async with running(Stand(tmp_path)) as (recorder, client):
+    async with running(Stand(tmp_path), SUPERVISOR) as (recorder, client):
         others = [RecorderClient(Meter()) for _ in range(3)]
         for number, other in enumerate(others):
             await connect(recorder, other, f"worker-{number + 1}")
@@ -279,18 +280,18 @@ async def test_a_revocation_is_acknowledged_when_every_worker_has_taken_it(tmp_p
 
 async def test_a_person_is_revoked_by_handle_in_the_log_and_by_name_in_force(tmp_path):
     stand = Stand(tmp_path)
-    async with running(stand) as (_, client):
+    async with running(stand, SUPERVISOR) as (_, client):
         await client.write(revoke("user:alice", "root", id=CallId("r"), time=TIME))
         assert client.revocations.is_revoked("user:alice")
     assert b"alice" not in sample.segments(tmp_path)[0].read_bytes()
 
-    async with running(stand) as (_, client):
+    async with running(stand, SUPERVISOR) as (_, client):
         assert client.revocations.is_revoked("user:alice")
 
 
 async def test_a_worker_that_does_not_take_a_revocation_is_let_go_and_named(tmp_path):
     stand = Stand(tmp_path)
-    async with running(stand) as (recorder, client):
+    async with running(stand, SUPERVISOR) as (recorder, client):
         one, deaf = socket.socketpair()
         recorder.connect("worker-1", one)
 
@@ -384,6 +385,7 @@ class Peer:
     @classmethod
     async def met_by(cls, client: RecorderClient) -> "Peer":
         one, other = socket.socketpair()
+        spool.hand_over(one, "", None)
         attaching = asyncio.create_task(client.attach(other))
         peer = cls(*await asyncio.open_unix_connection(sock=one))
         peer.say(wire.Welcome(0, False, 0, (), "", is_group=True))
@@ -441,6 +443,7 @@ async def test_what_was_acknowledged_and_is_not_durable_is_sent_to_the_next_reco
 async def test_what_is_written_before_the_recorder_has_greeted_is_sent_once(tmp_path):
     client = RecorderClient(Meter())
     one, other = socket.socketpair()
+    spool.hand_over(one, "", None)
     before = client.write(forwarded(1))
     attaching = asyncio.create_task(client.attach(other))
     peer = Peer(*await asyncio.open_unix_connection(sock=one))
@@ -474,7 +477,7 @@ async def test_either_way_records_stand_once_and_in_order(tmp_path, durability):
 async def test_in_group_what_others_act_upon_is_durable_when_it_is_acknowledged(tmp_path):
     stand = Stand(tmp_path)
     stand.durability = "group"
-    async with running(stand) as (recorder, client):
+    async with running(stand, SUPERVISOR) as (recorder, client):
         await client.write(forwarded(1))
         await client.write(revoke("agent:bot", "root", id=CallId("r"), time=TIME))
         assert client.revocations.is_revoked("agent:bot")
@@ -498,7 +501,7 @@ async def test_who_does_not_speak_the_language_is_cut_off(tmp_path, garbage):
 
         await reader.read()
 
-        await client.write(admin(1))
+        await client.write(told(1))
         writer.close()
         await writer.wait_closed()
 

@@ -8,14 +8,15 @@ import pytest
 
 from sidecar.record import limits
 from sidecar.record.recorder import wire
-from sidecar.record.recorder.client import RecorderClient
-from sidecar.record.recorder.link import item_of
+from sidecar.record.recorder.ahead import spool
 from sidecar.record.recorder.stencils.numbers import Numbers
+from sidecar.record.recorder.worker.client import RecorderClient
+from sidecar.record.recorder.worker.link import item_of
 from sidecar.terms.errors import RecordError
 from sidecar.terms.record import SideObject
 from tests.record import sample
 from tests.record.faulty import FaultyDisk, HangingDisk
-from tests.record.sample import admin
+from tests.record.sample import told
 from tests.record.stand_recorder import (
     Meter,
     Stand,
@@ -146,7 +147,7 @@ async def test_many_outcomes_that_nobody_can_tell_are_each_closed_once(tmp_path)
         await asyncio.gather(*(dead.write(forwarded(number)) for number in range(count)))
         await dead.close()
         await until(lambda: len(stand.unknown()) >= count)
-        await client.write(admin(1))
+        await client.write(told(1))
 
     assert sorted(stand.unknown()) == sorted(f"id-{number}" for number in range(count))
 
@@ -178,9 +179,9 @@ async def test_what_is_sent_again_while_it_is_on_its_way_to_the_disk_is_written_
         await until(lambda: bool(recorder._parked))
         disk.free.set()
         await until(lambda: not recorder._parked)
-        await client.write(admin(1))
+        await client.write(told(1))
         writer.close()
-        frames = wire.Frames().feed(await reader.read())
+        frames = wire.Frames().feed((await reader.read())[spool.NAME_BYTES :])
 
     said = [wire.read_recorder(body) for body in frames]
     assert [one.number for one in said if isinstance(one, wire.Ack)] == [1, 2]
@@ -194,7 +195,7 @@ async def test_what_is_gathered_in_one_turn_goes_in_frames_that_the_recorder_tak
     stand, text = Stand(tmp_path), "x" * (limits.RECORD_BYTES_MAX - 1024)
     async with running(stand, timeout_s=8) as (_, client):
         count = 3 * limits.GATHERED_BYTES_MAX // len(text)
-        await asyncio.gather(*(client.write(admin(number, text=text)) for number in range(count)))
+        await asyncio.gather(*(client.write(told(number, text=text)) for number in range(count)))
         frames = client._number
 
     assert frames >= 3
@@ -203,27 +204,40 @@ async def test_what_is_gathered_in_one_turn_goes_in_frames_that_the_recorder_tak
 
 
 async def test_a_frame_is_sent_when_its_bytes_are_enough(tmp_path):
-    client, text = RecorderClient(Meter()), "x" * (limits.RECORD_BYTES_MAX - 1024)
-    count = limits.GATHERED_BYTES_MAX // len(text) + 2
-    writing = [client.write(admin(number, text=text)) for number in range(count)]
+    client, one = RecorderClient(Meter()), SideObject("sha256:0", bytes(512 * 1024))
+    count = limits.GATHERED_BYTES_MAX // len(one.data) + 2
+    writing = [client.write(told(number), (one,)) for number in range(count)]
     await asyncio.sleep(0)
 
     sizes = [len(client._encoded(frame, Numbers())) for frame in client._unacked.values()]
     assert len(sizes) == 2
-    assert max(sizes) < limits.GATHERED_BYTES_MAX + limits.RECORD_BYTES_MAX + 1024
+    assert max(sizes) < limits.GATHERED_BYTES_MAX + len(one.data) + 64 * 1024
     await client.close()
+    await asyncio.gather(*writing, return_exceptions=True)
+
+
+async def test_a_frame_is_sent_when_it_has_records_enough_that_go_over_whole(tmp_path):
+    client = RecorderClient(Meter())
+    writing = [client.write(told(number)) for number in range(limits.FRAME_WHOLE_MAX + 1)]
+    sent = [len(frame.records) for frame in client._unacked.values()]
+    await asyncio.sleep(0)
+
+    assert sent == [limits.FRAME_WHOLE_MAX]
+    assert [len(frame.records) for frame in client._unacked.values()] == [*sent, 1]
+    with impatient(client):
+        await client.close()
     await asyncio.gather(*writing, return_exceptions=True)
 
 
 async def test_bytes_beyond_what_may_wait_are_refused_before_they_are_taken(tmp_path):
     client = RecorderClient(Meter(), timeout_s=1.0)
     one = SideObject("sha256:0", bytes(limits.OBJECT_BYTES_MAX))
-    writing = [client.write(admin(number), (one,)) for number in range(3)]
+    writing = [client.write(told(number), (one,)) for number in range(3)]
 
     with pytest.raises(RecordError, match="too many"):
-        await client.write(admin(3), (one,))
+        await client.write(told(3), (one,))
 
-    writing.append(client.write(admin(4)))
+    writing.append(client.write(told(4)))
     failed = await asyncio.gather(*writing, return_exceptions=True)
     assert all(isinstance(one, RecordError) for one in failed)
     await client.close()
@@ -255,5 +269,5 @@ async def test_a_worker_that_lets_go_of_the_recorder_is_named_so_that_it_is_ende
         await until(lambda: stand.stuck == ["worker-1"])
 
         assert worker.is_refusing
-        await client.write(admin(1))
+        await client.write(told(1))
     assert stand.stuck == ["worker-1"]

@@ -9,7 +9,8 @@ import pytest
 import uvloop
 
 from sidecar.record.recorder import wire
-from sidecar.record.recorder.client import RecorderClient
+from sidecar.record.recorder.ahead import spool
+from sidecar.record.recorder.worker.client import RecorderClient
 from sidecar.terms.errors import RecordError
 from sidecar.terms.record import Written
 from tests.record.stand_recorder import Meter, forwarded
@@ -29,6 +30,7 @@ class Raw:
     @classmethod
     async def met_by(cls, client: RecorderClient) -> "Raw":
         ours, theirs = socket.socketpair()
+        spool.hand_over(ours, "", None)
         attaching = asyncio.create_task(client.attach(theirs))
         raw = cls(ours)
         assert isinstance(await raw.heard(), wire.Hello)

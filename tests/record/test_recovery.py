@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from sidecar.record.disk import DISK
 from sidecar.record.ledger import Ledger, ledger_paths
 from sidecar.record.proof import identity
+from sidecar.record.read import everything
 from sidecar.record.segments.segment import HEADER_BYTES, framed
 from sidecar.record.verify import verify
 from sidecar.terms.errors import ConfigError, LedgerBroken
@@ -129,6 +131,65 @@ def last_cut(state: Path) -> None:
     """Cut the last signed record off, at the border of its frame."""
     segment = sample.segments(state)[-1]
     os.truncate(segment, ends(segment.read_bytes())[-2])
+
+
+def behind_it(state: Path, tail: bytes) -> None:
+    """Damage the last record of the last segment, and put something behind it."""
+    path = sample.segments(state)[-1]
+    data = path.read_bytes()
+    path.write_bytes(data[:-1] + b"?" + tail)
+
+
+HEAD_OF_BATCH = (0x8000_0002).to_bytes(4, "little") + bytes(4) + b'{"'
+LOOKS_LIKE_RECORDS = {
+    "heads of frames": HEAD_OF_BATCH,
+    "heads of large frames": b"\xff\xff" + HEAD_OF_BATCH[2:],
+    "heads within each other": b'\x00\x80{"',
+    "heads of ends": b"DOORWEND",
+}
+
+
+@pytest.mark.parametrize("what", LOOKS_LIKE_RECORDS)
+async def test_a_tail_that_was_made_to_look_like_records_is_refused_and_soon(unsigned, what):
+    piece = LOOKS_LIKE_RECORDS[what]
+    behind_it(unsigned, piece * (16 * 1024 * 1024 // len(piece)))
+    began_s = time.process_time()
+
+    with pytest.raises(LedgerBroken, match="made to look like records"):
+        await sample.written(unsigned, 0)
+
+    assert time.process_time() - began_s < 5
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        framed([b'{"a":{"b":{"c":[{"d":1},{"e":2}]}}}'], begins_batch=False),
+        b'{"',
+        bytes(1),
+        b"\0\x80",
+    ],
+    ids=["records", "text", "zeros", "half of heads"],
+)
+async def test_a_long_tail_of_one_batch_is_set_aside_and_soon(unsigned, piece):
+    behind_it(unsigned, piece * (8 * 1024 * 1024 // len(piece)))
+    began_s = time.process_time()
+
+    ledger = await sample.written(unsigned, 0)
+    await ledger.close()
+
+    assert time.process_time() - began_s < 5
+    assert "ledger.torn_tail" in [one.get("event") for one in sample.records(unsigned)]
+
+
+async def test_what_nobody_could_search_is_told_as_not_whole(unsigned):
+    behind_it(unsigned, HEAD_OF_BATCH * (8 * 1024 * 1024 // len(HEAD_OF_BATCH)))
+    damaged: list[str] = []
+
+    found = list(everything(DISK, unsigned / "ledger", damaged))
+
+    assert len(found) == 5
+    assert damaged == [sample.segments(unsigned)[-1].name]
 
 
 def last_torn(state: Path) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import math
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -13,7 +14,8 @@ from sidecar.record.disk import DISK
 from sidecar.record.fold import Revocations, revoke
 from sidecar.record.keeping.obeyed import Unsigned
 from sidecar.record.ledger import ledger_paths
-from sidecar.record.recorder.client import RecorderClient
+from sidecar.record.recorder.people import SUPERVISOR
+from sidecar.record.recorder.worker.client import RecorderClient
 from sidecar.terms.errors import RecordError
 from sidecar.terms.words import CallId
 from tests.record import sample
@@ -113,19 +115,26 @@ def test_a_kill_without_a_failing_disk_leaves_no_sign_and_no_gap(tmp_path):
     assert "gap" not in events(tmp_path)
 
 
-async def test_what_was_acknowledged_survives_the_stop_of_worker_and_recorder_in_an_outage(
-    tmp_path,
+@pytest.mark.parametrize("ahead_s", [-1, math.inf], ids=["acknowledged", "answered ahead"])
+async def test_what_was_answered_survives_the_stop_of_worker_and_recorder_in_an_outage(
+    tmp_path, ahead_s
 ):
     stand = Stand(tmp_path)
     stand.io = disk = FaultyDisk()
     stand.durability, stand.bounds = "group", {"boot": "b1"}
-    recorder, client = stand.recorder(), RecorderClient(Meter())
+    recorder, client = stand.recorder(), RecorderClient(Meter(), ahead_s=ahead_s)
     await connect(recorder, client)
     recorder.complete()
-    await client.write(sample.admin(0))
-    for number in range(1, 20):
+    await client.write(sample.told(0))
+    answered = list(range(1, 20))
+    for number in answered:
         await client.write(forwarded(number))
+    await until(lambda: not client.waiting)
     disk.fails = lambda _, name: errno.EIO if name in ("write", "open") else 0
+    if ahead_s > 0:
+        answered.append(20)
+        await client.write(forwarded(20))
+        await until(lambda: client.is_refusing)
     with pytest.raises(RecordError):
         await client.write(forwarded(99))
     with impatient(client):
@@ -136,7 +145,7 @@ async def test_what_was_acknowledged_survives_the_stop_of_worker_and_recorder_in
     await stand.recorder().close()
 
     found = [one for one in sample.records(tmp_path) if one["kind"] == "decision"]
-    is_whole = {one["id"] for one in found} >= {f"id-{number}" for number in range(1, 20)}
+    is_whole = {one["id"] for one in found} >= {f"id-{number}" for number in answered}
     assert is_whole or any(one["kind"] == "gap" for one in sample.records(tmp_path))
 
 
@@ -144,7 +153,7 @@ async def test_a_client_that_ends_waits_until_what_was_acknowledged_is_durable(t
     stand = Stand(tmp_path)
     stand.durability = "group"
     async with running(stand) as (recorder, client):
-        await client.write(sample.admin(0))
+        await client.write(sample.told(0))
         for number in range(5):
             await client.write(forwarded(number))
         await client.close()
@@ -182,7 +191,7 @@ async def test_outcomes_beside_a_revocation_that_cannot_be_signed_stand_once(tmp
     stand = Stand(tmp_path)
     stand.io = disk = FaultyDisk()
     recorder, client = stand.recorder(), RecorderClient(Meter())
-    await connect(recorder, client)
+    await connect(recorder, client, SUPERVISOR)
     recorder.complete()
     await client.write(forwarded(1))
     left = [1]

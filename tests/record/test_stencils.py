@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from sidecar.record.canonical import split
 from sidecar.record.limits import STENCILS_MAX
 from sidecar.record.recorder import wire
-from sidecar.record.recorder.client import RecorderClient
-from sidecar.record.recorder.link import Frame
 from sidecar.record.recorder.people import SUPERVISOR
 from sidecar.record.recorder.sent import brought
 from sidecar.record.recorder.shape import ends_in_escape
 from sidecar.record.recorder.stencils.numbers import Numbers
 from sidecar.record.recorder.stencils.outlines import Outlines
+from sidecar.record.recorder.worker.client import RecorderClient
+from sidecar.record.recorder.worker.link import Frame
 from sidecar.syntax import json
 from sidecar.terms.record import AnyRecord, Hole, MadeRecord, Stencil
 from sidecar.terms.words import CallId

@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from sidecar.record.limits import FRAME_RECORDS_MAX, UNACKED_MAX
-from sidecar.record.recorder.client import RecorderClient
-from sidecar.record.recorder.link import Pending
+from sidecar.record.recorder.worker.client import RecorderClient
+from sidecar.record.recorder.worker.link import Pending
 from sidecar.terms.errors import RecordError
 from sidecar.terms.record import MadeRecord
 from sidecar.terms.words import CallId

@@ -23,7 +23,7 @@ from sidecar.intercept.postgres.limits import (
     OUTCOMES_MAX,
 )
 from sidecar.intercept.postgres.protocol.prepared import Lease
-from sidecar.record.recorder.link import Pending
+from sidecar.record.recorder.worker.link import Pending
 from sidecar.terms.errors import RecordError
 from sidecar.terms.record import SCHEMA, OutcomeRecord, Written
 

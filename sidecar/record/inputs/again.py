@@ -283,13 +283,17 @@ class Again:
 
     Args:
         like: One of them; its id and its time are nobody's.
+
+    Attributes:
+        asked: How often one was, for whoever keeps these and has no room for all.
     """
 
-    __slots__ = ("_bundle", "_outcomes", "_request", "_untimed", "_weight", "is_clean", "judged",
-                 "like", "standing")  # fmt: skip
+    __slots__ = ("_bundle", "_outcomes", "_request", "_untimed", "_weight", "asked", "is_clean",
+                 "judged", "like", "standing")  # fmt: skip
 
     def __init__(self, like: Call) -> None:
         self.like = like
+        self.asked = 0
         self._untimed = 0
         self.forget()
 

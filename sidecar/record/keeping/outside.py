@@ -38,6 +38,7 @@ class Outside(msgspec.Struct, frozen=True):
         boot: Names the machine's life, from its start to its end; empty where that is not known.
         aside: Makes who waits for the disk beside the thread that writes; None where that waits
             for all by itself.
+        writers: How many processes may answer for records before they are here (`group`).
     """
 
     io: Io
@@ -55,3 +56,4 @@ class Outside(msgspec.Struct, frozen=True):
     machine: str | None = None
     boot: str = ""
     aside: Hire | None = None
+    writers: int = 0

@@ -8,7 +8,7 @@ import msgspec
 from sidecar.record.canonical import Halves, split
 from sidecar.record.keeping.history import CLOSED, HELD, OPENED, PRUNED, RELEASED, History
 from sidecar.record.keeping.outside import Outside
-from sidecar.record.limits import GROUP_RECORDS_MAX, GROUP_S_MAX
+from sidecar.record.limits import AHEAD_RECORDS_MAX, AHEAD_S_MAX, GROUP_RECORDS_MAX, GROUP_S_MAX
 from sidecar.terms.ids import rfc3339, uuid7
 from sidecar.terms.record import SCHEMA, AdminRecord, AnyRecord, GapRecord, OpsRecord
 
@@ -40,7 +40,10 @@ def lives(history: History, outside: Outside, *, was_in_hand: bool) -> list[News
     is_lost = was_in_hand or not outside.boot or outside.boot != history.open_boot
     news: list[News] = [(_GAP, dict(window))] if window is not None and is_lost else []
     if outside.durability == "group":
-        said = {"records_max": GROUP_RECORDS_MAX, "before_ms_max": int(GROUP_S_MAX * 1000)}
+        # Beside what is written and not synced: what workers are ahead by.
+        records = GROUP_RECORDS_MAX + outside.writers * AHEAD_RECORDS_MAX
+        seconds = GROUP_S_MAX + (AHEAD_S_MAX if outside.writers else 0)
+        said = {"records_max": records, "before_ms_max": round(seconds * 1000)}
         news.append(
             (OPENED, {"boot": outside.boot, "durability": outside.durability, "window": said})
         )

@@ -1,4 +1,4 @@
 """The one process that writes the ledger, and how workers reach it.
 
-`wire` is what is said, `server` the recorder's side of it, `client` a worker's.
+`wire` is what is said, `server` the recorder's side of it, `worker/client` a worker's.
 """

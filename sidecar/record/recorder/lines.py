@@ -15,6 +15,10 @@ from typing import Final
 
 from sidecar.record.limits import RECEIVED_BYTES, UNTAKEN_BYTES_MAX
 from sidecar.record.recorder import wire
+from sidecar.record.recorder.ahead.kept import Kept
+from sidecar.record.recorder.ahead.spool import hand_over
+from sidecar.record.recorder.people import SUPERVISOR
+from sidecar.record.recorder.shape import ANY, WORKERS
 from sidecar.record.recorder.stencils.outlines import Outlines
 
 # Lets whoever else is ready run first; where there is no such call nobody is let.
@@ -115,12 +119,21 @@ class Connection(Line):
     def __init__(self, name: str, connected: socket.socket) -> None:
         super().__init__(connected)
         self.name = name
+        self.says = ANY if name == SUPERVISOR else WORKERS
+        self.kept = Kept(None, None)
         self.has_greeted = False
         self.took_epoch = 0
         self.outlines = Outlines()
         self.open: dict[str, None] = {}
         # Of what it has sent and is not written yet: whose callers it has refused meanwhile.
         self.refused: set[str] = set()
+
+    def hand_over(self, kept: Kept) -> None:
+        """Send its spool, before all else is said."""
+        self.kept = kept
+        # Who cannot be sent it is found gone.
+        with suppress(OSError):
+            hand_over(self._socket, kept.name, kept.fd)
 
     def tell(self, said: wire.FromRecorder) -> None:
         """Send one frame; from any thread."""

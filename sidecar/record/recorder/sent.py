@@ -8,7 +8,7 @@ import msgspec
 
 from sidecar.record.limits import BATCH_BYTES_MAX, BATCH_RECORDS_MAX
 from sidecar.record.proof.marks import Placeable
-from sidecar.record.recorder.shape import check
+from sidecar.record.recorder.shape import WORKERS, Says, check
 from sidecar.record.recorder.stencils.outlines import Outlines
 from sidecar.record.recorder.wire import Garbled, Item, Write
 from sidecar.terms.errors import RecordError
@@ -42,10 +42,10 @@ class Brought(msgspec.Struct):
     is_strict: bool = False
     size: int = 0
 
-    def take(self, items: Sequence[Item]) -> None:
+    def take(self, items: Sequence[Item], says: Says) -> None:
         """Take records that came whole. Raises Garbled."""
         for item in items:
-            check(item)
+            check(item, says)
             self.ids.append(item.id)
             self.records.append(item)
             self.size += len(item.head) + len(item.tail)
@@ -71,7 +71,7 @@ class Brought(msgspec.Struct):
         self.opens = [id for id in self.opens if id in self.ids]
 
 
-def brought(write: Write, outlines: Outlines) -> Brought:
+def brought(write: Write, outlines: Outlines, says: Says = WORKERS) -> Brought:
     """Return what a frame brings. Raises Garbled."""
     if len(write.made) == 1 and not (write.items or write.side or write.made[0].at):
         # Nothing but records of one stencil, as of most frames.
@@ -89,7 +89,7 @@ def brought(write: Write, outlines: Outlines) -> Brought:
     for made in write.made:
         if not at <= made.at <= len(items):
             raise Garbled("records that stand nowhere")
-        found.take(items[at : made.at])
+        found.take(items[at : made.at], says)
         at = made.at
         ids, records, known = outlines.filled(made)
         found.ids += ids
@@ -97,7 +97,7 @@ def brought(write: Write, outlines: Outlines) -> Brought:
         found.size += known.size * len(ids)
         if known.outline.opens:
             found.opens += ids
-    found.take(items[at:])
+    found.take(items[at:], says)
     return found
 
 
@@ -145,6 +145,11 @@ class Sent(Generic[C]):
         self.size = brought.size
         self._until_us = brought.until_us
         self._settled = settled
+
+    @property
+    def is_owed(self) -> bool:
+        """Return whether it must be written whenever it can be."""
+        return not self._until_us
 
     def is_wanted(self) -> bool:
         """Return whether its worker still waits."""

@@ -36,52 +36,42 @@ from sidecar.record.limits import (
     OWED_EVERY_S,
 )
 from sidecar.record.recorder import wire
+from sidecar.record.recorder.ahead.spools import Left, Spools
 from sidecar.record.recorder.lines import Connection, Lines, give_way
+from sidecar.record.recorder.outside import Outside
 from sidecar.record.recorder.owed import Owed
 from sidecar.record.recorder.people import Asker, People
 from sidecar.record.recorder.sent import Brought, Sent, Turn, brought
 from sidecar.record.recorder.taken import Taken
 from sidecar.record.recorder.wire import Ack, State, Welcome, Write
 from sidecar.terms.errors import RecordError
-from sidecar.terms.record import SCHEMA, OutcomeRecord
-from sidecar.terms.words import CallId
 
 _log = logging.getLogger("sidecar.recorder")
 _ABSENT = object()
 _UNWANTED = "nobody waits for the record any more"
-
-
-class Outside(msgspec.Struct, frozen=True):
-    """What is not the recorder's own.
-
-    Args:
-        new_id: Returns ids of records.
-        now: Returns times of records.
-        stuck: Is told of a worker that does not take a revocation, or has let go of the recorder;
-            it has to be ended, if it lives.
-        committed: Is told of each batch, on the ledger's thread and once its writers are: how many
-            records, how long it took in seconds.
-    """
-
-    new_id: Callable[[], CallId]
-    now: Callable[[], str]
-    stuck: Callable[[str], None]
-    committed: Callable[[int, float], None]
+_TOO_EARLY = "what was sent before it is not written yet"
 
 
 class Recorder:
     """Serves the connections that the supervisor hands in; made, and ended, on a loop."""
 
     def __init__(
-        self, ledger: Ledger, opened: OpenDecisions, recent: RecentIds, outside: Outside
+        self,
+        ledger: Ledger,
+        opened: OpenDecisions,
+        recent: RecentIds,
+        spools: Spools,
+        outside: Outside,
     ) -> None:
         self._ledger = ledger
         self._recent = recent
+        self._spools = spools
         self._outside = outside
         self._loop = asyncio.get_running_loop()
         self._lines = Lines()
         self._posted: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self._owed = Owed(ledger, opened, self._unknown, self._later)
+        self._owed = Owed(ledger, opened, outside.unknown, self._later)
+        self._ahead = Left(ledger, recent, outside.gap, self._owed.give_up, self._later)
         self._is_complete = False
         self._turn = Turn[Connection]()
         # Whether the last that came was one record.
@@ -120,17 +110,19 @@ class Recorder:
     async def close(self) -> None:
         """End every connection, close what is open, and let go of the ledger."""
         self._is_leaving, idle = True, asyncio.Event()
+        is_idle = partial(self._call, idle.set)
         for connection in self._lines:
             connection.cut()
         with suppress(TimeoutError):
             async with asyncio.timeout(LEAVING_S_MAX):
                 await self.nobody_is_left()
         self.complete()
-        self._post(lambda: self._owed.when_idle(lambda: self._call(idle.set)))
+        self._post(lambda: self._ahead.when_idle(partial(self._owed.when_idle, is_idle)))
         with suppress(TimeoutError):
             async with asyncio.timeout(OWED_EVERY_S):
                 await idle.wait()
         self._post(self._owed.stop)
+        self._post(self._ahead.stop)
         await self._ledger.close()
         if not self._ledger.is_running:
             self._lines.close()
@@ -248,6 +240,7 @@ class Recorder:
 
     def _joined(self, connection: Connection) -> None:
         """Tell a worker what is so."""
+        connection.hand_over(self._spools.make())
         self._lines.add(connection)
         revocations = self._ledger.revocations
         connection.took_epoch = revocations.epoch
@@ -266,7 +259,7 @@ class Recorder:
         """Take one frame."""
         match said:
             case Write():
-                self._write(connection, brought(said, connection.outlines))
+                self._write(connection, brought(said, connection.outlines, connection.says))
             case wire.Outline():
                 connection.outlines.take(said)
             case wire.Refused(decisions):
@@ -274,8 +267,9 @@ class Recorder:
             case wire.Took(epoch):
                 connection.took_epoch = max(connection.took_epoch, epoch)
                 self._taken.release()
-            case wire.Hello(claimed):
+            case wire.Hello(claimed, was):
                 connection.has_greeted = True
+                self._spools.forget(was)
                 connection.open.update(dict.fromkeys(self._owed.claimed(claimed)))
                 self._close_unclaimed()
             case _:
@@ -300,6 +294,7 @@ class Recorder:
             self._lines.remove(connection)
             self._call(self._people.dropped, connection)
             self._owed.give_up(connection.open)
+            self._ahead.take(connection.kept.left())
             # Whoever lets go of the recorder and lives on can record nothing.
             self._later(FORSAKEN_S, partial(self._forsaken, connection.name))
         self._close_unclaimed()
@@ -324,14 +319,20 @@ class Recorder:
         if not sent.is_wanted():
             self._settled(sent, RecordError(_UNWANTED))
             return
+        if sent.is_owed and not connection.kept.takes(sent.number):
+            self._settled(sent, RecordError(_TOO_EARLY))
+            return
         self._turn.add(sent, all_ids)
 
     def _settled(self, sent: Sent[Connection], error: RecordError | None) -> None:
         """Acknowledge a frame, after everybody knows what follows from it."""
         connection = sent.connection
         if error is not None and not isinstance(error, Unsigned):
+            if sent.is_owed:
+                connection.kept.refuse(sent.number)
             if sent.closes and not connection.is_alive:
-                self._owed.give_up(sent.closes)
+                # INVARIANT: none that does not stand in the log: an outcome never comes first.
+                self._owed.give_up([id for id in sent.closes if id in connection.open])
             connection.refused.difference_update(sent.ids)
             connection.answer(Ack(sent.number, str(error)))
             return
@@ -354,6 +355,7 @@ class Recorder:
             last[connection] = number
         for connection, number in last.items():
             connection.answer(wire.Synced(number))
+            connection.kept.written(number)
 
     def _refused(self, connection: Connection, decisions: Sequence[str]) -> None:
         """Close decisions whose callers were refused meanwhile: nothing was forwarded."""
@@ -394,7 +396,5 @@ class Recorder:
     def _close_unclaimed(self) -> None:
         if self._is_complete and all(one.has_greeted for one in self._lines):
             self._owed.nobody_is_left()
-
-    def _unknown(self, decision: str) -> OutcomeRecord:
-        id, time = self._outside.new_id(), self._outside.now()
-        return OutcomeRecord(SCHEMA, id, CallId(decision), time, "unknown")
+            living = {one.kept.name for one in self._lines}
+            self._ahead.take(self._spools.others(living))

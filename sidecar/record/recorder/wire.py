@@ -1,7 +1,7 @@
 """What a worker and the recorder say to each other: a length, then one msgpack array.
 
 ```
-worker   ─▶ Hello(open)  Outline(…)  Write(number, until, items, side, made)  Took(epoch)
+worker   ─▶ Hello(open, was)  Outline(…)  Write(number, until, items, side, made)  Took(epoch)
             AskHandles   Erase(person)  Refused(decisions)  Dropped
 recorder ─▶ Welcome(…)   Ack(number, error)  Synced(number) Revoked(epoch, parties)
             Handles      Forgot      Forget                 State(size, refusing)
@@ -105,9 +105,15 @@ class Made(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Hello(msgspec.Struct, frozen=True, array_like=True, tag="hello"):
-    """The first frame of a worker: the decisions whose outcome it still owes."""
+    """The first frame of a worker: the decisions whose outcome it still owes.
+
+    Args:
+        open: They.
+        was: The spool that it had of the recorder before: what stands there comes again.
+    """
 
     open: tuple[str, ...] = ()
+    was: str = ""
 
 
 class Write(msgspec.Struct, frozen=True, array_like=True, tag="write"):

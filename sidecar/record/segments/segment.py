@@ -28,7 +28,13 @@ from typing import Final, NamedTuple
 
 import google_crc32c
 
-from sidecar.record.limits import FRAME_BYTES_MAX, READ_BYTES
+from sidecar.record.limits import (
+    FRAME_BYTES_MAX,
+    READ_BYTES,
+    SEARCH_COST_BYTES,
+    SEARCHED_BYTES_MIN,
+    SEARCHED_TIMES_MAX,
+)
 
 HEADER_BYTES: Final = 128
 FOOTER_BYTES: Final = 128
@@ -45,8 +51,10 @@ _CRC: Final = struct.Struct("<I")
 _BEGINS_BATCH: Final = 1 << 31
 _INVERTED: Final = 0xFFFFFFFF
 _NAME = re.compile(r"([0-9]{20})\.seg(?:\.zst)?\Z")
-# Where a record may begin, for looking behind a damaged frame.
-_RECORD_START = re.compile(rb'\{"')
+# What of the length of a frame is the same in all, before a sum and a record; and of that which
+# begins a batch. For looking behind a damaged frame.
+_FRAMED: Final = re.compile(rb'\x00[\x00\x80](?=[\x00-\xff]{4}\{")')
+_BATCH: Final = re.compile(rb'\x00\x80(?=[\x00-\xff]{4}\{")')
 
 Reader = Callable[[int, int], bytes]
 
@@ -232,37 +240,69 @@ def holds_later_batch(tail: bytes) -> bool:
     """Return whether a frame that begins a batch, or a footer, stands anywhere in `tail`.
 
     Then what stands before it had been durable, and was damaged since.
+
+    Raises:
+        Unsearched: So much looks like one that nobody can look at all of it.
     """
-    ends = (found.start() for found in re.finditer(re.escape(_END_MAGIC), tail))
-    if any(read_footer(tail[at : at + FOOTER_BYTES]) for at in ends):
-        return True
+    search = _Search(tail)
     return any(
-        _begins_batch(tail, found.start() - FRAME_HEADER_BYTES)
-        for found in _RECORD_START.finditer(tail)
-    )
-
-
-def _begins_batch(buffer: bytes, at: int) -> bool:
-    if at < 0:
-        return False
-    length, said = _FRAME.unpack_from(buffer, at)
-    length ^= _BEGINS_BATCH
-    record = buffer[at + FRAME_HEADER_BYTES : at + FRAME_HEADER_BYTES + length]
-    is_whole = 2 <= length == len(record) <= FRAME_BYTES_MAX
-    return is_whole and crc32c(record) ^ _INVERTED == int(said)
+        search.footer(found.start()) for found in re.finditer(re.escape(_END_MAGIC), tail)
+    ) or any(search.frame(found.start() - 2, begun=True) for found in _BATCH.finditer(tail))
 
 
 def salvaged(tail: bytes) -> Iterator[bytes]:
-    """Yield every whole record that stands anywhere in `tail`, behind what is damaged."""
-    end = 0
-    for found in _RECORD_START.finditer(tail):
-        at = found.start() - FRAME_HEADER_BYTES
-        if at < end:
-            continue
-        length, said = _FRAME.unpack_from(tail, at)
+    """Yield every whole record that stands anywhere in `tail`, behind what is damaged.
+
+    Raises:
+        Unsearched: So much looks like one that nobody can look at all of it.
+    """
+    search, end = _Search(tail), 0
+    for found in _FRAMED.finditer(tail):
+        at = found.start() - 2
+        if at >= end and (record := search.frame(at, begun=False)) is not None:
+            end = at + FRAME_HEADER_BYTES + len(record)
+            yield record
+
+
+class Unsearched(Exception):
+    """Too much looks like a frame: no crash leaves it so, and looking at all would take minutes."""
+
+
+class _Search:
+    """Looks at what may be a frame, or an end, and counts what it looks at in vain.
+
+    A crash leaves little of that: no text of a record looks like the beginning of a frame. Who
+    makes such beginnings up could have 64 KiB read for each ten bytes.
+    """
+
+    def __init__(self, tail: bytes) -> None:
+        self._tail = tail
+        self._left = SEARCHED_TIMES_MAX * len(tail) + SEARCHED_BYTES_MIN
+
+    def footer(self, at: int) -> bool:
+        """Return whether an end stands there."""
+        is_there = read_footer(self._tail[at : at + FOOTER_BYTES]) is not None
+        if not is_there:
+            self._spend(FOOTER_BYTES)
+        return is_there
+
+    def frame(self, at: int, *, begun: bool) -> bytes | None:
+        """Return the record of the frame there, None where there is none, or begins no batch."""
+        if at < 0:
+            return None
+        length, said = _FRAME.unpack_from(self._tail, at)
         if length & _BEGINS_BATCH:
             length, said = length ^ _BEGINS_BATCH, said ^ _INVERTED
-        record = tail[found.start() : found.start() + length]
+        elif begun:
+            return None
+        begin = at + FRAME_HEADER_BYTES
+        record = self._tail[begin : begin + length]
         if 2 <= length == len(record) <= FRAME_BYTES_MAX and crc32c(record) == said:
-            end = found.start() + length
-            yield record
+            return record
+        self._spend(len(record))
+        return None
+
+    def _spend(self, size: int) -> None:
+        self._left -= size + SEARCH_COST_BYTES
+        if self._left < 0:
+            raise Unsearched

@@ -22,6 +22,7 @@ from sidecar.record.segments.segment import (
     Footer,
     Header,
     Reader,
+    Unsearched,
     chunks,
     first_seq_of,
     holds_later_batch,
@@ -224,7 +225,7 @@ def _check_end(empty: Batch, chunk: Chunk, offsets: list[int]) -> None:
 
 def damage_of(path: Path, io: Io, bad: BadFrame, seq: int, *, is_last: bool) -> Damage:
     """Tell what a write left behind that never ended from what was damaged later."""
-    torn = False
+    torn, text = False, "a record is damaged"
     if is_last and not path.name.endswith(SEALED):
         fd = io.open(path, READ)
         try:
@@ -232,6 +233,9 @@ def damage_of(path: Path, io: Io, bad: BadFrame, seq: int, *, is_last: bool) -> 
             tail = io.read(fd, min(size, TORN_BYTES_MAX), bad.offset)
         finally:
             disk.let_go(io, fd)
-        torn = size <= TORN_BYTES_MAX and not holds_later_batch(tail)
-    text = "a record was not written to its end" if torn else "a record is damaged"
+        try:
+            torn = size <= TORN_BYTES_MAX and not holds_later_batch(tail)
+        except Unsearched:
+            text = f"{text}, and what follows was made to look like records: no crash leaves that"
+    text = "a record was not written to its end" if torn else text
     return Damage(path.name, bad.offset, seq, text, torn=torn)

@@ -17,6 +17,7 @@ from sidecar.record.segments.sealed import NotSealed, opened
 from sidecar.record.segments.segment import (
     SEALED,
     BadFrame,
+    Unsearched,
     chunks,
     first_seq_of,
     holds_later_batch,
@@ -146,7 +147,10 @@ def _is_torn(share: Share, seq: int, error: BadFrame) -> bool:
         return False
     with share.path.open("rb") as file:
         file.seek(error.offset)
-        return not holds_later_batch(file.read())
+        try:
+            return not holds_later_batch(file.read())
+        except Unsearched:
+            return False
 
 
 def _from_lines(share: Share) -> Iterator[bytes]:

@@ -18,8 +18,8 @@ import msgspec
 
 from sidecar.intercept.hot.spread.counts import ABSENT, counts_in, new_counts
 from sidecar.policy.bundle import Bundle
-from sidecar.record.recorder.client import RecorderClient
 from sidecar.record.recorder.people import SUPERVISOR
+from sidecar.record.recorder.worker.client import RecorderClient
 from sidecar.runtime import names
 from sidecar.runtime.config import Config
 from sidecar.runtime.limits import DRAIN_S, LOAD_S_MAX, SCRAPE_S_MAX, START_S

@@ -12,6 +12,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from secrets import token_hex
 
 import msgspec
 
@@ -23,7 +24,9 @@ from sidecar.record.ledger import OUTSIDE, Ledger, Settings, ledger_paths
 from sidecar.record.limits import RECENT_IDS_EACH
 from sidecar.record.proof.place import machine_id
 from sidecar.record.read import recent_ids
-from sidecar.record.recorder.server import Outside, Recorder
+from sidecar.record.recorder.ahead.spools import Spools
+from sidecar.record.recorder.outside import Outside
+from sidecar.record.recorder.server import Recorder
 from sidecar.record.segments.aside import InThread
 from sidecar.record.verify import is_locked
 from sidecar.runtime import names
@@ -109,6 +112,12 @@ def open_ledger(state: Path, settings: Settings) -> Ledger:
     return Ledger.open(folder, key_file, settings)
 
 
+def opened_spools(state: Path, durability: str) -> Spools:
+    """Return where workers keep what they answer for first: beside the key, in `group`."""
+    folder = ledger_paths(state)[1].with_name("ahead")
+    return Spools(folder, boot_id(), token_hex, makes=durability == "group")
+
+
 class Recording:
     """What the supervisor asks of the recorder, and what it counts."""
 
@@ -128,7 +137,8 @@ class Recording:
             new_id=Ids().new, now=now, stuck=lambda name: self._tell(Stuck(name)),
             committed=self._committed,
         )  # fmt: skip
-        self._recorder = Recorder(ledger, opened, recent, outside)
+        spools = opened_spools(Path(asked.state), asked.durability)
+        self._recorder = Recorder(ledger, opened, recent, spools, outside)
         self._line: Line | None = None
         self._ends = asyncio.Event()
         self._is_told = False
@@ -214,6 +224,7 @@ def main() -> None:
             boot=boot_id(),
             machine=machine_id(),
             aside=InThread,
+            writers=asked.writers,
         )
         settings = Settings(name=asked.name, folds=(opened, gaps), outside=outside)
         ledger = open_ledger(Path(asked.state), settings)

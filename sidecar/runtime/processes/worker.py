@@ -29,7 +29,7 @@ from sidecar.intercept.hot.spread.counts import Spread, counts_in
 from sidecar.intercept.postgres.listener import PostgresListener
 from sidecar.policy.bundle import Bundle
 from sidecar.record.inputs import Secrets, secrets_path
-from sidecar.record.recorder.client import RecorderClient
+from sidecar.record.recorder.worker.client import RecorderClient
 from sidecar.runtime import names
 from sidecar.runtime.bundles import Store
 from sidecar.runtime.catalog.drift import TOLD_MAX, Drift, Watches, relations_for

@@ -3,7 +3,7 @@
 import msgspec
 
 from sidecar.record.limits import STENCILS_MAX
-from sidecar.record.recorder.wire import Made, Outline
+from sidecar.record.recorder.wire import Made, Outline, frame
 from sidecar.terms.record import MadeRecord, Stencil
 
 
@@ -26,6 +26,7 @@ class Numbers:
 
     def __init__(self) -> None:
         self._numbers: dict[Stencil, int] = {}
+        self._framed: dict[Stencil, bytes] = {}
 
     def __len__(self) -> int:
         """Return how many are given."""
@@ -34,6 +35,7 @@ class Numbers:
     def forget(self) -> None:
         """Forget all of them: each is given anew."""
         self._numbers.clear()
+        self._framed.clear()
 
     def made(self, runs: list[Run]) -> tuple[list[Outline], list[Made]]:
         """Return records as they go over, and before them the stencils that have not gone yet.
@@ -67,8 +69,21 @@ class Numbers:
             return found
         number = len(self._numbers)
         if number >= STENCILS_MAX:
-            number = self._numbers.pop(next(iter(self._numbers)))
+            oldest = next(iter(self._numbers))
+            self._framed.pop(oldest, None)
+            number = self._numbers.pop(oldest)
         self._numbers[stencil] = number
-        head, tail, opens = stencil.head, stencil.tail, stencil.listener_forwarded
-        outlines.append(Outline(number, head, tail, opens, stencil.hole))
+        outlines.append(_outline(number, stencil))
         return number
+
+    def framed(self, stencil: Stencil) -> bytes:
+        """Return what was said of a stencil that has a number, to be said again elsewhere."""
+        found = self._framed.get(stencil)
+        if found is None:
+            found = self._framed[stencil] = bytes(frame(_outline(self._numbers[stencil], stencil)))
+        return found
+
+
+def _outline(number: int, stencil: Stencil) -> Outline:
+    head, tail, opens = stencil.head, stencil.tail, stencil.listener_forwarded
+    return Outline(number, head, tail, opens, stencil.hole)

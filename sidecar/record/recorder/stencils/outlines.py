@@ -1,5 +1,6 @@
 """At the recorder: stencils that a worker has said, and the records that are made of them."""
 
+import re
 from struct import Struct
 from typing import ClassVar, Final
 
@@ -23,6 +24,8 @@ from sidecar.terms.record import Hole
 _ids: Final = Struct(f"{ID_BYTES}s").iter_unpack
 _times: Final = Struct(f"{TIME_BYTES}s").iter_unpack
 _digests: Final = Struct(f"{2 * DIGEST_BYTES}s").iter_unpack
+# The last of all values, and behind it the end of its text and a colon.
+_IN_NAME: Final = re.compile(rb'(?:%b)(?:[^"\\]|\\.)*+":' % b"|".join(map(re.escape, SAMPLES[-1])))
 
 
 class Filled(msgspec.Struct, frozen=True, gc=False):
@@ -87,6 +90,9 @@ class Outlines:
                 raise Garbled("a stencil that ends within a letter")
             head, tail = Filled(told, 0, id, time, digest).head, time.join(said.tail)
             check(Item(id.decode(), head, tail, said.opens))
+            if _IN_NAME.search(head) or _IN_NAME.search(tail):
+                # Names are sorted, and none stands twice: that hangs on the values.
+                raise Garbled("a stencil with a value in a name")
             if is_obeyed(head):
                 # A start would ask for its signature, and nobody signs it: decisions are obeyed by
                 # nobody.

@@ -8,9 +8,9 @@ a recorder that was started anew, under the same ids, so that it is written once
  write ─▶ gathered ─turn▶ frame ─▶ recorder ─▶ Ack ─▶ pending told
                            └─ deadline: refused, and new calls are refused at once until it answers
 ```
-An outcome is never given up: its writer is told that it is late, the frame is kept and sent until
-it is durable, and while one is late nothing new is permitted. What is lost with this process the
-recorder closes as `unknown`.
+An outcome, or what was answered for already (`ahead/`), is never given up: its writer is told that
+it is late, the frame is kept and sent until it is durable, and while one is late nothing new is
+permitted. An outcome that is lost with this process the recorder closes as `unknown`.
 """
 
 import asyncio
@@ -24,11 +24,14 @@ from sidecar.record import limits
 from sidecar.record.fold import Revocations
 from sidecar.record.inputs.beside import anonymous, persons_named
 from sidecar.record.recorder import wire
-from sidecar.record.recorder.handles import KnownHandles
-from sidecar.record.recorder.link import Frame, Link, Meter, Pending, are_formed, item_of
+from sidecar.record.recorder.ahead.spool import Spool
 from sidecar.record.recorder.stencils.numbers import Numbers
 from sidecar.record.recorder.stencils.values import ID_BYTES, MADE_BYTES, TIME_BYTES
 from sidecar.record.recorder.wire import Ack, Item, Revoked, SideItem, Took, Welcome, frame
+from sidecar.record.recorder.worker.handles import KnownHandles
+from sidecar.record.recorder.worker.late import Late, Watch
+from sidecar.record.recorder.worker.leading import Leading, met
+from sidecar.record.recorder.worker.link import Frame, Link, Meter, Pending, are_formed, item_of
 from sidecar.terms.errors import RecordError
 from sidecar.terms.record import AnyRecord, MadeRecord, SideObject, Written
 
@@ -42,9 +45,15 @@ class RecorderClient:
     Args:
         meter: Counts.
         timeout_s: How long a call waits for its record before it is refused.
+        ahead_s: While the recorder has written so lately, `group` answers ahead of it.
     """
 
-    def __init__(self, meter: Meter, timeout_s: float = limits.DURABLE_TIMEOUT_S) -> None:
+    def __init__(
+        self,
+        meter: Meter,
+        timeout_s: float = limits.DURABLE_TIMEOUT_S,
+        ahead_s: float = limits.AHEAD_S_MAX,
+    ) -> None:
         self.revocations = Revocations()
         self.size, self.verifier = 0, ""
         self._meter = meter
@@ -52,21 +61,18 @@ class RecorderClient:
         self._loop = asyncio.get_running_loop()
         self._link: Link | None = None
         self._welcomed = asyncio.Event()
-        self._is_closed = self._is_refusing = self._is_overdue = False
+        self._is_closed = self._is_refusing = self._is_overdue = self._is_group = False
         self._number = self._count = self._bytes = 0
         self._decisions = Frame(is_outcome=False)
         self._outcomes = Frame(is_outcome=True)
         self._has_gathered = False
         self._unacked: dict[int, Frame] = {}
         # Acknowledged, and to be sent again to the next recorder until they are durable.
-        self._is_group = False
         self._unsynced: dict[int, Frame] = {}
-        self._late: dict[str, None] = {}
-        # To be sent again to the same recorder.
-        self._refused: dict[int, None] = {}
+        self._late = Late(self._send_late)
+        self._watch = Watch(self._unacked, self._overdue)
+        self._ahead = Leading(ahead_s)
         self._open: dict[str, None] = {}
-        self._alarm: asyncio.TimerHandle | None = None
-        self._retry: asyncio.TimerHandle | None = None
         self._handles = KnownHandles(self._say, self._forgotten, self._welcomed, timeout_s)
         self._idle = asyncio.Event()
         self._idle.set()
@@ -92,18 +98,23 @@ class RecorderClient:
             self._link.end()
         self._link = None
         self._welcomed.clear()
-        await self._loop.create_unix_connection(
-            lambda: Link(self.greet, self.heard, self.lost), sock=connected
-        )
+        found = await met(connected)
+        link = Link(lambda link: self.greet(link, found), self.heard, self.lost)
+        await self._loop.create_unix_connection(lambda: link, sock=connected)
         await self._welcomed.wait()
 
-    def greet(self, link: Link) -> None:
+    def greet(self, link: Link, found: Spool | None) -> None:
         """Say who is there, and everything that no recorder has answered for."""
         # INVARIANT: in one step, so what is gathered from now on goes behind it, and nothing twice.
-        self._link, self._refused = link, {}
-        link.say(frame(wire.Hello(tuple(self._open))))
+        self._link, was = link, self._ahead.begin(found)
+        self._late.begin_anew()
+        again = b""
         for sent in (*self._unsynced.values(), *self._unacked.values()):
-            link.say(self._encoded(sent, link.numbers))
+            said = self._encoded(sent, link.numbers)
+            self._ahead.put_again(sent, said, link.numbers)
+            again += said
+        # INVARIANT: after what is ahead stands in the new spool, for by this the old one goes.
+        link.say(frame(wire.Hello(tuple(self._open), was)) + again)
 
     async def attached(self) -> None:
         """Return when there is a recorder that has said what is so."""
@@ -179,11 +190,11 @@ class RecorderClient:
         if self._unsynced:
             count = sum(len(sent.records) for sent in self._unsynced.values())
             _log.error("%d records were acknowledged and are not known to be durable", count)
-        for timer in (self._alarm, self._retry):
-            if timer is not None:
-                timer.cancel()
+        self._late.stop()
+        self._watch.stop()
         if self._link is not None:
             self._link.end()
+        self._ahead.close()
         for sent in self._unacked.values():
             sent.tell(self._loop, "the ledger is closed")
 
@@ -215,28 +226,34 @@ class RecorderClient:
     def flush(self) -> None:
         """Send what this turn of the loop has gathered."""
         self._has_gathered = False
-        said = b""
+        said, decisions = b"", self._decisions
         if self._outcomes.records:
             said += self._sent(self._outcomes)
             self._outcomes = Frame(is_outcome=True)
-        if self._decisions.records:
-            said += self._sent(self._decisions)
+        if decisions.records:
+            said += self._sent(decisions)
             self._decisions = Frame(is_outcome=False)
         if said and self._link is not None:
             self._link.say(said)
+            if decisions.is_ahead:
+                decisions.tell(self._loop, None)
 
     def _sent(self, sent: Frame) -> bytes | bytearray:
         """Return what is to be said, to the recorder that there is."""
         self._number = sent.number = self._number + 1
         sent.began_s = time.monotonic()
         self._unacked[sent.number] = sent
-        if self._alarm is None:
-            self._alarm = self._loop.call_later(self._timeout_s, self._due)
-        return b"" if self._link is None else self._encoded(sent, self._link.numbers)
+        self._watch.begin(self._timeout_s)
+        if (link := self._link) is None:
+            return b""
+        sent.is_ahead = self.is_attached and self._ahead.admits(sent)
+        said = self._encoded(sent, link.numbers)
+        sent.is_ahead = sent.is_ahead and self._ahead.put(sent, said, link.numbers)
+        return said
 
     def _encoded(self, sent: Frame, numbers: Numbers) -> bytes | bytearray:
-        # What was acknowledged is owed, like an outcome.
-        is_owed = sent.is_outcome or sent.number in self._unsynced
+        # What was acknowledged, or answered for, is owed, like an outcome.
+        is_owed = sent.is_owed or sent.number in self._unsynced
         until_us = 0 if is_owed else int((sent.began_s + self._timeout_s) * 1e6)
         return sent.encoded(until_us, numbers)
 
@@ -256,6 +273,7 @@ class RecorderClient:
                 self._say(Took(epoch))
             case wire.State(size, is_refusing):
                 self.size, self._is_refusing = size, is_refusing
+                self._ahead.refused()
             case Welcome():
                 self._welcome(said)
             case _:
@@ -291,29 +309,34 @@ class RecorderClient:
         if sent is None:
             # Without an error it came too late: its writers were refused.
             if error is not None and number in self._unsynced:
-                self._send_again(number)
+                self._late.send_again(number)
             return
-        if error is not None and sent.is_outcome:
+        if error is not None and sent.is_owed:
+            self._ahead.refused()
             self._keep(sent, error)
-            self._send_again(number)
+            self._late.send_again(number)
             return
         self._drop(sent)
         if error is None:
+            now_s = time.monotonic()
+            self._ahead.heard(now_s)
             self.size += len(sent.records)
             if self._is_group:
                 self._unsynced[number] = sent
-            self._meter.written(sent.records, time.monotonic() - sent.began_s)
+            self._meter.written(sent.records, now_s - sent.began_s)
         else:
+            self._ahead.refused()
             self._refuse(sent, error)
+        self._late.came(sent)
         for item in sent.items if sent.is_outcome else ():
             if item.closes is not None:
                 self._open.pop(item.closes, None)
-                self._late.pop(item.id, None)
         sent.tell(self._loop, error)
         self._rest()
 
     def _drop(self, sent: Frame) -> None:
         del self._unacked[sent.number]
+        self._ahead.settled(sent)
         self._count -= len(sent.records)
         self._bytes -= sent.size
 
@@ -334,53 +357,30 @@ class RecorderClient:
         self._meter.lost(len(sent.records), RecordError(error))
 
     def _keep(self, sent: Frame, error: str) -> None:
-        """Tell the writers of outcomes that they are late, and keep them."""
-        if not sent.is_late:
-            sent.is_late = True
-            self._late.update((item.id, None) for item in sent.items)
-            self._meter.lost(len(sent.items), RecordError(error))
+        """Tell the writers of what is owed that it is late, and keep it."""
+        if self._late.keep(sent):
+            self._meter.lost(len(sent.records), RecordError(error))
             sent.tell(self._loop, error)
 
-    def _send_again(self, number: int) -> None:
-        """Send a frame once more that the recorder has refused; one that it is silent on it has."""
-        self._refused[number] = None
-        if self._retry is None and not self._is_closed:
-            self._retry = self._loop.call_later(limits.OWED_EVERY_S, self._send_late)
-
-    def _send_late(self) -> None:
-        self._retry = None
-        if self._link is None or not self._welcomed.is_set():
-            # The next recorder is sent everything.
-            return
-        refused, self._refused = self._refused, {}
-        for number in sorted(refused):
+    def _send_late(self, refused: list[int]) -> None:
+        if self._link is None or not self.is_attached:
+            return  # The next recorder is sent everything.
+        for number in refused:
             sent = self._unsynced.get(number) or self._unacked.get(number)
             if sent is not None:
                 self._link.say(self._encoded(sent, self._link.numbers))
 
-    def _due(self) -> None:
-        """Hear first what came while this loop was held up: that is no lateness of the recorder."""
-        self._alarm = self._loop.call_later(limits.HEARD_S, self._expire)
-
-    def _expire(self) -> None:
-        """Refuse what has waited for too long; one timer for all frames."""
-        self._alarm = None
-        due_s = time.monotonic() - self._timeout_s
-        for sent in tuple(self._unacked.values()):
-            if sent.began_s > due_s:
-                self._alarm = self._loop.call_later(sent.began_s - due_s, self._due)
-                return
-            if sent.is_late:
-                continue
-            self._is_overdue = True
-            text = "the record was not durable in time"
-            if sent.is_outcome:
-                self._keep(sent, text)
-                continue
-            self._drop(sent)
-            self._refuse(sent, text)
-            sent.tell(self._loop, text)
-            self._rest()
+    def _overdue(self, sent: Frame) -> None:
+        """Refuse what has waited for too long, or say that it is late."""
+        self._is_overdue = True
+        text = "the record was not durable in time"
+        if sent.is_owed:
+            self._keep(sent, text)
+            return
+        self._drop(sent)
+        self._refuse(sent, text)
+        sent.tell(self._loop, text)
+        self._rest()
 
     # --- persons ---
 

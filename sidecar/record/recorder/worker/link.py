@@ -8,7 +8,7 @@ from typing import Any, Protocol, cast
 import msgspec
 
 from sidecar.record.canonical import split
-from sidecar.record.limits import FRAME_RECORDS_MAX, GATHERED_BYTES_MAX
+from sidecar.record.limits import FRAME_RECORDS_MAX, FRAME_WHOLE_MAX, GATHERED_BYTES_MAX
 from sidecar.record.recorder import wire
 from sidecar.record.recorder.stencils.numbers import Numbers, Run
 from sidecar.record.recorder.stencils.values import ID_BYTES, TIME_BYTES
@@ -89,6 +89,7 @@ class Frame(msgspec.Struct, eq=False, kw_only=True):
         is_outcome: Whether they are outcomes: decisions go by themselves.
         number: The frame's, once it is sent.
         is_late: Whether its writers were told that it is.
+        is_ahead: Whether its writers were told before it was acknowledged.
         items: Those that go over whole; the others stand between them.
         runs: The others.
         run: That of them to which more may be added.
@@ -103,6 +104,7 @@ class Frame(msgspec.Struct, eq=False, kw_only=True):
     is_outcome: bool
     number: int = 0
     is_late: bool = False
+    is_ahead: bool = False
     items: list[Item] = []
     runs: list[Run] = []
     run: Run | None = None
@@ -114,9 +116,15 @@ class Frame(msgspec.Struct, eq=False, kw_only=True):
     began_s: float = 0.0
 
     @property
+    def is_owed(self) -> bool:
+        """Return whether somebody counts on it already: it is kept until it is written."""
+        return self.is_outcome or self.is_ahead
+
+    @property
     def is_full(self) -> bool:
         """Return whether it is sent before the turn ends."""
-        return self.size >= GATHERED_BYTES_MAX or len(self.records) >= FRAME_RECORDS_MAX
+        is_many = len(self.records) >= FRAME_RECORDS_MAX or len(self.items) >= FRAME_WHOLE_MAX
+        return is_many or self.size >= GATHERED_BYTES_MAX
 
     def take(self, item: Item, record: AnyRecord) -> None:
         """Take a record that goes over whole."""
