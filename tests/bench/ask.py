@@ -24,7 +24,7 @@ import msgspec
 import orjson
 
 from sidecar.syntax.yaml12 import dump, load_documents
-from tests.bench import peers
+from tests.bench import mix, peers, wrk
 from tests.bench.load import Seen
 from tests.bench.peers import Absent
 from tests.bench.report import cpu_s, say, table
@@ -37,10 +37,9 @@ RULES = 10
 COSTS = ("CPU us each", "behind it", "CPU of nginx")
 HEADS = ("", "a second", "of nginx", *COSTS, "p50 us", "p99 us")
 STRICT, GROUP, NGINX = "sidecar, strict", "sidecar, group", "nginx `return 200`"
-# Nobody has asked before what is asked in this row; who asks the same again is answered sooner.
-NUMBER = "?number"
-OTHERS = ", never the same"
-OTHER = {"protocol": "http", "call": {"method": "GET", "url": f"http://api.test/things/{NUMBER}"}}
+# Who asks the same again is answered sooner: in the first of these rows nobody has asked before
+# what is asked, in the second some of it was asked often, and much seldom (`mix.py`).
+OTHERS, MIX = ", never the same", ", a mix"
 CERBOS, OPA = "Cerbos, audit to a file", "OPA, decision log"
 ONE, TWO = "strict, one worker", "strict, two workers"
 # Of whose rate a row is to have how much at least.
@@ -49,7 +48,7 @@ GOALS = (
     (GROUP, NGINX, 0.28),
     (STRICT, CERBOS, 12.0),
     (STRICT, OPA, 6.0),
-    (TWO, ONE, 1.2),
+    *((TWO + what, ONE + what, 1.2) for what in ("", OTHERS, MIX)),
 )
 P99_US_MAX = 6000.0
 JSON = {"Content-Type": "application/json"}
@@ -62,6 +61,14 @@ ROUNDS, ROUNDS_QUICK = 5, 3
 REST_SHARE, REST_S, REST_S_MAX = 0.05, 0.3, 10.0
 Row = Seen | str
 Peer = Callable[[Path], AbstractContextManager[tuple[Ask, int]]]
+
+
+class Asked(NamedTuple):
+    """What a sidecar is asked: where, and one call, or a script that makes them."""
+
+    path: str
+    body: object = None
+    script: str = ""
 
 
 class Served(NamedTuple):
@@ -97,11 +104,16 @@ def measure(folder: Path, seconds: float, *, quick: bool) -> None:
         partial(_peer, _made(folder / f"peer{number}"), name, peer)
         for number, (name, peer) in enumerate(peer_of.items())
     ]
-    same: dict[str, tuple[str, object]] = {"": ("/v1/decide", CALL)}
-    asks = {**same, OTHERS: ("/v1/decide", OTHER)}
+    same = {"": Asked("/v1/decide", CALL)}
+    varied = {
+        **same,
+        OTHERS: Asked("/v1/decide", script=mix.never_the_same()),
+        MIX: Asked("/v1/decide", script=mix.mix()),
+    }
+    asks = {**varied}
     if not quick:
-        asks[", AuthZEN"] = ("/access/v1/evaluation", EVALUATION)
-        asks[", sql call"] = ("/v1/decide", SQL_CALL)
+        asks[", AuthZEN"] = Asked("/access/v1/evaluation", EVALUATION)
+        asks[", sql call"] = Asked("/v1/decide", SQL_CALL)
     starts.append(_sidecar(folder / "s", STRICT, asks))
     starts.append(_sidecar(folder / "g", GROUP, same, durability="group"))
     found = asyncio.run(_seen(starts, Cores(SERVED, LOADED, rounds, seconds)))
@@ -109,8 +121,8 @@ def measure(folder: Path, seconds: float, *, quick: bool) -> None:
     if not SERVED:
         return
     starts = [
-        _sidecar(folder / "1", ONE, same),
-        _sidecar(folder / "2", TWO, same, workers=2),
+        _sidecar(folder / "1", ONE, varied),
+        _sidecar(folder / "2", TWO, varied, workers=2),
     ]
     shared = asyncio.run(_seen(starts, Cores(CORES, CORES, rounds, seconds)))
     _show("ask: workers and load on the same cores", shared, found[NGINX])
@@ -220,7 +232,7 @@ async def _peer(
 def _sidecar(
     folder: Path,
     name: str,
-    asks: dict[str, tuple[str, object]],
+    asks: dict[str, Asked],
     *,
     durability: str = "strict",
     workers: int = 1,
@@ -229,21 +241,31 @@ def _sidecar(
     for file, text in bundle_of(RULES, RULES).items():
         site.put(file, text)
     (config,) = load_documents(site.config.name, site.config.read_bytes())
-    told = {**config.value, "workers": workers, "ledger": {"durability": durability}}
+    (workload,) = config.value["workloads"]
+    # Persons are asked for by who serves them.
+    speaks = {**workload, "may_assert": {"subjects": ["user"]}}
+    told = {
+        **config.value,
+        "workloads": [speaks],
+        "workers": workers,
+        "ledger": {"durability": durability},
+    }
     site.config.write_text(dump(told))
     return partial(_started, site, name, asks)
 
 
 async def _started(
-    site: Site, name: str, asks: dict[str, tuple[str, object]], stack: AsyncExitStack
+    site: Site, name: str, asks: dict[str, Asked], stack: AsyncExitStack
 ) -> dict[str, Served | str]:
     sidecar = await stack.enter_async_context(site.running())
     stack.push_async_callback(_stopped, sidecar)
     head = {**JSON, "Sidecar-Authorization": f"Bearer {site.key}"}
     rows: dict[str, Served | str] = {}
-    for more, (path, body) in asks.items():
-        numbered = NUMBER if body is OTHER else ""
-        ask = Ask(sidecar.port("ask"), path, head, orjson.dumps(body), numbered)
+    for more, (path, body, script) in asks.items():
+        if script and wrk.program() is None:
+            rows[name + more] = "wrk is not on the PATH"
+            continue
+        ask = Ask(sidecar.port("ask"), path, head, orjson.dumps(body), script)
         rows[name + more] = Served(ask, sidecar.supervisor)
     return rows
 

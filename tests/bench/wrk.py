@@ -14,14 +14,19 @@ from tests.bench.load import Job, Seen, generated
 _UNITS = {"us": 1.0, "ms": 1e3, "s": 1e6, "m": 60e6}
 
 
+def program() -> str | None:
+    """Return where wrk is, None where it is not."""
+    return shutil.which("wrk")
+
+
 class Ask(msgspec.Struct, frozen=True):
-    """One request that is sent over and over; what is `numbered` in its body counts up."""
+    """One request that is sent over and over, or what wrk makes by a script (`mix.py`)."""
 
     port: int
     path: str
     headers: dict[str, str]
     body: bytes
-    numbered: str = ""
+    script: str = ""
 
     def raw(self) -> bytes:
         lines = [f"POST {self.path} HTTP/1.1", "Host: 127.0.0.1"]
@@ -41,9 +46,10 @@ class Load(msgspec.Struct, frozen=True):
 
 def loaded(ask: Ask, load: Load, cpu_s: Callable[[], float | None]) -> Seen:
     """Return what came back, and what it cost the server."""
-    program = shutil.which("wrk")
-    if program is None:
+    wrk = program()
+    if wrk is None:
         # It sends one request: every call is the same.
+        assert not ask.script
         told = (load.connections, load.warm_s, load.measured_s)
         job = Job("127.0.0.1", ask.port, ask.raw(), *told)
         return generated(job, cpu_s)
@@ -51,7 +57,7 @@ def loaded(ask: Ask, load: Load, cpu_s: Callable[[], float | None]) -> Seen:
         script.write(_script(ask))
         script.flush()
         url = f"http://127.0.0.1:{ask.port}{ask.path}"
-        command = [program, "-t1", f"-c{load.connections}", "--latency", "-s", script.name, url]
+        command = [wrk, "-t1", f"-c{load.connections}", "--latency", "-s", script.name, url]
         if load.warm_s:
             subprocess.run([*command, _for(load.warm_s)], capture_output=True, check=True)
         before, began = cpu_s(), time.perf_counter()
@@ -68,14 +74,7 @@ def _for(seconds: float) -> str:
 def _script(ask: Ask) -> str:
     lines = ['wrk.method = "POST"', f"wrk.body = {msgspec.json.encode(ask.body.decode()).decode()}"]
     lines += [f'wrk.headers["{name}"] = "{value}"' for name, value in ask.headers.items()]
-    if ask.numbered:
-        before, after = (
-            msgspec.json.encode(part).decode() for part in ask.body.decode().split(ask.numbered)
-        )
-        lines += [f"local before, after, number = {before}, {after}, 1000000"]
-        lines += ["function request()", "  number = number + 1"]
-        lines += ["  return wrk.format(nil, nil, nil, before .. number .. after)", "end"]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines) + "\n" + ask.script
 
 
 def _seen(said: str, took_s: float, cpu_s: float | None) -> Seen:
