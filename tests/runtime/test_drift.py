@@ -2,6 +2,7 @@
 
 import asyncio
 
+import msgspec
 import psycopg
 import pytest
 
@@ -11,6 +12,7 @@ from sidecar.runtime.catalog.drift import Watch, Watched, drift_of
 from sidecar.runtime.catalog.fresh import definition
 from sidecar.runtime.catalog.pull import pulled
 from sidecar.runtime.catalog.read import Database, Login, Relation, database_of
+from sidecar.runtime.catalog.types import OwnType
 from sidecar.syntax.yaml12 import load_documents
 from sidecar.terms.domain import CatalogueFile
 from sidecar.terms.errors import ParseError
@@ -71,6 +73,47 @@ def table(*columns):
 )
 def test_what_differs(relations, want):
     assert drift(**relations) == want
+
+
+PT = OwnType("composite", fields={"x": "integer", "y": "integer"})
+POS = OwnType("domain", "integer", ("(VALUE > 0)",))
+MOOD = OwnType("enum")
+TYPES = {
+    "hr.pt": {"kind": "composite", "fields": {"x": "integer", "y": "integer"}},
+    "hr.pos": {"kind": "domain", "base": "integer", "checks": ["(VALUE > 0)"]},
+    "hr.mood": {"kind": "enum"},
+    "hr.unread": {"kind": "domain", "base": "text", "cast": "unread"},
+    "hr.old": {"kind": "domain"},
+}
+
+
+@pytest.mark.parametrize(
+    ("types", "want"),
+    [
+        ({}, []),
+        ({"pt": OwnType("composite", fields={"y": "integer", "x": "integer"})}, ["pt"]),
+        ({"pt": OwnType("composite", fields={"x": "integer", "z": "integer"})}, ["pt"]),
+        ({"pt": OwnType("composite", fields={"x": "integer", "y": "text"})}, ["pt"]),
+        # Somebody has made a cast to it that calls a function.
+        ({"pt": msgspec.structs.replace(PT, runs_own=True)}, ["pt"]),
+        ({"pos": OwnType("domain", "integer", ("(VALUE > 0)", "hr.looks(VALUE)"))}, ["pos"]),
+        ({"pos": OwnType("domain", "bigint", ("(VALUE > 0)",))}, ["pos"]),
+        # It checks less than it did.
+        ({"pos": OwnType("domain", "integer")}, []),
+        ({"mood": OwnType("domain", "text")}, ["mood"]),
+        ({"mood": None}, ["mood"]),
+        # A cast to these is refused in any case.
+        ({"unread": OwnType("domain", "integer"), "old": None}, []),
+    ],
+)
+def test_a_type_that_is_another_one_is_told(types, want):
+    there = {"pt": PT, "pos": POS, "mood": MOOD, "unread": OwnType("domain", "text"), **types}
+    now = {("hr", name): one for name, one in there.items() if one is not None}
+    known = relations_of({"protocol": "sql", "types": TYPES})
+
+    assert drift_of(Database("18.0", {}, {}, now), known) == {
+        f"type:hr.{name}": ["*"] for name in want
+    }
 
 
 def test_a_relation_that_is_gone_is_none():

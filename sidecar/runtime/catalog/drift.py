@@ -14,9 +14,11 @@ from typing import Final
 import msgspec
 
 from sidecar.domains.data.catalogue import DataCatalogue, Relations
+from sidecar.domains.data.catalogue.owned import OwnType, drift_name
 from sidecar.domains.data.catalogue.types import is_type
 from sidecar.runtime.catalog.fresh import definition
 from sidecar.runtime.catalog.read import Database, Login, connected, read_database, read_state
+from sidecar.runtime.catalog.types import OwnType as Now
 from sidecar.runtime.catalog.write import visible
 from sidecar.terms.call import Json
 from sidecar.terms.domain import Catalogue
@@ -62,7 +64,30 @@ def drift_of(database: Database, relations: Relations) -> Drift:
         other = [name for name in kept if not is_type(table.types.get(name), now.columns[name])]
         if list(now.columns) != list(table.columns) or other:
             found[key.id] = sorted({*(now.columns.keys() - table.columns.keys()), *other})
-    return found
+    return found | _types_drift(database, relations)
+
+
+def _types_drift(database: Database, relations: Relations) -> Drift:
+    """Return the types of the database's own that are no longer as the catalogue says.
+
+    What nothing is cast to, and of which no field is read, is not compared.
+    """
+    return {
+        drift_name(key): [EVERYTHING]
+        for key, own in relations.types.items()
+        if not own.is_unread
+        and (own.kind == "enum" or own.base or own.fields)
+        and _is_other(own, database.types.get(key))
+    }
+
+
+def _is_other(own: OwnType, now: Now | None) -> bool:
+    """Return whether a type has become another one, or runs more when a value of it is made."""
+    if now is None or now.runs_own or now.kind != own.kind:
+        return True
+    has_more = bool(now.checks) and now.checks != own.checks
+    is_made_of_other = own.base != now.base or list(own.fields.items()) != list(now.fields.items())
+    return has_more or (own.kind != "enum" and is_made_of_other)
 
 
 class Watched(msgspec.Struct, frozen=True):

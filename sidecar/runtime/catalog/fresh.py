@@ -4,10 +4,11 @@ import hashlib
 from collections.abc import Mapping
 from typing import Final
 
-from sidecar.domains.data.catalogue import TableKey, compile_catalogue
+from sidecar.domains.data.catalogue import Relations, TableKey, compile_catalogue
 from sidecar.domains.data.limits import VIEW_CHARS_MAX
 from sidecar.domains.data.parse.other.lineage import Lineage, lineage
 from sidecar.runtime.catalog.read import Database, Form, Relation
+from sidecar.runtime.catalog.types import judge, types_spec
 from sidecar.terms.call import Json
 from sidecar.terms.domain import CatalogueFile
 from sidecar.terms.errors import PolicyError
@@ -48,11 +49,11 @@ def fresh_spec(database: Database, declared: Mapping[str, Json]) -> Spec:
             if _is_nameable(schema, name)
         }
     if database.types:
-        spec["types"] = {
-            f"{schema}.{name}": {"kind": kind}
-            for (schema, name), kind in database.types.items()
-            if _is_nameable(schema, name)
-        }
+        named = {key: own for key, own in database.types.items() if _is_nameable(*key)}
+        spec["types"] = types_spec(named)
+        # A domain over another one waits for that.
+        while judge(spec["types"], named, _compiled(spec)):
+            pass
     _add_lineage(spec, database, declared)
     return spec
 
@@ -71,6 +72,8 @@ def _table(relation: Relation, database: Database) -> Spec:
 
 def _form(form: Form) -> Spec:
     said: Spec = {"arguments": form.arguments, "returns": form.returns}
+    if len(form.columns) > 1 and form.kind == "f":
+        said["columns"] = list(form.columns)
     if form.kind in _FORMS:
         said["kind"] = _FORMS[form.kind]
     said["volatility"] = _VOLATILITY[form.volatility]
@@ -94,16 +97,20 @@ def _add_lineage(spec: Spec, database: Database, declared: Mapping[str, Json]) -
     touching = {name: said for name, said in declared.items() if {"reads", "writes"} & said.keys()}
     known = {**spec, "functions": {**spec.get("functions", {}), **touching}}
     try:
-        relations = compile_catalogue([CatalogueFile("", known, {}, {})]).relations("")
+        relations = _compiled(known)
     except PolicyError:
         # What functions were said to touch is no longer there; the views that call them wait.
-        relations = compile_catalogue([CatalogueFile("", spec, {}, {})]).relations("")
+        relations = _compiled(spec)
     for (schema, name), view in views.items():
         said = spec["schemas"][schema]["tables"][name]
         assert view.query is not None
         found = lineage(view.query, relations)
         said["definition"] = definition(view.query)
         _add_lines(said, view, _lines(view, found) if found is not None else None)
+
+
+def _compiled(spec: Spec) -> Relations:
+    return compile_catalogue([CatalogueFile("", spec, {}, {})]).relations("")
 
 
 def _add_lines(said: Spec, view: Relation, lines: tuple[list[list[str]], list[str]] | None) -> None:

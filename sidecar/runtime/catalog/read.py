@@ -14,6 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 import asyncpg
 import msgspec
 
+from sidecar.runtime.catalog.types import OwnType, read_types, types_state
 from sidecar.terms.errors import ConfigError, SidecarError
 
 CONNECT_S_MAX: Final = 15.0
@@ -73,32 +74,24 @@ where c.relkind in ('v', 'm') and p.relkind in ('r', 'p', 'v', 'm', 'f')
   and n.nspname !~ '^pg_' and n.nspname <> 'information_schema'
 order by 1, 2, 3, 4, 5
 """
+# Without those that PostgreSQL has made with a range: they make one of its bounds.
 _FUNCTIONS: Final = """
 select n.nspname::text, p.proname::text, pg_catalog.oidvectortypes(p.proargtypes),
        case when p.prokind = 'p' then 'nothing'
             else pg_catalog.format_type(p.prorettype, null) end,
-       p.prokind::text, p.provolatile::text, p.proleakproof, p.prosecdef
+       p.prokind::text, p.provolatile::text, p.proleakproof, p.prosecdef,
+       array(select case when p.proargnames[i] <> '' then p.proargnames[i] else 'column' || i end
+             from pg_catalog.generate_subscripts(p.proargmodes, 1) as i
+             where p.proargmodes[i] in ('o', 'b', 't') order by i)
 from pg_catalog.pg_proc p join pg_catalog.pg_namespace n on n.oid = p.pronamespace
 where n.nspname !~ '^pg_' and n.nspname <> 'information_schema'
+  and not exists (select from pg_catalog.pg_depend d
+                  where d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass and d.objid = p.oid
+                    and d.deptype = 'i'
+                    and d.refclassid = 'pg_catalog.pg_type'::pg_catalog.regclass)
   and p.prorettype not in ('pg_catalog.trigger'::pg_catalog.regtype,
                                        'pg_catalog.event_trigger'::pg_catalog.regtype)
 order by 1, 2, 3
-"""
-
-# A cast to an enumeration runs nobody's code, unless somebody has made one that does.
-_TYPES: Final = """
-select n.nspname::text, t.typname::text,
-       case t.typtype when 'e' then case when exists (
-                select from pg_catalog.pg_cast k where k.casttarget = t.oid and k.castfunc <> 0)
-                then 'enum_with_casts' else 'enum' end
-            when 'd' then 'domain' when 'r' then 'range' when 'm' then 'multirange'
-            when 'c' then 'composite' else 'base' end
-from pg_catalog.pg_type t join pg_catalog.pg_namespace n on n.oid = t.typnamespace
-left join pg_catalog.pg_class c on c.oid = t.typrelid
-where n.nspname !~ '^pg_' and n.nspname <> 'information_schema' and t.typtype <> 'p'
-  and coalesce(c.relkind, 'c') = 'c'
-  and not exists (select from pg_catalog.pg_type e where e.typarray = t.oid)
-order by 1, 2
 """
 
 # Changes when a relation, a column, its type or the query of a view does.
@@ -141,6 +134,8 @@ class Form(msgspec.Struct, frozen=True):
     volatility: str
     is_leakproof: bool
     is_definer: bool
+    # Of what gives several columns, theirs.
+    columns: tuple[str, ...] = ()
 
 
 class Database(msgspec.Struct):
@@ -149,7 +144,7 @@ class Database(msgspec.Struct):
     server: str
     relations: dict[Key, Relation]
     functions: dict[Key, list[Form]]
-    types: dict[Key, str] = {}
+    types: dict[Key, OwnType] = {}
 
 
 class Login(msgspec.Struct, frozen=True, kw_only=True):
@@ -237,15 +232,16 @@ async def read_database(connection: "asyncpg.Connection[Any]") -> Database:
             own.needs = [*own.needs, ((of, table), column)]
         functions: dict[Key, list[Form]] = {}
         for schema, name, *form in await connection.fetch(_FUNCTIONS):
+            form[-1] = tuple(form[-1])
             functions.setdefault((schema, name), []).append(Form(*form))
-        types = {(row[0], row[1]): row[2] for row in await connection.fetch(_TYPES)}
+        types = await read_types(connection)
     version = connection.get_server_version()
     return Database(f"{version.major}.{version.minor}", relations, functions, types)
 
 
 async def read_state(connection: "asyncpg.Connection[Any]") -> str:
-    """Return what changes whenever a relation, a column or a view does."""
-    return str(await connection.fetchval(_STATE))
+    """Return what changes whenever a relation, a column, a view or a type does."""
+    return f"{await connection.fetchval(_STATE)} {await types_state(connection)}"
 
 
 def database_of(dsn: str, password: str | None) -> Database:

@@ -33,15 +33,16 @@ SECRET = {
     ("information_schema", "_pg_user_mappings", "umoptions"),
     ("pg_catalog", "pg_user", "passwd"),
 }
-# What ORMs take for a list of tables counts what others read.
-COUNTED = "pg_statio_all_tables"
-_NOT_COUNTS = frozenset(("relid", "schemaname", "relname"))
+# What ORMs and BI tools take for a list of tables counts what others read and write; how many rows
+# there are about, `pg_class` says as well.
+COUNTED = ("pg_statio_all_tables", "pg_stat_all_tables", "pg_stat_user_tables")
+_NOT_COUNTS = frozenset(("relid", "schemaname", "relname", "n_live_tup"))
 COLUMNS = """
 select n.nspname::text, c.relname::text, array_agg(a.attname::text order by a.attnum)
 from pg_attribute a join pg_class c on c.oid = attrelid join pg_namespace n on n.oid = relnamespace
 where relkind in ('r', 'v') and n.nspname in ('pg_catalog', 'information_schema')
   and attnum > 0 and not attisdropped
-  and (relname !~ '^pg_stat(io)?_' or relname = 'pg_statio_all_tables')
+  and (relname !~ '^pg_stat(io)?_' or relname = any(%s))
 group by 1, 2 order by 1, 2
 """
 
@@ -52,7 +53,7 @@ def listed(server):
         host=server.host, port=server.port, user=server.superuser, password=server.password,
         dbname="postgres",
     ) as connection:  # fmt: skip
-        found = connection.execute(COLUMNS).fetchall()
+        found = connection.execute(COLUMNS, (list(COUNTED),)).fetchall()
     return {(schema, table): columns for schema, table, columns in found if table not in LEFT_OUT}
 
 
@@ -66,7 +67,7 @@ def labels_of(schema, table, column):
     """Return the labels of a column."""
     if (schema, table, column) in SECRET:
         return ["secret"]
-    return ["activity"] if table == COUNTED and column not in _NOT_COUNTS else []
+    return ["activity"] if table in COUNTED and column not in _NOT_COUNTS else []
 
 
 def spec_of(relations):

@@ -81,6 +81,8 @@ LONG = [
     "(a) update b " * 2_400, "(a) delete from b " * 1_800,
     "insert into t " + "on conflict (a b) " * 1_700, "with w as (select 1) values (1), " * 900,
     "select " + "distinct on (a) f(b), " * 1_400,
+    "select " + "a[1].b, " * 4_000 + "(a).b", "select a" + "[b]" * 8_000 + ".c" + "[1].c" * 40,
+    "select " + "a[1]." * 6_000 + "b", "select (a)" + ".b[c]" * 6_000, "[1].a " * 5_000,
 ]  # fmt: skip
 
 

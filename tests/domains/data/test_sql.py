@@ -49,7 +49,12 @@ TABLE = {"protocol": "sql", "schemas": {"public": {"tables": {"t": {"columns": [
 
 @pytest.mark.parametrize(
     "row",
-    [*rows("data/targets.yaml"), *rows("data/definitions.yaml"), *rows("data/relatives.yaml")],
+    [
+        *rows("data/targets.yaml"),
+        *rows("data/definitions.yaml"),
+        *rows("data/relatives.yaml"),
+        *rows("data/composites.yaml"),
+    ],
 )
 def test_targets(row):
     parsed = parse(row.given, row.table["catalog"])
@@ -59,7 +64,12 @@ def test_targets(row):
 
 
 @pytest.mark.parametrize(
-    "row", [*rows("data/hostile.yaml"), *rows("data/definitions_refused.yaml")]
+    "row",
+    [
+        *rows("data/hostile.yaml"),
+        *rows("data/definitions_refused.yaml"),
+        *rows("data/composites_refused.yaml"),
+    ],
 )
 def test_refused(row):
     with pytest.raises(ParseError) as refused:

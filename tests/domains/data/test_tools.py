@@ -27,6 +27,7 @@ from sidecar.runtime.bundles import load_bundle
 from sidecar.runtime.catalog.pull import pulled
 from sidecar.runtime.catalog.read import database_of
 from sidecar.runtime.dryrun import dry_call, dry_facts, tried
+from tests.tables import rows
 
 ROOT = Path(__file__).parents[3]
 SCHEMA = (ROOT / "tests/cases/runtime/catalog_schema.sql").read_text("utf-8")
@@ -283,3 +284,14 @@ PROBES = [
 @pytest.mark.parametrize("server", ["the newest"], indirect=True)
 def test_probes_of_jdbc_and_bi_tools(refused):
     assert refused(PROBES) == []
+
+
+@pytest.mark.parametrize("server", ["the newest"], indirect=True)
+def test_what_tools_ask_when_they_connect_and_look(refused):
+    asked = [row.values[0] for row in rows("data/tools.yaml")]
+
+    told = {text: reason for reason, text in refused([one.given for one in asked])}
+
+    assert {one.it: told.get(one.given, "ok") for one in asked} == {
+        one.it: one.want for one in asked
+    }

@@ -87,7 +87,7 @@ def _merged(readers: list[Reader], problems: list[str]) -> Relations:
         tables = _related(tables, {k: v for r in readers for k, v in r.relatives.items()})
     # What one file lists another may declare.
     waiting = frozenset(undeclared - functions.keys())
-    types = {key: is_safe for reader in readers for key, is_safe in reader.types.items()}
+    types = {key: own for reader in readers for key, own in reader.types.items()}
     return relations_of(tables, functions, search_path, schemas, waiting, types)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
+from sidecar.domains.data.catalogue.owned import OwnType
 from sidecar.domains.data.catalogue.relations import (
     Function,
     Relatives,
@@ -24,8 +25,11 @@ _TABLE_FIELDS: Final = {
     "labels", "columns", "reads", "inherits", "kind", "lineage", "definition", "query",
 }  # fmt: skip
 _COLUMN_FIELDS: Final = {"labels", "type", "shows", "generated"}
-_TYPE_FIELDS: Final = {"kind"}
+_TYPE_FIELDS: Final = {"kind", "base", "fields", "cast", "checks"}
 _FUNCTION_FIELDS: Final = {"reads", "writes", "forms"}
+
+_POLYMORPHIC: Final = ("anyelement", "anyarray", "anycompatible", "anycompatiblearray")
+_NOTHING: Final = ("", (), False)
 
 
 class Reader:
@@ -37,7 +41,7 @@ class Reader:
         self.tables: dict[TableKey, Table] = {}
         self.functions: dict[tuple[str, str], Function] = {}
         self.undeclared: set[tuple[str, str]] = set()
-        self.types: dict[tuple[str, str], bool] = {}
+        self.types: dict[tuple[str, str], OwnType] = {}
         self.schemas: dict[str, tuple[str, ...]] = {}
         self.relatives: dict[TableKey, Relatives] = {}
         spec = file.spec
@@ -173,6 +177,7 @@ class Reader:
             name,
             self._accesses(said.get("reads", []), *path, "reads"),
             self._accesses(said.get("writes", []), *path, "writes"),
+            *_returned(said.get("forms")),
         )
 
     def _type(self, name: str, value: Json) -> None:
@@ -181,8 +186,17 @@ class Reader:
         schema, dot, own = name.partition(".")
         if not dot or not schema or not own:
             self._problem("a type is named `schema.name`", "types", name)
-        # Of an enumeration PostgreSQL alone reads the values; a domain has checks.
-        self.types[schema, own] = said.get("kind") == "enum"
+        fields = self._map(said.get("fields", {}), "types", name, "fields")
+        texts = [said.get("base", ""), said.get("kind", ""), *fields.values()]
+        if not all(isinstance(text, str) for text in texts):
+            self._problem("the name of a type is a text", "types", name)
+            return
+        if said.get("cast", "unread") != "unread":
+            self._problem("`cast` is `unread`, or not there", "types", name, "cast")
+        self.types[schema, own] = OwnType(
+            str(said.get("kind", "")), str(said.get("base", "")), dict(fields), "cast" in said,
+            self._strings(said.get("checks", []), "types", name, "checks"),
+        )  # fmt: skip
 
     def _accesses(self, value: Json, *path: str) -> tuple[tuple[TableKey, str | None], ...]:
         found: list[tuple[TableKey, str | None]] = []
@@ -193,3 +207,18 @@ class Reader:
                 continue
             found.append((TableKey(parts[0], parts[1]), parts[2] if len(parts) == 3 else None))
         return tuple(found)
+
+
+def _returned(forms: Json) -> tuple[str, tuple[str, ...], bool]:
+    """Return what `Function` has of what all forms of a function give, if they give the same."""
+    listed = forms if isinstance(forms, list) else []
+    said = {_given(form) if isinstance(form, dict) else _NOTHING for form in listed}
+    return said.pop() if len(said) == 1 else _NOTHING
+
+
+def _given(form: Mapping[str, Json]) -> tuple[str, tuple[str, ...], bool]:
+    returns, columns = form.get("returns", ""), form.get("columns", [])
+    if not isinstance(returns, str) or not isinstance(columns, list):
+        return _NOTHING
+    is_same = returns in _POLYMORPHIC and form.get("arguments") == returns
+    return returns, tuple(str(name) for name in columns), is_same

@@ -8,6 +8,7 @@ import msgspec
 from cachetools import LRUCache
 
 from sidecar.domains.data.catalogue import Relations, Table, TableKey, relations_of
+from sidecar.domains.data.catalogue.owned import drift_name
 from sidecar.domains.data.limits import PAYLOAD_TABLES_MAX
 from sidecar.syntax.json import canonical
 from sidecar.terms.call import Json
@@ -75,8 +76,14 @@ def drifted_relations(drift: Json, known: Relations) -> Relations:
 def _with_drift(known: Relations, drift: tuple[tuple[str, tuple[str, ...]], ...]) -> Relations:
     said = dict(drift)
     drifted = {key: frozenset(said[key.id]) for key in known.tables if key.id in said}
+    types = {
+        key: msgspec.structs.replace(own, is_unread=True, base="", fields={})
+        if drift_name(key) in said
+        else own
+        for key, own in known.types.items()
+    }
     digest = hashlib.sha256(canonical([known.identity, drift])).hexdigest()
-    return msgspec.structs.replace(known, drifted=drifted, identity=digest)
+    return msgspec.structs.replace(known, drifted=drifted, identity=digest, types=types)
 
 
 def _listed(table: Table, tables: dict[TableKey, Table]) -> Table:

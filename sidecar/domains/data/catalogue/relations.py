@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import msgspec
 
+from sidecar.domains.data.catalogue.owned import ROW, Castable, Owned, OwnType
+from sidecar.domains.data.catalogue.owned import Key as TypeKey
 from sidecar.syntax.json import canonical
 from sidecar.terms.words import component
 
@@ -56,6 +58,12 @@ class Function(msgspec.Struct, frozen=True):
     name: str
     reads: tuple[tuple[TableKey, str | None], ...] = ()
     writes: tuple[tuple[TableKey, str | None], ...] = ()
+    # The type of what it gives, where that is one for all of its forms.
+    returns: str = ""
+    # The names of its columns, where it gives several that are no type's fields.
+    columns: tuple[str, ...] = ()
+    # It gives back a value of the type that it is given.
+    is_polymorphic: bool = False
 
 
 Touched = tuple[tuple[TableKey, str | None], ...]
@@ -86,8 +94,8 @@ class Relations(msgspec.Struct, frozen=True):
     schemas: dict[str, tuple[str, ...]] = {}
     # Functions that are there and say nothing of what they read: they are not called.
     undeclared: frozenset[tuple[str, str]] = frozenset()
-    # Types of the organisation's own, and whether a cast to one runs nobody's code.
-    types: dict[tuple[str, str], bool] = {}
+    # Types of the organisation's own; those of its tables' rows are among `owned`.
+    types: dict[TypeKey, OwnType] = {}
     # Where the database is known to differ: the columns that it has and this has not; `*` is all.
     drifted: dict[TableKey, frozenset[str]] = {}
     # What readers have made of its tables and keep, so that the next statement finds it made.
@@ -98,16 +106,31 @@ class Relations(msgspec.Struct, frozen=True):
         # A copy has other tables of the same names: nothing that was made of these is its own.
         msgspec.structs.force_setattr(self, "made", {})
 
-    def castable(self, search_path: Sequence[str]) -> frozenset[tuple[str, str]]:
-        """Return the types that may be cast to, as (schema or empty, name)."""
-        if not self.types:
-            return frozenset()
-        found = {key for key, is_safe in self.types.items() if is_safe}
-        for name in {name for _, name in self.types}:
-            first = next((step for step in search_path if (step, name) in self.types), None)
-            if first is not None and self.types[first, name]:
-                found.add(("", name))
-        return frozenset(found)
+    def would_hide(self, schema: str, name: str) -> bool:
+        """Return whether a new relation, whose row is a type too, may hide a table or a type."""
+        own = (schema, name)
+        is_known = own in self.tables or own in self.types
+        return not is_known and any(name == one for _, one in (*self.tables, *self.types))
+
+    @property
+    def owned(self) -> Owned:
+        """Return the types of its own with those of its tables' rows."""
+        found = self.made.get("owned")
+        if not isinstance(found, Owned):
+            rows = {
+                (key.schema, key.table): OwnType(ROW, fields=dict.fromkeys(t.columns, "") | t.types)
+                for key, t in self.tables.items()
+                if key not in self.drifted
+            }
+            found = self.made["owned"] = Owned(self.types, rows)
+        return found
+
+    def castable(self, search_path: tuple[str, ...]) -> Castable:
+        """Return the types that may be cast to by names that `search_path` finds."""
+        found = self.made.get("castable")
+        if not isinstance(found, Castable) or found.path != search_path:
+            found = self.made["castable"] = Castable(self.owned, search_path)
+        return found
 
 
 def relations_of(
@@ -116,7 +139,7 @@ def relations_of(
     search_path: tuple[str, ...],
     schemas: dict[str, tuple[str, ...]],
     undeclared: frozenset[tuple[str, str]] = frozenset(),
-    types: dict[tuple[str, str], bool] | None = None,
+    types: dict[TypeKey, OwnType] | None = None,
 ) -> Relations:
     """Return the relations with the digest of all that analyses depend on."""
     said = [
@@ -126,7 +149,10 @@ def relations_of(
         search_path,
         sorted(schemas.items()),
         sorted(undeclared),
-        sorted((types or {}).items()),
+        [
+            [*key, msgspec.to_builtins(own), list(own.fields)]
+            for key, own in sorted((types or {}).items())
+        ],
     ]
     digest = hashlib.sha256(canonical(said)).hexdigest()
     return Relations(tables, functions, search_path, digest, schemas, undeclared, types or {})

@@ -41,7 +41,15 @@ _TABLE: Final = fields(
 )
 _SCHEMA: Final = fields({"labels": LABELS, "tables": by_name(_TABLE), "sequences": _NAMES})
 _FUNCTION: Final = fields({"reads": _ACCESSES, "writes": _ACCESSES, "forms": {"type": "array"}})
-_TYPE: Final = fields({"kind": TEXT})
+_TYPE: Final = fields(
+    {
+        "kind": told("enum, domain, composite, range, multirange or base.", TEXT),
+        "base": told("The type that a domain is over, or that a range is of.", TEXT),
+        "fields": told("Of a composite: its fields in order, with their types.", by_name(TEXT)),
+        "checks": told("Of a domain, as the database has them.", _NAMES),
+        "cast": told("A cast to it runs what nobody has read.", {"const": "unread"}),
+    }
+)
 
 SHAPES: Final[dict[str, Shape]] = {
     "sql": spec(

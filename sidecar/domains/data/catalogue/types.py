@@ -3,6 +3,23 @@
 import re
 from typing import Final
 
+# Built-in types; a domain or a type of somebody's own may run code when it is cast to.
+_TYPES: Final = """
+bigint bit bool boolean box bpchar bytea char character cidr circle date datemultirange
+daterange dec decimal double float float4 float8 inet int int2 int4 int4multirange int4range
+int8 int8multirange int8range integer interval json jsonb jsonpath line lseg macaddr macaddr8
+money name national nchar numeric nummultirange numrange path point polygon real smallint text time
+timestamp timestamptz timetz tsquery tsrange tsmultirange tstzrange tstzmultirange tsvector uuid
+varbit varchar xml pg_lsn oid xid xid8 cid tid int2vector oidvector pg_snapshot txid_snapshot
+refcursor
+"""
+BUILT_IN: Final = frozenset(_TYPES.split())
+# What `format_type` calls some of them.
+_PHRASES: Final = frozenset((
+    "bit varying", "character varying", "double precision", '"char"', "time with time zone",
+    "time without time zone", "timestamp with time zone", "timestamp without time zone",
+))  # fmt: skip
+
 # As PostgreSQL's own `format_type` writes them.
 _CALLED: Final = {
     "int": "integer", "int4": "integer", "int2": "smallint", "int8": "bigint",
@@ -29,6 +46,12 @@ def is_type(said: str | None, now: str) -> bool:
     if "." not in kind:
         real = real.rpartition(".")[2]
     return kind == real and modifier in ("", real_modifier)
+
+
+def is_built_in(said: str) -> bool:
+    """Return whether this is a type of PostgreSQL's own, or an array, that looks no name up."""
+    plain = _SPACE.sub(" ", _MODIFIER.sub("", said)).strip().lower().rstrip("[]")
+    return plain in BUILT_IN or plain in _PHRASES
 
 
 def _apart(said: str) -> tuple[str, str]:

@@ -12,21 +12,17 @@ allow-list, every name is found in the catalogue or the statement is refused.
 import hashlib
 import hmac
 import re
-import threading
 from collections.abc import Mapping
 from typing import Final
-
-from cachetools import LRUCache
 
 from sidecar.domains.data.catalogue import DIALECTS, DataCatalogue, Relations, TableKey
 from sidecar.domains.data.catalogue.payload import drifted_relations, payload_relations
 from sidecar.domains.data.limits import (
-    CACHE_ENTRIES_MAX,
     CACHED_CHARS_MAX,
-    CACHED_TARGETS_MAX,
     READ_AT_HAND_CHARS_MAX,
     TEXT_BYTES_MAX,
 )
+from sidecar.domains.data.parse import kept
 from sidecar.domains.data.parse.elsewhere import Read, Reading, Refused, said_elsewhere
 from sidecar.domains.data.parse.other import Defined, Other, is_other, read_other
 from sidecar.domains.data.parse.other.names import (
@@ -51,14 +47,15 @@ from sidecar.domains.data.parse.targets import (
     table_targets,
     with_lookup,
 )
-from sidecar.domains.data.parse.text.lexer import Token, statements, tokens
+from sidecar.domains.data.parse.text.alike import form_of
+from sidecar.domains.data.parse.text.lexer import Token, marks_of, statements, tokens
 from sidecar.domains.data.parse.text.session import (
     guarded_setting,
     may_stand_together,
     resets_all,
     session_verb,
 )  # fmt: skip
-from sidecar.terms.call import Call, Json, remembers
+from sidecar.terms.call import Call, Json
 from sidecar.terms.errors import ParseError
 from sidecar.terms.reasons import reason
 from sidecar.terms.request import Action, Parsed, ParseStatus, Resource, Target
@@ -74,24 +71,8 @@ _NAMING: Final = ("prepare", "declare")
 _UNICODE: Final = re.compile('u&"', re.IGNORECASE)
 _STATUS: Final = ParseStatus("complete", PARSER)
 
-# Analyses by everything that they depend on. Nothing in one is ever changed.
-_CacheKey = tuple[str, str, tuple[str, ...], str]
-_cache: LRUCache[_CacheKey, Parsed] = LRUCache(CACHE_ENTRIES_MAX)
-# The same for what our own reader makes of texts that differ in literals, space and comments alone.
-_ShapeKey = tuple[tuple[Token, ...], str, tuple[str, ...], str]
-_shapes: LRUCache[_ShapeKey, tuple[Statement, Parsed]] = LRUCache(CACHE_ENTRIES_MAX)
 _COUNTING: Final = frozenset(("distinct", "fetch", "group", "limit", "offset", "order", "over"))
 _NUMBER: Final = Token("number", "0")
-_cache_lock: Final = threading.Lock()
-
-
-def _forget() -> None:
-    with _cache_lock:
-        _cache.clear()
-        _shapes.clear()
-
-
-remembers(_forget)
 
 
 def parse(call: Call, catalogue: DataCatalogue, bundle: str | None = None) -> Parsed:
@@ -147,22 +128,36 @@ def _read(
     long.
     """
     key = (text, relations.identity, search_path, upstream)
-    with _cache_lock:
-        try:
-            return _cache[key]
-        except KeyError:
-            parsed = None
+    parsed = kept.texts.get(key)
+    if parsed is not None:
+        return parsed
     if away[0] and READ_AT_HAND_CHARS_MAX < len(text) <= TEXT_BYTES_MAX:
         parsed = _read_elsewhere(key, *away)
     if parsed is None:
-        parsed = _analysed(text, relations, search_path, upstream)
-        if _is_cached(text, parsed):
-            with _cache_lock:
-                _cache[key] = parsed
+        parsed = _read_here(key, relations)
     return parsed
 
 
-def _read_elsewhere(key: _CacheKey, bundle: str | None, drift: Json) -> Parsed | None:
+def _read_here(key: kept.TextKey, relations: Relations) -> Parsed:
+    """Return what a text does that was not read before, of which perhaps another form was."""
+    text, identity, search_path, upstream = key
+    form = form_of(text.encode()) if len(text) <= CACHED_CHARS_MAX else None
+    by_form = (form or b"", identity, search_path, upstream)
+    known = kept.forms.get(by_form) if form is not None else None
+    if known is not None:
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        parsed = Parsed(known.targets, known.native | {"text_sha256": digest}, _STATUS)
+    else:
+        parsed = _analysed(text, relations, search_path, upstream)
+    if kept.is_kept(text, parsed):
+        size = kept.size_of(text, parsed)
+        kept.texts.put(key, parsed, size)
+        if form is not None and known is None:
+            kept.forms.put(by_form, parsed, size)
+    return parsed
+
+
+def _read_elsewhere(key: kept.TextKey, bundle: str | None, drift: Json) -> Parsed | None:
     assert bundle is not None
     text, identity, search_path, upstream = key
     said = said_elsewhere(
@@ -282,8 +277,7 @@ def _analysed(
         native["names"] = names_of(other.seen, text, found[0])
         return _other(other, native, relations, search_path, upstream)
     shape = (_shape(found[0]), relations.identity, search_path, upstream)
-    with _cache_lock:
-        known = _shapes.get(shape)
+    known = kept.shapes.get(shape)
     has_escapes = "&" in text and _UNICODE.search(text) is not None
     if known is not None and not has_escapes:
         # Only our own reading is known: PostgreSQL's grammar reads each text itself.
@@ -299,9 +293,8 @@ def _analysed(
     targets += sequence_targets(seen.sequences, search_path, upstream)
     targets = targets or (connect_target(statement.kind, upstream),)
     parsed = Parsed(targets, native | _native(statement), _STATUS)
-    if not seen.sequences and not has_escapes and _is_cached(text, parsed):
-        with _cache_lock:
-            _shapes[shape] = (statement, parsed)
+    if not seen.sequences and not has_escapes and kept.is_kept(text, parsed):
+        kept.shapes.put(shape, (statement, parsed), kept.size_of(text, parsed))
     return parsed
 
 
@@ -335,13 +328,9 @@ def _shape(statement: list[Token]) -> tuple[Token, ...]:
 
     Numbers count where they may be places of columns or a LIMIT.
     """
-    if not _COUNTING.isdisjoint(text for kind, text in statement if kind == "word"):
+    if not _COUNTING.isdisjoint(marks_of(statement)):
         return tuple(statement)
     return tuple([_NUMBER if token[0] == "number" else token for token in statement])
-
-
-def _is_cached(text: str, parsed: Parsed) -> bool:
-    return len(text) <= CACHED_CHARS_MAX and len(parsed.targets) <= CACHED_TARGETS_MAX
 
 
 def _other(

@@ -6,11 +6,14 @@ from typing import Final
 import msgspec
 
 from sidecar.domains.data.catalogue import Function, Relations, Table, TableKey
+from sidecar.domains.data.catalogue.owned import Key as TypeKey
+from sidecar.domains.data.catalogue.owned import Owned
 from sidecar.domains.data.limits import RELATIONS_MAX, USES_MAX
-from sidecar.domains.data.parse.text.functions import ALLOWED, OF_SCHEMAS
+from sidecar.domains.data.parse.text.functions import ALLOWED, FILLING, OF_SCHEMAS
 from sidecar.domains.data.parse.text.lookups import FUNCTIONS as LOOKUPS
 from sidecar.domains.data.parse.text.lookups import READS
 from sidecar.domains.data.parse.tree.joins import Arranged
+from sidecar.domains.data.parse.tree.rows import Fields, typed
 from sidecar.terms.errors import ParseError
 from sidecar.terms.reasons import reason
 from sidecar.terms.words import ActionClass
@@ -49,13 +52,14 @@ class Accesses:
         relations: Relations,
         search_path: tuple[str, ...],
         unwrapped: frozenset[str] = frozenset(),
+        own_types: frozenset[str] = frozenset(),
     ) -> None:
         self._relations = relations
         self.unwrapped = unwrapped
         self.search_path = search_path
         self.made = relations.made
         # What casts to somebody's own types call their columns.
-        self.own_types = frozenset(name for _, name in relations.types)
+        self.own_types = own_types
         self.tables: dict[tuple[TableKey, str], TableAccess] = {}
         self.touched: dict[TableKey, None] = {}
         # Those that stand in the text by name; a declared function touches others.
@@ -123,6 +127,16 @@ class Accesses:
         """Return a listed table."""
         return self._relations.tables[key]
 
+    @property
+    def owned(self) -> Owned:
+        """Return the types of somebody's own."""
+        return self._relations.owned
+
+    def row(self, key: TableKey) -> Fields:
+        """Return the fields of a listed table's row."""
+        table = self._relations.tables[key]
+        return typed(key, dict.fromkeys(table.columns, "") | table.types, self.owned)
+
     def beneath(self, table: Table, children: Sequence[Table], verb: str) -> None:
         """Note what is touched with a table: its children, and what a view is made of."""
         for child in children:
@@ -138,7 +152,7 @@ class Accesses:
 
     def column(self, key: TableKey, column: str, verb: str = "select") -> None:
         """Note a column read or written by name."""
-        access = self.touch(key, verb)
+        access = self.tables.get((key, verb)) or self.touch(key, verb)
         access.columns.setdefault(column)
         access.is_named = True
         self.used(key, column, verb)
@@ -204,20 +218,33 @@ class Accesses:
         self.star(key, tuple(self._relations.tables[key].columns))
         self.touch(key).is_whole_row = True
 
-    def call(self, schema: str | None, name: str) -> None:
+    def call(self, schema: str | None, name: str, *, fills: bool = False) -> list[Function]:
         """Note a call; what a declared function reads and writes is noted as done here.
+
+        Args:
+            schema: None for one of the search path, or of PostgreSQL's own.
+            name: The function's.
+            fills: One that fills a row may be called: the caller knows of which type.
+
+        Returns:
+            The declared functions that may be meant, none of them for one of PostgreSQL's own.
 
         Raises:
             ParseError: `parse.unknown_function`.
         """
-        is_built_in = schema in (None, "pg_catalog") and name in ALLOWED
+        is_allowed = name in ALLOWED or (fills and name in FILLING)
+        is_built_in = schema in (None, "pg_catalog") and is_allowed
         if schema is not None and (schema, name) in OF_SCHEMAS:
             self.functions.setdefault(f"{schema}.{name}")
-            return
+            return []
         # Without a schema PostgreSQL's own are found on any path.
         path = dict.fromkeys((*self.search_path, "pg_catalog")) if schema is None else (schema,)
         declared = [f for s in path if (f := self._relations.functions.get((s, name)))]
         # One that has a built-in name may be meant by its types.
+        made = None if declared or is_built_in else self._range_made(schema, name)
+        if made is not None:
+            self.functions.setdefault(".".join(made))
+            return []
         is_undeclared = any((step, name) in self._relations.undeclared for step in path)
         if is_undeclared or not (declared or is_built_in):
             raise ParseError(
@@ -233,6 +260,18 @@ class Accesses:
         for function in declared:
             self.functions.setdefault(function.name)
             self._declared(function)
+        return declared
+
+    def _range_made(self, schema: str | None, name: str) -> TypeKey | None:
+        """Return the range of somebody's own that has that name, if bounds may make one of it."""
+        path = self.search_path if schema is None else (schema,)
+        keys = [(step, name) for step in path]
+        if any(key in self._relations.undeclared for key in keys):
+            return None
+        found = next((key for key in keys if self.owned.get(key) is not None), None)
+        own = self.owned.get(found) if found is not None else None
+        is_range = own is not None and own.kind in ("range", "multirange")
+        return found if found and is_range and self.owned.is_castable(found) else None
 
     def _read(self, table: str, column: str) -> None:
         key = TableKey("pg_catalog", table)

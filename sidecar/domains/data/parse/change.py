@@ -27,14 +27,12 @@ from sidecar.domains.data.parse.scope import (
 from sidecar.domains.data.parse.sources import Sources
 from sidecar.domains.data.parse.tree.nodes import (
     alias_of,
+    assigned,
     bare_name,
     check,
-    first_name,
     name_of,
     row_alias,
-    subscripts,
     unread,
-    unsubscripted,
 )  # fmt: skip
 from sidecar.terms.errors import ParseError
 from sidecar.terms.reasons import reason
@@ -192,12 +190,13 @@ class Changes:
                 to = exp.Tuple(expressions=[to.this])
             columns = to.expressions if isinstance(to, exp.Tuple) else [to]
             # `SET a.b = …` writes the field b of the column a: no table may stand there.
-            names = [first_name(unsubscripted(column)) for column in columns]
+            parts = [assigned(column) for column in columns]
+            names = [name for name, _ in parts]
             self._write(relation, [name for name in names if name is not None], "update")
             if None in names:
                 raise unread()
             mark = len(self._accesses.log)
-            for index in (index for column in columns for index in subscripts(column)):
+            for index in (index for _, within in parts for index in within):
                 self._queries.reader.read(index, level)
             self._queries.reader.read(assignment.expression, level)
             origins = self._accesses.origins(mark)

@@ -5,24 +5,23 @@ inside expressions go back to whoever reads queries, through `Reader.query`.
 """
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, ClassVar, Final
 
 from sqlglot import exp
 
+from sidecar.domains.data.catalogue import Function
 from sidecar.domains.data.parse.access import Accesses
 from sidecar.domains.data.parse.scope import (
     Column,
     Relation,
-    Row,
     Scope,
-    TableRow,
     qualified,
     read_name,
     read_qualified,
     read_row,
 )  # fmt: skip
-from sidecar.domains.data.parse.text.canonical import MARK
-from sidecar.domains.data.parse.text.functions import ALLOWED, COLUMNS, MANY, OF_SCHEMAS
+from sidecar.domains.data.parse.text.constructs import MARK
+from sidecar.domains.data.parse.text.functions import ALLOWED, COLUMNS, FILLING, MANY, OF_SCHEMAS
 from sidecar.domains.data.parse.tree.nodes import (
     DECIDING,
     LEAVES,
@@ -31,10 +30,26 @@ from sidecar.domains.data.parse.tree.nodes import (
     check,
     is_tail,
     name_of,
+    names_of,
     parts,
+    subscripts,
     unread,
+    unsubscripted,
     with_tail,
 )  # fmt: skip
+from sidecar.domains.data.parse.tree.rows import (
+    Elements,
+    Fields,
+    Record,
+    Row,
+    cast_row,
+    element_of,
+    elements,
+    fields_of,
+    in_all,
+    record,
+    typed,
+)
 from sidecar.terms.errors import ParseError
 from sidecar.terms.reasons import reason
 
@@ -42,6 +57,8 @@ _WINDOW: Final = frozenset(("this", "partition_by", "order", "spec", "alias", "o
 _FRAME: Final = frozenset(("kind", "start", "start_side", "end", "end_side", "exclude"))
 _COLUMN: Final = frozenset(("this", "table", "db", "catalog"))
 _CALL: Final = frozenset(("this", "expressions"))
+# What columns that a function declares are of: no type has that name.
+_NO_TYPE: Final = ("", "")
 _QUERIES: Final = (exp.Select, exp.SetOperation, exp.Values, exp.Subquery)
 
 
@@ -55,6 +72,8 @@ class Reader:
     ) -> None:
         self.accesses = accesses
         self._query = query
+        # The fields of what the call gives that was read last.
+        self.result: Row = None
 
     def read(self, node: object, scope: Scope) -> Row:
         """Note what an expression reads; return its columns if it is a composite value."""
@@ -63,15 +82,18 @@ class Reader:
         if isinstance(node, exp.Paren):
             check(node, frozenset(("this",)))
             return self.read(node.this, scope)
-        if isinstance(node, exp.Subquery):
+        if isinstance(node, _QUERIES):
             columns = self._query(node, scope)
             row = columns[0].row if len(columns) == 1 else None
             # What another record holds is not known outside of its query.
-            return row if isinstance(row, TableRow) else None
+            return row if isinstance(row, Fields | Elements) else None
         if isinstance(node, exp.Dot):
             return self._dot(node, scope)
         if isinstance(node, exp.Anonymous):
-            return self._fields(node, self.call(node, scope))
+            self.call(node, scope)
+            return self.result
+        if type(node) in self._rows:
+            return self._rows[type(node)](self, node, scope)
         self._read_all(node, scope)
         return None
 
@@ -97,10 +119,8 @@ class Reader:
     def _read_other(self, node: object, scope: Scope) -> None:
         if isinstance(node, _QUERIES):
             self._query(node, scope)
-        elif isinstance(node, exp.Anonymous):
-            self.call(node, scope)
-        elif isinstance(node, exp.Dot):
-            self._dot(node, scope)
+        elif isinstance(node, exp.Anonymous | exp.Dot | exp.Cast):
+            self.read(node, scope)
         elif isinstance(node, exp.Window):
             self.window(node, scope)
         elif isinstance(node, exp.Order | exp.Limit) and is_tail(node):
@@ -122,12 +142,14 @@ class Reader:
             self.accesses.uses = before
 
     def _column(self, node: exp.Column, scope: Scope) -> Row:
-        check(node, _COLUMN)
-        if isinstance(node.this, exp.Star):
-            return self.star(node, scope)
-        if is_default(node):
-            return None
-        names = [name_of(part) for part in node.parts]
+        names = names_of(node)
+        if names is None:
+            check(node, _COLUMN)
+            if isinstance(node.this, exp.Star):
+                return self.star(node, scope)
+            if is_default(node):
+                return None
+            names = [name_of(part) for part in node.parts]
         if len(names) == 1:
             return read_name(names[0], scope, self.accesses)
         return read_qualified(names, scope, self.accesses)
@@ -135,10 +157,10 @@ class Reader:
     def star(self, node: exp.Column, scope: Scope) -> Row:
         """Note `relation.*` inside an expression: the row as a value."""
         check(node.this, frozenset())
-        row: frozenset[str] = frozenset()
-        for relation in self.star_relations(node, scope):
-            row |= read_row(relation, self.accesses) or frozenset()
-        return row
+        found = [read_row(relation, self.accesses) for relation in self.star_relations(node, scope)]
+        if len(found) == 1:
+            return found[0] or frozenset()
+        return frozenset[str]().union(*(row or () for row in found))
 
     def star_relations(self, node: exp.Column, scope: Scope) -> list[Relation]:
         """Return the relations that `relation.*` stands for."""
@@ -153,7 +175,8 @@ class Reader:
         if not marked.startswith(MARK):
             raise unread()
         name = marked[len(MARK) :]
-        self.accesses.call(schema, name)
+        declared = self.accesses.call(schema, name, fills=True)
+        given: list[Row] = []
         before = self.accesses.uses
         if name in MANY or name not in ALLOWED:
             # Whether a declared function gives one row is not known.
@@ -163,21 +186,76 @@ class Reader:
                 # count(*): the rows, no column.
                 check(argument, frozenset())
             else:
-                self.read(argument, scope)
+                given.append(self.read(argument, scope))
         self.accesses.uses = before
+        self.result = self._made(node, name, given, declared)
         return name
 
-    def _fields(self, node: exp.Anonymous, name: str) -> Row:
-        """Return the fields of what a call gives, where it is a row that it makes."""
+    def _made(
+        self, node: exp.Anonymous, name: str, given: list[Row], declared: list[Function]
+    ) -> Row:
+        """Return the fields of what a call gives, where it is a row, or an array of rows."""
+        if name in FILLING:
+            self._check_filled(given)
+        if declared:
+            is_one = len(declared) == 1 and name not in ALLOWED
+            return self._returned(declared[0], given) if is_one else None
         if name == "row":
-            is_known = not any(one.is_star for one in node.expressions)
-            return (
-                frozenset(f"f{i + 1}" for i in range(len(node.expressions))) if is_known else None
-            )
-        given = COLUMNS.get(name, ())
-        is_declared = any(one.endswith(f".{name}") for one in self.accesses.functions)
+            return _of_values(node.expressions, given)
+        if name in _SAME:
+            return _SAME[name](given)
+        fields = COLUMNS.get(name, ())
         # Of a single column it is the value.
-        return frozenset(given) if len(given) > 1 and not is_declared else None
+        return frozenset(fields) if len(fields) > 1 else None
+
+    def _returned(self, function: Function, given: list[Row]) -> Row:
+        """Return the fields of what a declared function gives."""
+        if function.is_polymorphic:
+            return _first(given)
+        if len(function.columns) > 1:
+            return typed(_NO_TYPE, dict.fromkeys(function.columns, ""), self.accesses.owned)
+        return fields_of(function.returns, self.accesses.owned)
+
+    def _check_filled(self, given: list[Row]) -> None:
+        """Refuse to fill a row whose fields' types run what nobody has looked at."""
+        row = given[0] if given else None
+        if not isinstance(row, Fields) or not self.accesses.owned.is_castable(row.key):
+            raise ParseError(reason("parse.unsupported"), "a row of a type that is not known")
+
+    def _case(self, node: exp.Case, scope: Scope) -> Row:
+        """Read a CASE; return the fields that its result has whichever of them it is."""
+        rows: list[Row] = []
+        for part in parts(node, PLAIN[exp.Case]):
+            if part.arg_key == "default":
+                rows.append(self.read(part, scope))
+            elif part.arg_key == "ifs":
+                condition, shown = parts(part, PLAIN[exp.If])
+                self.read(condition, scope)
+                rows.append(self.read(shown, scope))
+            else:
+                self.read(part, scope)
+        # NULL for want of an ELSE is of any type.
+        return in_all(rows)
+
+    def _cast(self, node: exp.Cast, scope: Scope) -> Row:
+        """Read what is cast; return the fields of the type that `text/casts` has written."""
+        check(node, frozenset(("this", "to")))
+        check(node.args["to"], frozenset(("this", "kind")))
+        self.read(node.this, scope)
+        return cast_row(name_of(node.args["to"].args["kind"]), self.accesses.owned)
+
+    def _subscript(self, node: exp.Pow, scope: Scope) -> Row:
+        """Read `a[i][j]`, an element whichever depth the array has, or `a[i:j]`, an array."""
+        row = self.read(unsubscripted(node), scope)
+        is_slice = False
+        for index in subscripts(node):
+            is_slice |= not isinstance(index, exp.Paren)
+            self.read(index, scope)
+        return row if is_slice else element_of(row)
+
+    _rows: ClassVar[dict[type, Callable[["Reader", Any, Scope], Row]]] = {
+        exp.Case: _case, exp.Cast: _cast, exp.Pow: _subscript,
+    }  # fmt: skip
 
     def function(self, node: object, scope: Scope) -> str:
         """Note `f(…)` or `schema.f(…)`, in FROM too; return the function's name."""
@@ -201,7 +279,7 @@ class Reader:
         check(node, frozenset(("this", "expression")))
         if isinstance(node.expression, exp.Anonymous):
             name = self.function(node, scope)
-            return OF_SCHEMAS.get((name_of(node.this), name))
+            return OF_SCHEMAS.get((name_of(node.this), name), self.result)
         row = self.read(node.this, scope)
         if isinstance(node.expression, exp.Star):
             check(node.expression, frozenset())
@@ -210,7 +288,7 @@ class Reader:
             raise ParseError(
                 reason("parse.unknown_column"), "a field that its row is not known to have"
             )
-        return None
+        return row.within(name_of(node.expression)) if isinstance(row, Fields | Record) else None
 
     def window(self, node: exp.Window, scope: Scope) -> None:
         """Read `f() OVER (…)`, or a window of the WINDOW clause whose `this` is its name."""
@@ -229,6 +307,39 @@ class Reader:
         for part in parts(node, _FRAME):
             if not isinstance(part, exp.Var):
                 self.read_for("order", part, scope)
+
+
+def _of_values(nodes: list[exp.Expression], given: list[Row]) -> Row:
+    """Return the fields of `ROW(…)`: those of `t.*` are values of their own."""
+    rows: list[Row] = []
+    for node, row in zip(nodes, given, strict=False):
+        if not node.is_star:
+            rows.append(row)
+        elif isinstance(row, Fields) and row.listed:
+            rows += [row.within(name) for name in row.listed]
+        else:
+            return None
+    return record(rows) if len(nodes) == len(given) else None
+
+
+def _first(given: list[Row]) -> Row:
+    return given[0] if given else None
+
+
+def _array_of(given: list[Row]) -> Row:
+    row = in_all(given)
+    return row if isinstance(row, Elements) else elements(row)
+
+
+def _unnested(given: list[Row]) -> Row:
+    return element_of(given[0]) if len(given) == 1 else None
+
+
+# Calls that give what they are given, an array of it, or what is in it.
+_SAME: Final[dict[str, Callable[[list[Row]], Row]]] = {
+    "array": _array_of, "array_agg": _array_of, "coalesce": in_all, "greatest": in_all,
+    "least": in_all, "nullif": _first, "unnest": _unnested, **dict.fromkeys(FILLING, _first),
+}  # fmt: skip
 
 
 def is_default(node: object) -> bool:

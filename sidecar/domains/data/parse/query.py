@@ -38,6 +38,7 @@ from sidecar.domains.data.parse.tree.nodes import (
     whole_of,
 )  # fmt: skip
 from sidecar.domains.data.parse.tree.outputs import Called, called
+from sidecar.domains.data.parse.tree.rows import Fields, Row, one_type
 from sidecar.terms.errors import ParseError
 from sidecar.terms.reasons import reason
 
@@ -53,6 +54,10 @@ _BRACKETED: Final = frozenset(("this", "with_", "order", "limit", "offset", "loc
 _GROUPS: Final = (exp.Rollup, exp.Cube, exp.GroupingSets, exp.Tuple, exp.Paren)
 _CHANGES: Final = (exp.Insert, exp.Update, exp.Delete, exp.Merge)
 _EXPRESSIONS: Final = frozenset(("expressions",))
+_THIS: Final = frozenset(("this",))
+_ALIAS: Final = frozenset(("this", "alias"))
+_KEY: Final = frozenset(("this", "desc", "nulls_first"))
+_COUNT: Final = frozenset(("expression",))
 _LOCK: Final = frozenset(("update", "expressions", "wait", "key"))
 
 # Of a 32-bit number.
@@ -189,6 +194,7 @@ class Queries:
         level = scope.below(())
         # In one place of each row stand the values of one column.
         places: list[Origins] = []
+        rows: dict[int, list[Row]] = {}
         is_spread = False
         for row in node.expressions:
             if not isinstance(row, exp.Tuple):
@@ -199,10 +205,15 @@ class Queries:
                 mark = len(self.accesses.log)
                 # `(row).*` is several values.
                 is_spread |= isinstance(value, exp.Dot | exp.Column) and value.is_star
-                self.reader.read(value, level)
+                made = self.reader.read(value, level)
+                # NULL is of the type of the others.
+                rows.setdefault(at, []).extend([] if isinstance(value, exp.Null) else [made])
                 places[at] = tuple(dict.fromkeys((*places[at], *self.accesses.log[mark:])))
         self.accesses.has_calls |= is_spread
-        columns = tuple(Column(f"column{i + 1}", origins=place) for i, place in enumerate(places))
+        columns = tuple(
+            Column(f"column{i + 1}", row=one_type(rows.get(i, ())), origins=place)
+            for i, place in enumerate(places)
+        )
         if is_spread:
             columns = from_more(columns, from_all(columns))
         self._tail(node, level, columns)
@@ -220,7 +231,7 @@ class Queries:
         columns = self.outputs(node.expressions, item, level)
         for clause in ("where", "having"):
             if node.args.get(clause) is not None:
-                check(node.args[clause], frozenset(("this",)))
+                check(node.args[clause], _THIS)
                 self.reader.read_for("predicate", node.args[clause].this, level)
         for window in node.args.get("windows") or ():
             self.reader.window(window, level)
@@ -256,15 +267,19 @@ class Queries:
             read_star(found, self.accesses)
             return plain(found)
         if isinstance(node, exp.Dot) and isinstance(node.expression, exp.Star):
-            # Neither order nor number of its columns is known: a name may stand there twice.
-            self.accesses.has_calls = True
             row = self.reader.read(node, level) or ("",)
             origins = self.accesses.origins(mark)
+            if isinstance(row, Fields) and row.listed:
+                return tuple(
+                    Column(name, row=row.within(name), origins=origins) for name in row.listed
+                )
+            # Neither order nor number of its columns is known: a name may stand there twice.
+            self.accesses.has_calls = True
             return tuple(
                 Column(name, is_sure=False, origins=origins, is_open=True) for name in sorted(row)
             )
         if isinstance(node, exp.Alias):
-            check(node, frozenset(("this", "alias")))
+            check(node, _ALIAS)
             name, node = Called(name_of(node.args["alias"])), node.this
         else:
             name = called(node, self.accesses.own_types)
@@ -314,14 +329,14 @@ class Queries:
             check(order, _EXPRESSIONS)
             outputs = Columns(columns)
             for part in order.expressions:
-                check(part, frozenset(("this", "desc", "nulls_first")))
+                check(part, _KEY)
                 self._sort_key("order", part.this, outputs, level)
         for clause in ("limit", "offset"):
             limit = node.args.get(clause)
             if isinstance(limit, exp.Fetch):
                 check(limit, frozenset(("direction", "count", "limit_options")))
             elif limit is not None:
-                check(limit, frozenset(("expression",)))
+                check(limit, _COUNT)
             count = limit and (limit.args.get("expression") or limit.args.get("count"))
             if count is not None:
                 self.reader.read_for("predicate", count, level)

@@ -13,16 +13,9 @@ import msgspec
 from sidecar.domains.data.catalogue import Table, TableKey
 from sidecar.domains.data.parse.access import SYSTEM_COLUMNS, Accesses, Origins
 from sidecar.domains.data.parse.tree.joins import Names
+from sidecar.domains.data.parse.tree.rows import Row, fields_of, in_all, named_in
 from sidecar.terms.errors import ParseError
 from sidecar.terms.reasons import reason
-
-# The fields of a composite value, None for a value that is not known to be one. A field that it has
-# not is a call of the function of that name to PostgreSQL.
-Row = frozenset[str] | None
-
-
-class TableRow(frozenset[str]):
-    """The fields of a table's row: PostgreSQL knows its type wherever it comes from."""
 
 
 class Column(msgspec.Struct, frozen=True):
@@ -194,7 +187,7 @@ class Scope(msgspec.Struct, frozen=True):
 
 
 def table_relation(
-    table: Table, alias: str | None, children: Sequence[Table], made: dict[object, object]
+    table: Table, alias: str | None, children: Sequence[Table], accesses: Accesses
 ) -> Relation:
     """Return a table of the catalogue as a FROM item's relation.
 
@@ -202,11 +195,20 @@ def table_relation(
         table: A view's columns read what they show as well.
         alias: None where it goes by its own name.
         children: Tables whose rows are its rows too.
-        made: Where what is made of a table alone is kept.
+        accesses: What is made of a table alone is kept there.
     """
+    made = accesses.made
     known = made.get(table.key)
     if not isinstance(known, Columns) or children:
-        columns = tuple(Column(name, _bases(table, name, children)) for name in table.columns)
+        types = table.types if any("." in said for said in table.types.values()) else {}
+        columns = tuple(
+            Column(
+                name,
+                _bases(table, name, children),
+                fields_of(types[name], accesses.owned) if name in types else None,
+            )
+            for name in table.columns
+        )
         known = Columns(columns)
         if not children:
             made[table.key] = known
@@ -275,14 +277,6 @@ def both_of(columns: tuple[Column, ...], others: Sequence[Column]) -> tuple[Colu
     )
 
 
-def in_all(rows: Sequence[Row]) -> Row:
-    """Return the fields that a value has whichever of several it is."""
-    known = [row for row in rows if row is not None]
-    if not known or len(known) < len(rows):
-        return None
-    return known[0] if len(known) == 1 else frozenset.intersection(*known)
-
-
 def read_columns(columns: Sequence[Column], accesses: Accesses) -> None:
     """Note columns read by name."""
     for column in columns:
@@ -313,7 +307,7 @@ def read_row(relation: Relation, accesses: Accesses) -> Row:
     if relation.table is None:
         return relation.row
     # Other names are there in this query alone, and then the table's own are not.
-    return TableRow(relation.row.intersection(accesses.table(relation.table).columns))
+    return named_in(accesses.row(relation.table), relation.row)
 
 
 def is_there(name: str, scope: Scope) -> bool:
@@ -351,26 +345,31 @@ def read_qualified(parts: Sequence[str], scope: Scope, accesses: Accesses) -> Ro
     relations = qualified(qualifier, scope)
     found = [column for relation in relations for column in relation.named(name)]
     # What may be no column would be a call of the function of that name.
-    if not any(column.is_sure for column in found):
+    if not (found and found[0].is_sure) and not any(column.is_sure for column in found):
         raise _unknown()
     read_columns(found, accesses)
     for relation in relations:
-        read_columns(relation.perhaps(name), accesses)
-    return _row_of(found)
+        if perhaps := relation.perhaps(name):
+            read_columns(perhaps, accesses)
+    return found[0].row if len(found) == 1 else _row_of(found)
 
 
 def qualified(qualifier: Sequence[str], scope: Scope) -> list[Relation]:
     """Return the relations of the nearest level that `relation` or `schema.relation` names."""
-    for level in scope.levels():
-        relations = [relation for relation in level.relations if _is_called(relation, qualifier)]
+    level: Scope | None = scope
+    while level is not None:
+        if len(qualifier) == 1:
+            name = qualifier[0]
+            relations = [relation for relation in level.relations if relation.name == name]
+        else:
+            relations = [one for one in level.relations if _is_called(one, qualifier)]
         if relations:
             return relations
+        level = level.parent
     raise ParseError(reason("parse.unknown_table"), "a relation that this part of the text has not")
 
 
 def _is_called(relation: Relation, qualifier: Sequence[str]) -> bool:
-    if len(qualifier) == 1:
-        return relation.name == qualifier[0]
     # `database.schema.table` is as `schema.table`: PostgreSQL refuses every other database.
     schema, table = qualifier[-2:]
     return not relation.is_aliased and relation.table == (schema, table)

@@ -241,9 +241,18 @@ def look(text: str) -> Seen:
 def _collected(tree: dict[str, Json]) -> Seen:
     kinds = [next(iter(one["stmt"])) for one in tree.get("stmts", ())]
     seen = Seen(kinds, set(), set(), set(), set(), [], {}, [], tree)
-    for node in _each(tree):
-        if not _TELLING.isdisjoint(node):
-            _note(node, seen)
+    waiting: list[Json] = list(tree.get("stmts", ()))
+    while waiting:
+        node = waiting.pop()
+        if type(node) is list:
+            waiting += node
+        elif type(node) is not dict or "fields" in node:
+            # A column's name: there is nothing in it to be noted.
+            continue
+        else:
+            if not _TELLING.isdisjoint(node):
+                _note(node, seen)
+            waiting += node.values() if _PASSED_OVER.isdisjoint(node) else _beneath(node)
     return seen
 
 

@@ -26,11 +26,13 @@ from sidecar.domains.data.parse.scope import (
     renamed,
     table_relation,
 )  # fmt: skip
-from sidecar.domains.data.parse.text.functions import COLUMNS, OTHERWISE_NAMED, VARIED
+from sidecar.domains.data.parse.text.functions import ALLOWED, COLUMNS, OTHERWISE_NAMED, VARIED
 from sidecar.domains.data.parse.text.shapes.edit import EXTRA
+from sidecar.domains.data.parse.text.shapes.fields import GIVING
 from sidecar.domains.data.parse.text.shapes.tabled import TABLES
 from sidecar.domains.data.parse.tree.joins import Items, Join, beside
 from sidecar.domains.data.parse.tree.nodes import alias_of, check, name_of, unread
+from sidecar.domains.data.parse.tree.rows import Fields
 from sidecar.terms.errors import ParseError
 from sidecar.terms.reasons import reason
 
@@ -226,7 +228,7 @@ class Sources:
         if not node.args.get("only") and verb != "insert":
             children = [self._accesses.table(key) for key in table.children]
         self._accesses.beneath(table, children, verb)
-        relation = table_relation(table, name or None, children, self._accesses.made)
+        relation = table_relation(table, name or None, children, self._accesses)
         if not names:
             return relation
         return Relation(
@@ -285,24 +287,30 @@ class Sources:
         name = "" if name == EXTRA else name
         nodes = node.args.get("rows_from") or [node if isinstance(node, exp.Table) else node.this]
         columns: list[Column] = []
-        called, is_open = "", False
+        called, is_open, is_row = "", False, False
         mark = len(self._accesses.log)
         # Arguments say how many rows there are.
         before = self._accesses.turn_to("predicate")
         for call in nodes:
             defined: list[str] = []
+            # Of a table of JSON or XML all columns are known, and of a row of a known type.
             if call is not node and isinstance(call, exp.Table):
                 check(call, frozenset(("this", "db", "alias")))
                 # In ROWS FROM only a list of columns with their types may stand behind a call.
                 _, defined = alias_of(call)
             called = self._queries.reader.function(call, lateral)
+            row = self._queries.reader.result
+            is_given = called in GIVING or called not in ALLOWED
+            if is_given and isinstance(row, Fields) and row.listed and not defined:
+                columns.extend(Column(one, row=row.within(one)) for one in row.listed)
+                is_row = True
+                continue
+            self._accesses.has_calls |= called not in TABLES and not defined
             is_open |= self._is_open(called)
             given = defined or COLUMNS.get(called)
             given = given or (name if name and len(nodes) == 1 else called,)
             is_sure = bool(defined) or self._is_sure(called)
             columns.extend(Column(column, is_sure=is_sure) for column in given)
-        # Of a table of JSON or XML all columns are known.
-        self._accesses.has_calls |= called not in TABLES
         self._accesses.uses = before
         if node.args.get("ordinality"):
             columns.append(Column("ordinality"))
@@ -310,7 +318,7 @@ class Sources:
         columns.extend(Column("", is_sure=False) for _ in range(len(names) - len(columns)))
         if is_open:
             columns[-1] = msgspec.structs.replace(columns[-1], is_open=True)
-        is_value = len(columns) == 1 and called not in TABLES
+        is_value = len(columns) == 1 and called not in TABLES and not is_row
         found = from_more(columns, self._accesses.origins(mark))
         relation = Relation(name or called, renamed(found, names), is_value=is_value)
         return _one(relation, name)

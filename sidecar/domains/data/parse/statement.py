@@ -29,14 +29,15 @@ logging.getLogger("sqlglot").disabled = True
 _DIALECT: Final = Dialect.get_or_raise("postgres")
 
 
-class _Tokenizers(threading.local):
-    """One for each thread, since making it takes as long as using it."""
+class _Own(threading.local):
+    """One of each for each thread, since making it takes as long as using it."""
 
     def __init__(self) -> None:
-        self.own = _DIALECT.tokenizer()
+        self.tokenizer = _DIALECT.tokenizer()
+        self.parser = _DIALECT.parser()
 
 
-_TOKENIZERS: Final = _Tokenizers()
+_OWN: Final = _Own()
 _CHANGES: Final = {
     exp.Insert: "insert",
     exp.Update: "update",
@@ -96,11 +97,11 @@ def read_statement(
             raise ParseError(reason("parse.unsupported"), f"`{first.text}` is not read")
         raise ParseError(reason("parse.syntax"), "no statement begins like this")
     try:
-        text, lookups = canonical(tokens, relations.castable(search_path))
-        accesses = Accesses(relations, search_path, unwrapped(tokens))
+        text, casts = canonical(tokens, relations.castable(search_path))
+        accesses = Accesses(relations, search_path, unwrapped(tokens), casts.own_types)
         node = _parsed(text)
         try:
-            return _read(node, lookups, accesses)
+            return _read(node, casts.lookups, accesses)
         finally:
             let_go(node)
     except RecursionError:
@@ -113,15 +114,16 @@ def check_grammar(tokens: list[Token]) -> None:
 
 
 def _parsed(text: str) -> exp.Expression:
-    tokenizer = _TOKENIZERS.own
+    tokenizer, parser = _OWN.tokenizer, _OWN.parser
     try:
-        found = _DIALECT.parser().parse(tokenizer.tokenize(text), text)
+        found = parser.parse(tokenizer.tokenize(text), text)
     except SqlglotError:
         # Why without its words: they quote the statement.
         raise ParseError(reason("parse.syntax"), "not a statement that is read") from None
     finally:
-        # It keeps the last text otherwise.
+        # They keep the last text otherwise.
         tokenizer.tokenize("")
+        parser.reset()
     if len(found) != 1 or not isinstance(found[0], exp.Expression):
         raise ParseError(reason("parse.syntax"), "not one statement")
     return found[0]

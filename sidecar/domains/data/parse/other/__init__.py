@@ -126,7 +126,7 @@ def _check_parameters(seen: Seen, relations: Relations, search_path: tuple[str, 
         said = one["TypeName"]
         *schema, name = (part["String"]["sval"] for part in said["names"])
         is_plain = schema in ([], ["pg_catalog"]) and name in KEPT_AS
-        is_castable = len(schema) < 2 and ("".join(schema), name) in castable
+        is_castable = len(schema) < 2 and castable.find("".join(schema), name) is not None
         if said.keys() & {"setof", "pct_type"} or not (is_plain or is_castable):
             told = "a parameter of such a type is not read: cast it in the query"
             raise ParseError(reason("parse.unsupported"), told)

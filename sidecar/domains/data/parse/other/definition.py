@@ -63,8 +63,10 @@ class _Definition:
         self, parts: list[str], cls: ActionClass = "admin", kind: str = "table", action: str = ""
     ) -> None:
         """Note what a name may be: that of each schema of the path where it says none."""
-        if len(parts) not in (1, 2):
+        if len(parts) not in (1, 2, 3):
             raise _unread("a name of this many parts")
+        # A database before it is the one connected to, or PostgreSQL refuses the statement.
+        parts = parts[-2:]
         self.names.update(parts)
         for key in self._keys(parts):
             one = Defined(
@@ -78,17 +80,15 @@ class _Definition:
         self.found.setdefault(Defined(self.kind, "admin", "schema", name, ""))
 
     def made(self, node: Node) -> None:
-        """Note a relation that is made: its name may hide none that is listed."""
+        """Note a relation that is made: its name may hide no table nor type that is listed."""
         name = str(node["relname"])
-        listed = {key.table for key in self.relations.tables}
         schema = str(node["schemaname"]) if "schemaname" in node else None
         if node.get("relpersistence") == "t":
             schema = "pg_temp"
             node = {**node, "schemaname": schema}
         own = schema if schema is not None else _first_of(self.accesses.search_path)
-        is_known = TableKey(own, name) in self.relations.tables
-        if name in listed and not is_known:
-            raise ParseError(reason("parse.ambiguous"), "a new name that hides a listed table")
+        if self.relations.would_hide(own, name):
+            raise ParseError(reason("parse.ambiguous"), "a new name that hides a listed one")
         self.relation(node)
         if node.get("relpersistence") == "t" and schema == "pg_temp":
             self.names.discard(schema)

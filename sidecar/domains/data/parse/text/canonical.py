@@ -14,77 +14,88 @@ A construct that is misjudged here ends as an unquoted name, an unmarked call or
 each of those is refused later: a mistake costs a denial, never a reading.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import ClassVar, Final
 
-from sidecar.domains.data.parse.text.casts import without_casts
-from sidecar.domains.data.parse.text.functions import OPERATORS
+from sidecar.domains.data.catalogue.owned import Castable
+from sidecar.domains.data.parse.text.casts import Casts, without_casts
+from sidecar.domains.data.parse.text.constructs import MARK, SPECIAL, Constructs, quoted, unread
+from sidecar.domains.data.parse.text.functions import ALLOWED, OPERATORS
 from sidecar.domains.data.parse.text.grammar import (
     BARE,
     CONTEXT,
     LABELLED,
-    VALUES,
     WORDY,
     is_word_of_grammar,
 )  # fmt: skip
-from sidecar.domains.data.parse.text.lexer import Token
+from sidecar.domains.data.parse.text.lexer import Token, marks_of
 from sidecar.domains.data.parse.text.shapes import reshaped, worded
+from sidecar.domains.data.parse.text.shapes.fields import (
+    literal_subscript,
+    may_have_fields,
+    with_elements,
+)
 from sidecar.domains.data.parse.text.writer import (
     NO_TOKEN,
     OPERAND_WORDS,
     PLAIN_OPERATORS,
-    Writer,
 )  # fmt: skip
 from sidecar.terms.errors import ParseError
 from sidecar.terms.reasons import reason
-
-MARK: Final = "\x1f"
 
 # Words that a string may follow; after any other word it is a cast to a type of that name.
 _BEFORE_STRING: Final = BARE | {
     "zone", "range", "both", "leading", "trailing", "placing", "to",
 }  # fmt: skip
-_LITERALS: Final = ("number", "param", "string")
 _FUNCTION_WORDS: Final = frozenset(("left", "right"))
 _FRAMES: Final = frozenset(("rows", "range", "groups"))
 _BOUND_KINDS: Final = ("number", "string", "param", "punct")
-_SPECIAL: Final = {
-    "all": "_all", "array": "_array", "at": "_at_time_zone", "by": "_by", "collate": "_collate",
-    "key": "_row_lock", "no": "_row_lock", "on": "_distinct_on",
-    "only": "_only",
-    "operator": "_operator_word", "overriding": "_overriding", "similar": "_similar",
-    "some": "_all", "using": "_using", "variadic": "_variadic", **dict.fromkeys(VALUES, "_value"),
-}  # fmt: skip
 _PREFIX_OPERATORS: Final = frozenset((
     "+", "-", "~", "@", "@@", "|/", "||/", "!!", "@-@", "#", "?-", "?|",
 ))  # fmt: skip
-_STEADY: Final = frozenset((
-    *(Token("punct", text) for text in ",.()"),
-    *(Token("word", word) for word in BARE - _SPECIAL.keys() - _FRAMES - _FUNCTION_WORDS),
-))  # fmt: skip
-_TELLING: Final = BARE | CONTEXT.keys() | _SPECIAL.keys() | _FRAMES
+_STEADY: Final = {
+    **dict.fromkeys((",", ".", "("), False),
+    ")": True,
+    **{word: word in OPERAND_WORDS for word in BARE - SPECIAL.keys() - _FRAMES},
+    "by": False,
+    "on": False,
+}
+_WARY: Final = {
+    "by": frozenset(("matched", "distinct", "all")),
+    "on": frozenset(("distinct",)),
+    ")": frozenset(),
+    **dict.fromkeys(_FUNCTION_WORDS, frozenset(("(",))),
+}
+_TELLING: Final = BARE | CONTEXT.keys() | SPECIAL.keys() | _FRAMES
+_WITH_WORDS: Final = WORDY.keys() | LABELLED | worded.WORDED | worded.BEGUN
+_CALLED: Final = {name: f'"{MARK}{name}"' for name in ALLOWED - _WITH_WORDS - _TELLING}
 
 
-def canonical(
-    statement: list[Token], types: Collection[tuple[str, str]] = ()
-) -> tuple[str, frozenset[str]]:
-    """Return the statement as text for the grammar's parser, and the system catalogues looked into.
+def canonical(statement: list[Token], types: Castable | None = None) -> tuple[str, Casts]:
+    """Return the statement as text for the grammar's parser, and which casts there were.
 
-    Of somebody's own types `types` may be cast to: (schema or empty, name).
+    Of somebody's own types `types` may be cast to.
 
     Raises:
         ParseError: `parse.unsupported` for types, operators and forms that are not read.
     """
-    marks = {text for _, text in statement}
-    plain, lookups = without_casts(reshaped(statement, marks), types, marks)
-    return _Writer(plain).text(), lookups
+    marks = marks_of(statement)
+    shaped = reshaped(statement, marks, types)
+    has_fields = may_have_fields(shaped, marks)
+    plain, casts = without_casts(shaped, types, marks, has_fields=has_fields)
+    writer = _Writer(with_elements(plain) if has_fields else plain)
+    writer.keeps_subscripts = has_fields and plain[0].text != "insert"
+    return writer.text(), casts
 
 
-class _Writer(Writer):
+class _Writer(Constructs):
     """Writes each token by its kind, and words of the grammar by what they begin."""
 
     steady = _STEADY
+    wary = _WARY
+    called = _CALLED
     telling = _TELLING
+    keeps_subscripts = False
 
     # One method a kind of token.
 
@@ -106,10 +117,10 @@ class _Writer(Writer):
             return
         is_behind = self._operand and before.text in (")", "]")
         if is_behind or before.kind in ("quoted", "number", "param"):
-            raise _unread("a string behind a name or a bracket, which is a cast")
+            raise unread("a string behind a name or a bracket, which is a cast")
         is_free = self._at == self._free or before.text in _BEFORE_STRING
         if before.kind == "word" and not is_free:
-            raise _unread("a string behind a word that is not a built-in type")
+            raise unread("a string behind a word that is not a built-in type")
         self._put("'1'", operand=True)
 
     def _quoted(self, text: str) -> None:
@@ -132,7 +143,7 @@ class _Writer(Writer):
         elif text == ":" and self._parts_pair():
             self._put(",", operand=False)
         elif text in (":", ":="):
-            raise _unread(f"`{text}` in this place")
+            raise unread(f"`{text}` in this place")
         else:
             self._put(text, operand=False)
 
@@ -141,7 +152,7 @@ class _Writer(Writer):
             self._put("*", operand=True)
             return
         if text not in OPERATORS:
-            raise _unread("an operator that is not built in")
+            raise unread("an operator that is not built in")
         if self._operand:
             self._put(
                 "<>" if text == "!=" else text if text in PLAIN_OPERATORS else "||", operand=False
@@ -162,7 +173,7 @@ class _Writer(Writer):
         """Write `text` as a word of the grammar; False when it is a name here."""
         if self._inside and self._inner_word(text):
             return True
-        if text in _SPECIAL and getattr(self, _SPECIAL[text])(before, after):
+        if text in SPECIAL and getattr(self, SPECIAL[text])(before, after):
             return True
         if text in _FRAMES and self._operand and after.kind in _BOUND_KINDS:
             self._put(text, operand=False)
@@ -208,12 +219,12 @@ class _Writer(Writer):
             self._put("", operand=False, taken=2)
             return
         if after != ("punct", "(") or self._lists_columns():
-            self._put(_quote(text), operand=True)
+            self._put(quoted(text), operand=True)
             return
         self._call(text)
 
     def _call(self, text: str) -> None:
-        self._put(_quote(MARK + text), operand=True)
+        self._put(quoted(MARK + text), operand=True)
         if self._peek(-1).kind == "word" and self._peek(-2) != ("punct", "."):
             self._open_construct(text)
 
@@ -259,30 +270,11 @@ class _Writer(Writer):
         if not self._operand:
             self._closing[closer] = ")"
             self._put("(", operand=False)
-        elif all(token.kind in _LITERALS or token.text in (":", "-") for token in inside):
-            self._put("", operand=True, taken=closer - self._at + 1)
+        elif (plain := literal_subscript(inside, is_kept=self.keeps_subscripts)) is not None:
+            self._put(plain, operand=True, taken=closer - self._at + 1)
         else:
             self._closing[closer] = ")"
             self._put("^ (", operand=False)
-
-    # Constructs that begin with a word; each returns whether it wrote something.
-
-    def _at_time_zone(self, _before: Token, after: Token) -> bool:
-        if after == ("word", "local") and self._operand:
-            self._put("|| '1'", operand=True, taken=2)
-            return True
-        if after != ("word", "time") or self._peek(2) != ("word", "zone") or not self._operand:
-            return False
-        self._put("||", operand=False, taken=3)
-        return True
-
-    def _collate(self, _before: Token, after: Token) -> bool:
-        if after.kind not in ("word", "quoted"):
-            return False
-        self._put("", operand=True, taken=2)
-        while self._peek(0) == ("punct", ".") and self._peek(1).kind in ("word", "quoted"):
-            self._at += 2
-        return True
 
     def _parts_pair(self) -> bool:
         """Return whether this is the colon between a key and its value: `JSON_OBJECT('a': 1)`."""
@@ -290,107 +282,3 @@ class _Writer(Writer):
             return False
         closer, _, construct = self._inside[-1]
         return worded.has_pairs(construct) and self._enclosing[self._at] == closer
-
-    def _value(self, _before: Token, after: Token) -> bool:
-        name = self._peek(0).text
-        self._put(_quote(MARK + name) + " ( )", operand=True)
-        if after == ("punct", "(") and self._peek(1).kind == "number":
-            self._at = self._closer[self._at] + 1
-        elif name == "current_schema" and after == ("punct", "(") and self._peek(1).text == ")":
-            # The only one of them that may be called with brackets too.
-            self._at += 2
-        return True
-
-    def _operator_word(self, _before: Token, after: Token) -> bool:
-        names = [self._peek(i) for i in range(1, 6)]
-        if after != ("punct", "("):
-            return False
-        qualified = names[1] == ("word", "pg_catalog") and names[2] == ("punct", ".")
-        operator = names[3]
-        if not qualified or operator.kind != "op" or names[4] != ("punct", ")"):
-            raise _unread("an operator of another schema")
-        if operator.text not in OPERATORS:
-            raise _unread("an operator that is not built in")
-        self._put("||" if self._operand else "-", operand=False, taken=6)
-        return True
-
-    def _similar(self, _before: Token, after: Token) -> bool:
-        if after != ("word", "to"):
-            return False
-        self._put("like", operand=False, taken=2)
-        return True
-
-    def _array(self, _before: Token, after: Token) -> bool:
-        if after != ("punct", "["):
-            return False
-        self._put(_quote(MARK + "array"), operand=False)
-        self._closing[self._closer[self._at]] = ")"
-        self._put("(", operand=False)
-        return True
-
-    def _using(self, _before: Token, after: Token) -> bool:
-        if after.kind != "op" or after.text not in OPERATORS:
-            return False
-        self._put("asc", operand=False, taken=2)
-        return True
-
-    def _only(self, _before: Token, after: Token) -> bool:
-        if after != ("punct", "("):
-            return False
-        # `ONLY (t)` is `ONLY t`.
-        self._closing[self._closer[self._at + 1]] = ""
-        self._put("only", operand=False, taken=2)
-        return True
-
-    def _distinct_on(self, before: Token, after: Token) -> bool:
-        """Note that behind the bracket of DISTINCT ON an expression begins."""
-        is_list = before == ("word", "distinct") and self._peek(-2) != ("punct", ".")
-        if is_list and after == ("punct", "("):
-            closer = self._closer[self._at + 1]
-            self._closing[closer] = ")"
-            self._beginning.add(closer)
-        return False
-
-    def _overriding(self, _before: Token, after: Token) -> bool:
-        if after.text not in ("user", "system") or self._peek(2) != ("word", "value"):
-            return False
-        self._put("", operand=False, taken=3)
-        return True
-
-    def _variadic(self, before: Token, _after: Token) -> bool:
-        if before.kind != "punct":
-            return False
-        self._put("", operand=False)
-        return True
-
-    def _row_lock(self, before: Token, after: Token) -> bool:
-        """Write FOR NO KEY UPDATE and FOR KEY SHARE as the stronger lock of their kind."""
-        if before != ("word", "for") or after.text not in ("key", "share"):
-            return False
-        self._put("", operand=False, taken=2 if after.text == "key" else 1)
-        return True
-
-    def _all(self, before: Token, after: Token) -> bool:
-        """Write `= ALL (…)` as `= ANY (…)`, which reads the same."""
-        if before.kind != "op" or after != ("punct", "("):
-            return False
-        self._put("any", operand=False)
-        return True
-
-    def _by(self, before: Token, after: Token) -> bool:
-        if before == ("word", "matched") and after.text in ("source", "target"):
-            # By target is what MERGE's plain NOT MATCHED means.
-            self._put("by source" if after.text == "source" else "", operand=False, taken=2)
-            return True
-        if before != ("word", "group") or after.text not in ("distinct", "all"):
-            return False
-        self._put("by", operand=False, taken=2)
-        return True
-
-
-def _quote(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
-def _unread(text: str) -> ParseError:
-    return ParseError(reason("parse.unsupported"), f"{text} is not read")

@@ -5,15 +5,21 @@ any other type is refused: a domain's checks and a type's input function may run
 `regclass` and its kin look a name up, which is noted (`lookups`).
 """
 
-from collections.abc import Collection
-from typing import Final
+from collections.abc import Collection, Mapping
+from typing import Final, NamedTuple
 
+from sidecar.domains.data.catalogue.owned import Castable, Key
 from sidecar.domains.data.parse.text import lookups
 from sidecar.domains.data.parse.text.functions import ARRAYS, STANDARD_DOMAINS, TYPES
-from sidecar.domains.data.parse.text.lexer import Token
+from sidecar.domains.data.parse.text.lexer import Token, marks_of
 from sidecar.terms.errors import ParseError
 from sidecar.terms.reasons import reason
 
+# Parts the schema of a type from its name where a statement keeps its casts; stands behind the name
+# where an array is meant.
+BETWEEN: Final = "\x1f"
+# What stands there for one of PostgreSQL's own, none of which has fields.
+_BUILT_IN: Final = "pg_catalog"
 _ZONED: Final = (("with", "time", "zone"), ("without", "time", "zone"))
 _VARYING: Final = (("varying",),)
 _TAILS: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
@@ -36,6 +42,7 @@ _OPENING: Final = Token("punct", "(")
 _CLOSING: Final = Token("punct", ")")
 # Without one of these nothing is taken away from around a name.
 _UNWRAPPING: Final = frozenset(("::", "[", "collate", "cast"))
+_CAST: Final = Token("punct", "::")
 _AS_ONE: Final = (Token("word", "is"), Token("word", "null"), _CLOSING)
 # How a token was left out: as a type whose name counts, or otherwise.
 _TYPE, _SEEN = 1, 2
@@ -78,8 +85,7 @@ def unwrapped(statement: list[Token]) -> frozenset[str]:
     In a key of ORDER BY or DISTINCT ON a name alone is an output column; `name::text` is an
     expression, in which PostgreSQL takes the input column (SELECT, "ORDER BY Clause").
     """
-    marks = {text for _, text in statement}
-    if marks.isdisjoint(_UNWRAPPING):
+    if _UNWRAPPING.isdisjoint(marks_of(statement)):
         return frozenset()
     has_cast = ("word", "cast") in statement
     found: set[str] = set()
@@ -95,38 +101,69 @@ def unwrapped(statement: list[Token]) -> frozenset[str]:
     return frozenset(found)
 
 
+class Casts(NamedTuple):
+    """What casts there were.
+
+    Args:
+        lookups: The system catalogues that they look into.
+        own_types: The names of somebody's own types that are cast to.
+    """
+
+    lookups: frozenset[str] = frozenset()
+    own_types: frozenset[str] = frozenset()
+
+
+_NO_CASTS: Final = Casts()
+
+
 def without_casts(
-    statement: list[Token], types: Collection[tuple[str, str]], marks: Collection[str]
-) -> tuple[list[Token], frozenset[str]]:
-    """Return the tokens without casts and types of literals, and the system catalogues looked into.
+    statement: list[Token], types: Castable | None, marks: Collection[str], *, has_fields: bool
+) -> tuple[list[Token], Casts]:
+    """Return the tokens without casts and types of literals, and what these were.
 
     Args:
         statement: The tokens.
-        types: Those of somebody's own whose casts run nobody's code: (schema or empty, name).
-        marks: The texts of all of them.
+        types: Those of somebody's own that may be cast to.
+        marks: The texts of all tokens.
+        has_fields: What a value is cast to decides which fields it has: casts are kept, of one's
+            own types with their names, as `::"…"`.
 
     Raises:
-        ParseError: `parse.unsupported` for a type that is not built in.
+        ParseError: `parse.unsupported` for a type that may not be cast to.
     """
     if "::" not in marks and "cast" not in marks and not ("" in marks and _has_typed(statement)):
-        return statement, frozenset()
+        return statement, _NO_CASTS
     closing = closers(statement)
     dropped = bytearray(len(statement))
+    own: dict[int, Key] = {}
+    behind: dict[int, str] = {}
     names_partitions = _names_partitions(statement)
     for at, piece in enumerate(statement):
         if names_partitions and piece == ("punct", "::") and statement[at - 1] == _TABLEOID:
             _drop(dropped, at, at + 2, _SEEN)
+            behind[at + 1] = _BUILT_IN
         elif piece == ("punct", "::"):
-            end = _own_end(statement, at + 1, closing, types)
-            _drop(dropped, at, end or _type_end(statement, at + 1, closing))
+            end = own_type_end(statement, at + 1, closing, types, own)
+            end = end or _type_end(statement, at + 1, closing)
+            _drop(dropped, at, end)
+            behind[end - 1] = _marked(statement, own, at + 1, end)
         elif piece.kind == "word" and (at == 0 or statement[at - 1] not in _NOT_BEFORE_TYPE):
-            _drop_word(statement, at, closing, dropped, types)
-    kept = _kept(statement, dropped)
+            _drop_word(statement, at, closing, dropped, (types, own, behind))
+    kept = _kept(statement, dropped, behind if has_fields else {})
     names = (token.text for at, token in enumerate(statement) if dropped[at] == _TYPE)
-    return kept, frozenset(lookups.TYPES[name] for name in names if name in lookups.TYPES)
+    looked = frozenset(lookups.TYPES[name] for name in names if name in lookups.TYPES)
+    return kept, Casts(looked, frozenset(name for _, name in own.values()))
 
 
-def _kept(statement: list[Token], dropped: bytearray) -> list[Token]:
+def _marked(statement: list[Token], own: Mapping[int, Key], start: int, end: int) -> str:
+    """Return how the type that stands from `start` to `end` is written where casts are kept."""
+    if start not in own:
+        return _BUILT_IN
+    schema, name = own[start]
+    return f"{schema}{BETWEEN}{name}" + (BETWEEN if statement[end - 1].text == "]" else "")
+
+
+def _kept(statement: list[Token], dropped: bytearray, behind: Mapping[int, str]) -> list[Token]:
     """Return the tokens that are left, where `t.*` with a cast is one value and no longer columns.
 
     Without its cast it would be all columns of a select list. What is read for `t.* IS NULL` is the
@@ -134,10 +171,11 @@ def _kept(statement: list[Token], dropped: bytearray) -> list[Token]:
     """
     kept: list[Token] = []
     for at, piece in enumerate(statement):
-        if dropped[at]:
-            continue
-        kept.append(piece)
-        if piece != _STAR or statement[at - 1] != _DOT:
+        if not dropped[at]:
+            kept.append(piece)
+        if at in behind:
+            kept += [_CAST, Token("quoted", behind[at])]
+        if dropped[at] or piece != _STAR or statement[at - 1] != _DOT:
             continue
         start = len(kept) - 2
         while start >= 1 and kept[start] == _DOT and kept[start - 1].kind in ("word", "quoted"):
@@ -175,24 +213,31 @@ def _drop_word(
     at: int,
     closing: dict[int, int],
     dropped: bytearray,
-    types: Collection[tuple[str, str]],
+    found: tuple[Castable | None, dict[int, Key], dict[int, str]],
 ) -> None:
-    """Drop what a CAST or the type of a literal takes, if the word at `at` begins one."""
+    """Drop what a CAST or the type of a literal takes, if the word at `at` begins one.
+
+    `found` are the types that may be cast to, those of them that stand somewhere, and what stands
+    behind a token in the place of its cast.
+    """
+    types, own, behind = found
     word = statement[at].text
     if word == "cast" and statement[at + 1 : at + 2] == [Token("punct", "(")]:
         end = closing[at + 1]
         split = _cast_split(statement, at + 2, end)
-        own = _own_end(statement, split + 1, closing, types) if split >= 0 else 0
-        if split < 0 or (own or _type_end(statement, split + 1, closing)) != end:
+        own_end = own_type_end(statement, split + 1, closing, types, own) if split >= 0 else 0
+        if split < 0 or (own_end or _type_end(statement, split + 1, closing)) != end:
             raise _unread()
+        behind[end] = _marked(statement, own, split + 1, end)
         _drop(dropped, at, at + 1, _SEEN)
         _drop(dropped, split, end)
     elif word in _KNOWN:
         end = _type_end(statement, at, closing)
         if end < len(statement) and statement[end].kind == "string":
             _drop(dropped, at, end)
-            if word == "interval":
-                _drop(dropped, end + 1, _units_end(statement, end + 1, closing))
+            last = _units_end(statement, end + 1, closing) if word == "interval" else end + 1
+            _drop(dropped, end + 1, last)
+            behind[last - 1] = _BUILT_IN
 
 
 def _names_partitions(statement: list[Token]) -> bool:
@@ -227,21 +272,32 @@ def _drop(dropped: bytearray, start: int, end: int, how: int = _TYPE) -> None:
         dropped[at] = how
 
 
-def _own_end(
-    statement: list[Token], at: int, closing: dict[int, int], types: Collection[tuple[str, str]]
+def own_type_end(
+    statement: list[Token],
+    at: int,
+    closing: dict[int, int],
+    types: Castable | None,
+    own: dict[int, Key],
 ) -> int:
-    """Return where a type of somebody's own ends that may be cast to, 0 where none begins."""
-    if not types:
+    """Return where a type of somebody's own ends that may be cast to, 0 where none begins.
+
+    It is noted in `own`, by where it begins.
+    """
+    if types is None:
         return 0
-    schema, behind = "", at + 1
+    start, schema, behind = at, "", at + 1
     if statement[at + 1 : at + 2] == [_DOT]:
         schema, at, behind = statement[at].text, at + 2, at + 3
     named = statement[at : at + 1]
-    if not named or named[0].kind not in ("word", "quoted") or (schema, named[0].text) not in types:
+    if not named or named[0].kind not in ("word", "quoted"):
         return 0
     # What is built in comes before a name of the search path.
     if not schema and named[0].text in _KNOWN:
         return 0
+    found = types.find(schema, named[0].text)
+    if found is None:
+        return 0
+    own[start] = found
     return _brackets_end(statement, behind, closing)
 
 

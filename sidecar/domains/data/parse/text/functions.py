@@ -9,6 +9,7 @@ organisation's own are declared in the catalogue with the tables that they read 
 
 from typing import Final
 
+from sidecar.domains.data.catalogue.types import BUILT_IN
 from sidecar.domains.data.parse.text.builtins import IMMUTABLE
 from sidecar.domains.data.parse.text.lookups import COLUMNS as LOOKUP_COLUMNS
 from sidecar.domains.data.parse.text.lookups import FUNCTIONS, READS, SEQUENCES
@@ -23,11 +24,12 @@ quote_nullable timetz timezone to_timestamp
 # own numbers or who asks; of enumerations and text search on what the owner of the schema declared.
 # `set_config` passes for what SET may change (`second`).
 _REVIEWED: Final = """
-array_sample array_shuffle array_to_json array_to_string clock_timestamp concat concat_ws
+aclexplode array_sample array_shuffle array_to_json array_to_string clock_timestamp concat concat_ws
 convert convert_from convert_to
 current_database current_schema current_schemas current_user enum_first enum_last enum_range format
-gen_random_uuid getdatabaseencoding pg_advisory_unlock_all pg_char_to_encoding pg_encoding_to_char
-pg_options_to_table set_config json_agg json_agg_strict json_build_array json_build_object
+gen_random_uuid get_current_ts_config getdatabaseencoding pg_advisory_unlock_all
+pg_char_to_encoding pg_encoding_to_char pg_options_to_table set_config json_agg json_agg_strict
+json_build_array json_build_object
 json_object_agg json_object_agg_strict json_object_agg_unique json_object_agg_unique_strict
 json_to_record json_to_recordset json_to_tsvector jsonb_to_record jsonb_to_recordset
 jsonb_agg jsonb_agg_strict jsonb_build_array jsonb_build_object jsonb_path_exists_tz
@@ -35,7 +37,8 @@ jsonb_path_match_tz jsonb_path_query_array_tz jsonb_path_query_first_tz jsonb_pa
 jsonb_to_tsvector make_timestamptz merge_action now pg_backend_pid pg_client_encoding
 pg_collation_for pg_column_compression pg_column_size pg_current_snapshot pg_current_xact_id
 pg_current_xact_id_if_assigned pg_get_keywords pg_is_in_recovery pg_trigger_depth pg_typeof
-phraseto_tsquery plainto_tsquery random random_normal row_to_json session_user statement_timestamp
+phraseto_tsquery plainto_tsquery random random_normal row_to_json
+session_user setseed statement_timestamp
 timeofday timestamptz to_char to_date to_json to_jsonb to_number to_tsquery to_tsvector ts_parse
 transaction_timestamp ts_headline txid_current txid_current_if_assigned txid_current_snapshot
 ts_token_type uuidv4 uuidv7 version websearch_to_tsquery xml_is_well_formed
@@ -54,6 +57,10 @@ CONSTRUCTS: Final = frozenset(_CONSTRUCTS.split())
 _LOOKED_AT: Final = CONSTRUCTS | set((_ALSO_STABLE + _REVIEWED).split())
 ALLOWED: Final = IMMUTABLE | SEQUENCES | FUNCTIONS.keys() | READS.keys() | _LOOKED_AT
 
+# They make values of the fields of a row that they are given: what that runs hangs on its type.
+FILLING: Final = frozenset(("json_populate_record", "jsonb_populate_record",
+    "json_populate_recordset", "jsonb_populate_recordset"))  # fmt: skip
+
 # Functions of PostgreSQL's outside of `pg_catalog` that read their arguments alone, and the fields
 # of what they return.
 OF_SCHEMAS: Final[dict[tuple[str, str], frozenset[str]]] = {
@@ -63,6 +70,7 @@ OF_SCHEMAS: Final[dict[tuple[str, str], frozenset[str]]] = {
 # What a call in FROM yields where it is not one column of the call's own name.
 COLUMNS: Final[dict[str, tuple[str, ...]]] = {
     **LOOKUP_COLUMNS,
+    "aclexplode": ("grantor", "grantee", "privilege_type", "is_grantable"),
     "json_each": ("key", "value"),
     "ts_parse": ("tokid", "token"),
     "ts_token_type": ("tokid", "alias", "description"),
@@ -79,7 +87,8 @@ COLUMNS: Final[dict[str, tuple[str, ...]]] = {
 
 # Those of which one call gives a row for each of many values: what it is given decides how many.
 _MANY: Final = """
-_pg_expandarray generate_series generate_subscripts json_array_elements json_array_elements_text
+_pg_expandarray aclexplode generate_series generate_subscripts json_array_elements
+json_array_elements_text
 json_each json_each_text json_object_keys json_to_recordset jsonb_array_elements
 jsonb_array_elements_text jsonb_each jsonb_each_text jsonb_object_keys jsonb_path_query
 jsonb_path_query_tz jsonb_to_recordset pg_available_extensions pg_get_keywords pg_options_to_table
@@ -100,24 +109,14 @@ OTHERWISE_NAMED: Final = frozenset(
     ("extract", "trim", "user", "xmlelement", "xmlforest", "xmlconcat", "xmlattributes")
 )
 
-# Built-in types; a domain or a type of somebody's own may run code when it is cast to.
-_TYPES: Final = """
-bigint bit bool boolean box bpchar bytea char character cidr circle date datemultirange
-daterange dec decimal double float float4 float8 inet int int2 int4 int4multirange int4range
-int8 int8multirange int8range integer interval json jsonb jsonpath line lseg macaddr macaddr8
-money name national nchar numeric nummultirange numrange path point polygon real smallint text time
-timestamp timestamptz timetz tsquery tsrange tsmultirange tstzrange tstzmultirange tsvector uuid
-varbit varchar xml pg_lsn oid xid xid8 cid tid int2vector oidvector pg_snapshot txid_snapshot
-refcursor
-"""
 # Those that are another one's name alone have no name for their arrays.
 _SPELT: Final = """
 bigint boolean character dec decimal double float int integer national nchar real smallint
 """
-_ELEMENTS: Final = frozenset(_TYPES.split()) - frozenset(_SPELT.split())
+_ELEMENTS: Final = BUILT_IN - frozenset(_SPELT.split())
 # PostgreSQL's own names of their arrays.
 ARRAYS: Final = frozenset(f"_{name}" for name in _ELEMENTS)
-TYPES: Final = frozenset(_TYPES.split()) | ARRAYS
+TYPES: Final = BUILT_IN | ARRAYS
 
 # Domains that every database has, with checks that call nothing.
 STANDARD_DOMAINS: Final = frozenset(

@@ -10,14 +10,17 @@ Source: PostgreSQL manual, §4.1 Lexical Structure.
 """
 
 import re
+from operator import itemgetter
 from typing import Final, NamedTuple
 
 from sidecar.domains.data.limits import (
     COMMENT_NESTING_MAX,
     NAME_BYTES_MAX,
+    NAMES_KEPT_MAX,
     NESTING_MAX,
     TEXT_BYTES_MAX,
 )  # fmt: skip
+from sidecar.terms.call import remembers
 from sidecar.terms.errors import ParseError
 from sidecar.terms.reasons import reason
 
@@ -66,6 +69,7 @@ _WORD_CHAR: Final = re.compile(r"[A-Za-z0-9_$\u0080-\U0010ffff]")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0e-\x1f\x7f\ud800-\udfff]")
 _UPPER: Final = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz")
 _OPENERS: Final = {"(": ")", "[": "]"}
+_BRACKETS: Final = frozenset("()[]")
 
 
 class Token(NamedTuple):
@@ -80,6 +84,7 @@ class Token(NamedTuple):
     text: str
 
 
+_TEXT: Final = itemgetter(1)
 _STRING: Final = Token("string", "")
 _SEMICOLON: Final = Token("punct", ";")
 _COMMON: Final = """
@@ -94,6 +99,9 @@ _FIXED: Final = {
     **{piece: Token("op", piece) for piece in (*"+-*/%<>=", "<=", ">=", "<>", "!=", "||")},
     **{spelt: Token("word", word) for word in _COMMON.split() for spelt in (word, word.upper())},
 }
+# Names by how they are written: a text has each several times, and others have the same.
+_names: Final[dict[str, Token]] = {}
+remembers(_names.clear)
 
 
 def tokens(text: str) -> list[Token]:
@@ -107,9 +115,13 @@ def tokens(text: str) -> list[Token]:
     if _CONTROL.search(text):
         raise ParseError(reason("parse.encoding"), "the text holds a control character")
     pieces: list[str] = _PLAIN.findall(text.lstrip(_SPACE))
-    found = _scanned(text) if "" in pieces else [_FIXED.get(one) or _plain(one) for one in pieces]
-    _check_nesting(found)
-    return found
+    if "" in pieces:
+        found = _scanned(text)
+        _check_nesting([text for kind, text in found if kind == "punct" and text in _BRACKETS])
+        return found
+    _check_nesting([one for one in pieces if one in _BRACKETS])
+    fixed, names = _FIXED.get, _names.get
+    return [fixed(one) or names(one) or _plain(one) for one in pieces]
 
 
 def _plain(piece: str) -> Token:
@@ -117,11 +129,16 @@ def _plain(piece: str) -> Token:
     first = piece[0]
     if first == "'":
         return _STRING
-    if first == '"':
-        return Token("quoted", _name(piece[1:-1]))
     if first == "$" or first.isdigit():
         return Token("param" if first == "$" else "number", piece)
-    return Token("word", _name(piece.lower()))
+    if first == '"':
+        token = Token("quoted", _name(piece[1:-1]))
+    else:
+        token = Token("word", _name(piece.lower()))
+    if len(_names) >= NAMES_KEPT_MAX:
+        _names.clear()
+    _names[piece] = token
+    return token
 
 
 def _scanned(text: str) -> list[Token]:
@@ -279,21 +296,24 @@ def _name(name: str) -> str:
     return name
 
 
-def _check_nesting(found: list[Token]) -> None:
+def _check_nesting(brackets: list[str]) -> None:
     closers: list[str] = []
-    for kind, text in found:
-        if kind != "punct":
-            continue
-        if text in _OPENERS:
-            closers.append(_OPENERS[text])
+    for bracket in brackets:
+        if bracket in _OPENERS:
+            closers.append(_OPENERS[bracket])
             if len(closers) > NESTING_MAX:
                 raise ParseError(
                     reason("parse.too_large"), f"brackets nested deeper than {NESTING_MAX}"
                 )
-        elif text in (")", "]") and (not closers or closers.pop() != text):
+        elif not closers or closers.pop() != bracket:
             raise ParseError(reason("parse.syntax"), "brackets do not match")
     if closers:
         raise ParseError(reason("parse.syntax"), "a bracket is not closed")
+
+
+def marks_of(statement: list[Token]) -> set[str]:
+    """Return the texts of all tokens."""
+    return set(map(_TEXT, statement))
 
 
 def statements(found: list[Token]) -> list[list[Token]]:

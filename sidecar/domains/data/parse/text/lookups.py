@@ -59,7 +59,8 @@ _FUNCTIONS: Final = {
     "pg_ts_dict": "pg_ts_dict_is_visible",
     "pg_ts_parser": "pg_ts_parser_is_visible",
     "pg_ts_template": "pg_ts_template_is_visible",
-    "pg_type": "format_type has_type_privilege pg_type_is_visible to_regtype to_regtypemod",
+    "pg_type": "format_type has_type_privilege oidvectortypes pg_basetype pg_type_is_visible "
+    "to_regtype to_regtypemod",
 }
 FUNCTIONS: Final[dict[str, str]] = {
     name: table for table, names in _FUNCTIONS.items() for name in names.split()
@@ -74,8 +75,13 @@ COLUMNS: Final[dict[str, tuple[str, ...]]] = {
     "pg_partition_tree": ("relid", "parentrelid", "isleaf", "level"),
     "pg_partition_ancestors": ("relid",),
 }
-# Calls that read a column of a catalogue's view, which has to be listed: here, of any sequence.
-READS: Final = {"pg_sequence_last_value": ("pg_sequences", "last_value")}
+# Calls that read a column of a catalogue's view, which has to be listed: here, of any row of it.
+READS: Final = {
+    "pg_sequence_last_value": ("pg_sequences", "last_value"),
+    "pg_stat_get_dead_tuples": ("pg_stat_all_tables", "n_dead_tup"),
+    "pg_stat_get_live_tuples": ("pg_stat_all_tables", "n_live_tup"),
+    "pg_stat_get_numscans": ("pg_stat_all_indexes", "idx_scan"),
+}
 # Calls that move or read a sequence; the name of one that moves has to be a literal. The others
 # tell what this very session has drawn, of whichever sequence.
 DRAWN: Final = frozenset(("currval", "lastval"))

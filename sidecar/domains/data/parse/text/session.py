@@ -88,6 +88,12 @@ _UNITS: Final[tuple[list[Token], ...]] = (
     [],
     [Token("word", word) for word in ("hour", "to", "minute")],
 )
+# It is who has logged in, for nothing may set another. Npgsql's pool asks for it, and DISCARD ALL
+# does the same.
+_OWN_USER: Final = (
+    [Token("word", word) for word in ["set", "session", "authorization", "default"]],
+    [Token("word", word) for word in ["reset", "session", "authorization"]],
+)
 _RESET_ALL: Final = [Token("word", "reset"), Token("word", "all")]
 _DISCARD_ALL: Final = [Token("word", "discard"), Token("word", "all")]
 VERBS: Final = frozenset(_GRAMMAR) | {"set", "reset"}
@@ -106,6 +112,8 @@ def session_verb(statement: list[Token]) -> str | None:
     if statement[:2] == _CONSTRAINTS:
         # Which, and when they are checked, PostgreSQL's own grammar says (`second`).
         return "set_constraints"
+    if statement in _OWN_USER:
+        return verb
     if verb == "set":
         _check_set(statement)
     elif verb == "reset":

@@ -47,6 +47,12 @@ DECIDING: Final[dict[type[exp.Expression], tuple[frozenset[str], str, str]]] = {
 # Those of them whose values come out of the aggregate as well.
 SHOWING: Final = frozenset((exp.Distinct, exp.WithinGroup))
 
+# What an argument may be that holds no other node; a name's own are texts.
+_ENDS: Final = frozenset((str, bool, type(None), exp.Identifier))
+
+# Of what the name of a column may consist, in order.
+_ROLES: Final = ("catalog", "db", "table", "this")
+
 _VALUES_ALIAS: Final = "_values"
 
 # Leaves that read nothing.
@@ -68,6 +74,8 @@ def parts(node: exp.Expression, allowed: frozenset[str]) -> Iterator[exp.Express
 
 def check(node: exp.Expression, allowed: frozenset[str]) -> None:
     """Refuse a node that sets an argument that is not in `allowed`."""
+    if node.args.keys() <= allowed:
+        return
     for name, value in node.args.items():
         if name not in allowed and value is not None and value is not False and value != []:
             raise unread()
@@ -80,12 +88,13 @@ def let_go(tree: exp.Expression) -> None:
     """
     waiting = [tree]
     for node in waiting:
-        node.parent = None
         for value in node.args.values():
-            if isinstance(value, exp.Expression):
-                waiting.append(value)
-            elif type(value) is list:
+            kind = type(value)
+            if kind is list:
                 waiting += [one for one in value if isinstance(one, exp.Expression)]
+            elif kind not in _ENDS and isinstance(value, exp.Expression):
+                waiting.append(value)
+        node.args = {}
 
 
 def name_of(node: object) -> str:
@@ -97,6 +106,19 @@ def name_of(node: object) -> str:
         raise unread()
     name: str = node.args["this"]
     return name
+
+
+def names_of(node: exp.Column) -> list[str] | None:
+    """Return a column's name behind its qualifiers, all quoted; None for what is more than that."""
+    names: list[str] = []
+    for role in _ROLES:
+        part = node.args.get(role)
+        if part is None:
+            continue
+        if type(part) is not exp.Identifier or not part.args.get("quoted"):
+            return None
+        names.append(part.args["this"])
+    return names if len(names) == len(node.args) else None
 
 
 def alias_of(node: exp.Expression) -> tuple[str, list[str]]:
@@ -218,11 +240,24 @@ def unsubscripted(node: exp.Expression) -> exp.Expression:
 
 
 def subscripts(node: exp.Expression) -> Iterator[exp.Expression]:
-    """Yield the subscripts of `a[i][j]` that are more than literals."""
+    """Yield the subscripts of `a[i][j]`."""
     while isinstance(node, exp.Pow):
         check(node, frozenset(("this", "expression")))
         yield node.expression
         node = node.this
+
+
+def assigned(node: exp.Expression) -> tuple[str | None, list[exp.Expression]]:
+    """Return the column that `a[i].field` of SET is a part of, and the subscripts in it."""
+    within: list[exp.Expression] = []
+    while isinstance(node, exp.Pow | exp.Dot | exp.Paren):
+        check(node, frozenset(("this", "expression")))
+        if isinstance(node, exp.Pow):
+            within.append(node.expression)
+        elif isinstance(node, exp.Dot):
+            name_of(node.expression)
+        node = node.this
+    return first_name(node), within
 
 
 def row_alias(node: object) -> tuple[str, str] | None:

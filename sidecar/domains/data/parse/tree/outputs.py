@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from sqlglot import exp
 
 from sidecar.domains.data.parse.text import lookups
-from sidecar.domains.data.parse.text.canonical import MARK
+from sidecar.domains.data.parse.text.constructs import MARK
 from sidecar.domains.data.parse.text.functions import OTHERWISE_NAMED, STANDARD_DOMAINS, TYPES
 from sidecar.domains.data.parse.tree.nodes import LEAVES, PLAIN, name_of
 

@@ -11,7 +11,8 @@ A shape that is not recognised stays as it is and ends as a syntax error.
 from collections.abc import Collection
 from typing import Final
 
-from sidecar.domains.data.parse.text.casts import plain_type_end
+from sidecar.domains.data.catalogue.owned import Castable
+from sidecar.domains.data.parse.text.casts import own_type_end, plain_type_end
 from sidecar.domains.data.parse.text.grammar import BARE
 from sidecar.domains.data.parse.text.lexer import Token
 from sidecar.domains.data.parse.text.shapes.edit import (
@@ -43,12 +44,17 @@ _ONE: Final = Token("number", "1")
 _CONSTANTS: Final = ("word", "quoted", "string", "number")
 
 
-def reshaped(statement: list[Token], marks: Collection[str]) -> list[Token]:
-    """Return the tokens in shapes that the tree's parser reads; `marks` are their texts."""
+def reshaped(statement: list[Token], marks: Collection[str], types: Castable | None) -> list[Token]:
+    """Return the tokens in shapes that the tree's parser reads.
+
+    `marks` are their texts, `types` those of somebody's own that may be cast to.
+    """
     for trigger in sorted(_TRIGGERS.intersection(marks), key=_ORDER.index):
         shape = _SHAPES[trigger]
-        edit = Edit(statement)
-        for at in [at for at, piece in enumerate(statement) if piece == ("word", trigger)]:
+        edit = Edit(statement, types)
+        at, word = -1, Token("word", trigger)
+        for _ in range(statement.count(word)):
+            at = statement.index(word, at + 1)
             if statement[at - 1] != DOT:
                 shape(edit, at)
         statement = edit.result()
@@ -56,7 +62,7 @@ def reshaped(statement: list[Token], marks: Collection[str]) -> list[Token]:
 
 
 def sliced(statement: list[Token]) -> list[Token]:
-    """Write `a[i:j]` as `a[i][j]`, which reads the same; what is of literals alone stays."""
+    """Write `a[i:j]` as `a[:][i][j]`, which reads the same; what is of literals alone stays."""
     edit = Edit(statement)
     for start in [at for at, piece in enumerate(statement) if piece == _BRACKET]:
         end = edit.closing[start]
@@ -64,6 +70,8 @@ def sliced(statement: list[Token]) -> list[Token]:
         if not colon or _is_part(edit, start, end):
             continue
         edit.drop(colon, colon + 1)
+        # It is an array, and no element of one.
+        edit.add(start, _BRACKET, _COLON, _CLOSING)
         edit.add(colon, *([_ONE] if colon == start + 1 else []), _CLOSING, _BRACKET)
         edit.add(end, *([_ONE] if colon == end - 1 else []))
     return edit.result()
@@ -219,7 +227,8 @@ def _definitions(edit: Edit, at: int) -> None:
     for first, last in zip([start, *commas], [*commas, end], strict=True):
         if not edit.is_name(first + 1):
             return
-        if plain_type_end(edit.tokens, first + 2, edit.closing) != last:
+        types = (edit.tokens, first + 2, edit.closing)
+        if plain_type_end(*types) != last and own_type_end(*types, edit.types, {}) != last:
             return
         found.append((first + 2, last))
     for first, last in found:

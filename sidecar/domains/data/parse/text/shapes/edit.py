@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from functools import cached_property
 from typing import Final
 
+from sidecar.domains.data.catalogue.owned import Castable
 from sidecar.domains.data.parse.text.casts import closers
 from sidecar.domains.data.parse.text.lexer import Token
 
@@ -21,8 +22,10 @@ _NAMES: Final = ("word", "quoted")
 class Edit:
     """What to leave out of a statement and what to put in; applied at once."""
 
-    def __init__(self, statement: list[Token]) -> None:
+    def __init__(self, statement: list[Token], types: Castable | None = None) -> None:
         self.tokens = statement
+        # Those of somebody's own that may be cast to.
+        self.types = types
         self._dropped: set[int] = set()
         self._added: dict[int, list[Token]] = {}
 

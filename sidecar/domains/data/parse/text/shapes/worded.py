@@ -29,6 +29,10 @@ JSON: Final = frozenset((
 XML: Final = frozenset(("xmlexists", "xmlparse", "xmlroot", "xmlserialize"))
 OF_QUERY: Final = "json_array of a query"
 WORDED: Final = JSON | XML | {"normalize", OF_QUERY}
+# Calls whose bracket begins with words of their own.
+_BEGUN: Final = frozenset(("xmlparse", "xmlserialize"))
+_NAMED: Final = frozenset(("xmlelement", "xmlpi"))
+BEGUN: Final = _BEGUN | _NAMED
 # Those of them that may hold a query without brackets of its own.
 _AROUND_QUERY: Final = frozenset(("json_array",))
 _QUERIES: Final = frozenset(("select", "values", "with", "table"))
@@ -137,9 +141,9 @@ def _ends_order(tokens: Sequence[Token], at: int) -> bool:
 def head(construct: str, tokens: Sequence[Token], at: int) -> Written | None:
     """Return what to write for the words that begin the call whose bracket opens at `at`."""
     first, second = tokens[at + 1], tokens[at + 2]
-    if construct in ("xmlparse", "xmlserialize") and first.text in ("document", "content"):
+    if construct in _BEGUN and first.text in ("document", "content"):
         return Written("(", 2, is_operand=False)
-    if construct in ("xmlelement", "xmlpi") and first == ("word", "name") and second.kind in _NAMES:
+    if construct in _NAMED and first == ("word", "name") and second.kind in _NAMES:
         return Written("( '1'", 3)
     return None
 
