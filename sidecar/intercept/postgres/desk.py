@@ -34,7 +34,6 @@ from sidecar.intercept.postgres.protocol.prepared import (
     Reads,
     Statement,
     Statements,
-    rows_left,
 )
 from sidecar.intercept.postgres.protocol.uses import Asked, Form, Uses
 from sidecar.intercept.postgres.reader import Reader
@@ -59,7 +58,7 @@ class Desk:
         judge: Asks the path.
         speaker: Who speaks.
         random: Returns that many bytes fit for cryptography.
-        settled: Returns when no Sync and no Query is without its answer.
+        settled: Sends what is to go; returns when no Sync and no Query is without its answer.
         leave: Ends the connection as the client asks.
     """
 
@@ -249,6 +248,18 @@ class Desk:
         return None
 
     async def _query(self, raw: bytes) -> None:
+        """Take a Query, the statements in it one after another where that comes to the same."""
+        *before, last = await self._reader.apart(raw, self.pipeline)
+        for part in before:
+            self.pipeline.is_midway = True
+            await self._query_alone(part)
+            await self._settled()
+            if self.is_over or not self.pipeline.is_midway:
+                return  # PostgreSQL looks at no more of a text in which something failed.
+        self.pipeline.is_midway = False
+        await self._query_alone(last)
+
+    async def _query_alone(self, raw: bytes) -> None:
         found = self._placed(await self._reader.read(raw))
         if self.is_over:
             self._left(found)
@@ -327,7 +338,7 @@ class Desk:
         self._forward(frame, expected)
 
     def _forward(self, frame: bytes, expected: Expected) -> None:
-        left = _rows_left(expected)
+        left = expected.rows_left
         if left is not None:
             if expected.kind == b"Q" and not self.pipeline.is_skipping:
                 self._forward_as_portal(expected, left)
@@ -387,13 +398,3 @@ class Desk:
         name = word if name is None else name
         kind, frame = (b"Q", wire.query(word)) if as_query else (b"P", wire.parse(name, word))
         self._forward(frame, Expected(kind, name, denial=denial, nonce=word.decode("ascii")))
-
-
-def _rows_left(expected: Expected) -> int | None:
-    """Return how many rows a run may bring, None where nothing bounds them."""
-    if expected.kind not in (b"E", b"Q"):
-        return None
-    if expected.lease is not None and expected.lease.copies == "in":
-        # There are none, and the server takes no Sync there.
-        return None
-    return rows_left(expected.statements)

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+from sidecar.domains.data.parse.other.apart import apart
 from sidecar.intercept.postgres.judge import Judge
 from sidecar.intercept.postgres.protocol.denial import (
     NO_STATEMENT,
@@ -20,6 +21,7 @@ from sidecar.intercept.postgres.protocol.naming import (
     Turn,
     read_token_set,
 )
+from sidecar.intercept.postgres.protocol.pipeline import Pipeline
 from sidecar.intercept.postgres.protocol.prepared import Lease, Statement
 from sidecar.intercept.postgres.protocol.session_names import SessionNames
 from sidecar.intercept.postgres.subject import Speaker
@@ -44,6 +46,20 @@ class Reader:
         self._speaker = speaker
         self._names = names
         self._answered = answered
+
+    async def apart(self, raw: bytes, pipeline: Pipeline) -> tuple[bytes, ...]:
+        """Return the statements of a Query that are taken one after another, most often itself."""
+        if b";" not in raw.rstrip(b"; \t\r\n"):
+            return (raw,)
+        # Whether a transaction is open is known when all is answered, and nothing is under way.
+        await self._answered()
+        if pipeline.is_busy:
+            return (raw,)
+        try:
+            found = apart(raw.decode("utf-8"), is_open=pipeline.status != "I")
+        except UnicodeDecodeError:
+            found = ()
+        return tuple([one.encode() for one in found]) or (raw,)
 
     async def read(self, raw: bytes) -> Statement | Denial:
         """Return what may be sent for the text of a Query or a Parse."""

@@ -347,8 +347,9 @@ class Session:
         self.end(NOT_RECORDABLE.code, "the outcome could not be recorded")
 
     async def _all_answered(self) -> None:
-        """Return when no Sync and no Query is without its answer."""
-        while self._pipeline.syncs and not self.is_over:
+        """Return when no Sync and no Query is without its answer, and all that is said is sent."""
+        self._send_out()
+        while (self._pipeline.syncs or self._pipeline.owes_sync) and not self.is_over:
             self._ready = asyncio.get_running_loop().create_future()
             await self._ready
 

@@ -4,6 +4,7 @@ Over TLS and SCRAM on both legs; at full length also in the open, to the bundled
 """
 
 import asyncio
+import os
 import shutil
 import subprocess
 import sys
@@ -21,12 +22,18 @@ from tests.intercept.postgres.tls_stand import SystemPostgres, system_binaries
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
 
+# Go's driver wants TLS unless it is told.
+OPEN_WIRE = {"sslmode": "disable"}
 needs_node = pytest.mark.skipif(
     not (shutil.which("node") and fetched.node().exists()), reason="no drivers: make peers"
 )
 needs_python = pytest.mark.skipif(not fetched.python().exists(), reason="no drivers: make peers")
 needs_java = pytest.mark.skipif(
     not (shutil.which("javac") and fetched.jar().exists()), reason="no driver: make peers"
+)
+needs_go = pytest.mark.skipif(
+    not (shutil.which("go") and (fetched.GO / "src/github.com/jackc/pgx/v4").exists()),
+    reason="no drivers: golang-github-jackc-pgx-v4-dev, golang-github-lib-pq-dev",
 )
 
 
@@ -111,3 +118,24 @@ async def test_the_driver_of_java(stand, request):
 
     assert (not_well, err) == ([], "")
     assert len(well) == 40
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    program = tmp_path_factory.mktemp("go") / "client"
+    said = {**os.environ, "GO111MODULE": "off", "GOPATH": str(fetched.GO)}
+    asked = ["go", "build", "-o", str(program), str(HERE / "client.go")]
+    subprocess.run(asked, env=said, check=True)
+    return program
+
+
+@needs_go
+async def test_drivers_of_go(stand, request):
+    built = await asyncio.to_thread(request.getfixturevalue, "built")
+    more = "".join(f"&{name}={value}" for name, value in (stand.options or OPEN_WIRE).items())
+    url = f"postgres://expense-bot:swk_bot-key@127.0.0.1:{stand.port}/postgres?"
+
+    well, not_well, err = await tried(str(built), url + more[1:])
+
+    assert (not_well, err) == ([], "")
+    assert len(well) == 15

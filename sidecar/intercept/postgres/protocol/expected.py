@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from sidecar.intercept.postgres.protocol.denial import Denial
 from sidecar.intercept.postgres.protocol.naming import Turn
-from sidecar.intercept.postgres.protocol.prepared import Lease, Statements
+from sidecar.intercept.postgres.protocol.prepared import Lease, Statements, rows_left
 
 
 @dataclass(slots=True, eq=False)
@@ -43,6 +43,16 @@ class Expected:
     def lease(self) -> Lease | None:
         """Return the decision that a use is counted to: the newest that may be meant."""
         return self.statements[-1].lease if self.statements else None
+
+    @property
+    def rows_left(self) -> int | None:
+        """Return how many rows a run may bring, None where nothing bounds them."""
+        if self.kind not in (b"E", b"Q"):
+            return None
+        if self.lease is not None and self.lease.copies == "in":
+            # There are none, and the server takes no Sync there.
+            return None
+        return rows_left(self.statements)
 
     @property
     def sql_name(self) -> str:

@@ -43,6 +43,7 @@ class Pipeline:
     `is_quiet` is a transaction in which an obligation was due: the server's words do not pass.
     `overrun` is a run that came to its bound of rows; none of them passes any more.
     `owes_sync` is a Query that was sent in parts, whose last one is to follow.
+    `is_midway` is a Query whose statements go one by one, more to follow if none of them fails.
     """
 
     status: str = "I"
@@ -53,6 +54,7 @@ class Pipeline:
     is_doomed: bool = False
     is_quiet: bool = False
     owes_sync: bool = False
+    is_midway: bool = False
     is_skipping: bool = False
     copying: str = ""
     fence: Expected | None = None
@@ -225,8 +227,8 @@ class Pipeline:
             self._confirmed(head)
         else:
             raise ProtocolError("an answer to nothing that was asked")
-        is_overrun = head is self.overrun and kind != ord("Z")
-        return b"" if is_overrun or (head.is_muted and head.kind != b"E") else None
+        is_dropped = self.is_midway if kind == ord("Z") else head is self.overrun
+        return b"" if is_dropped or (head.is_muted and head.kind != b"E") else None
 
     def _copied(self, head: Expected, what: str) -> None:
         """Take CopyInResponse, CopyOutResponse or the server's CopyDone."""
@@ -347,7 +349,7 @@ class Pipeline:
             raise ProtocolError("an error although nothing was asked")
         head = self._queue[0]
         head.result, head.status = "failed", said.get("C")
-        self.copying = ""
+        self.copying, self.is_midway = "", False
         if head.kind not in (b"S", b"Q"):
             self._queue.popleft()
             self._settle_failed(head)

