@@ -33,6 +33,8 @@ from tests.bench.wrk import Ask, Load, loaded
 from tests.e2e.harness import EVALUATION, ROOT, Sidecar, Site, living
 
 CONNECTIONS = 64
+# Of a service with many callers.
+CONNECTIONS_MANY = 256
 RULES = 10
 COSTS = ("CPU us each", "behind it", "CPU of nginx")
 HEADS = ("", "a second", "of nginx", *COSTS, "p50 us", "p99 us")
@@ -40,6 +42,7 @@ STRICT, GROUP, NGINX = "sidecar, strict", "sidecar, group", "nginx `return 200`"
 # Who asks the same again is answered sooner: in the first of these rows nobody has asked before
 # what is asked, in the second some of it was asked often, and much seldom (`mix.py`).
 OTHERS, MIX = ", never the same", ", a mix"
+MANY = f", a mix over {CONNECTIONS_MANY} connections"
 CERBOS, OPA = "Cerbos, audit to a file", "OPA, decision log"
 ONE, TWO = "strict, one worker", "strict, two workers"
 # Of whose rate a row is to have how much at least.
@@ -48,7 +51,7 @@ GOALS = (
     (GROUP, NGINX, 0.28),
     (STRICT, CERBOS, 12.0),
     (STRICT, OPA, 6.0),
-    *((TWO + what, ONE + what, 1.2) for what in ("", OTHERS, MIX)),
+    *((TWO + what, ONE + what, 1.2) for what in ("", OTHERS, MIX, MANY)),
 )
 P99_US_MAX = 6000.0
 JSON = {"Content-Type": "application/json"}
@@ -64,18 +67,20 @@ Peer = Callable[[Path], AbstractContextManager[tuple[Ask, int]]]
 
 
 class Asked(NamedTuple):
-    """What a sidecar is asked: where, and one call, or a script that makes them."""
+    """What a sidecar is asked: where, one call, or a script that makes them, and by how many."""
 
     path: str
     body: object = None
     script: str = ""
+    connections: int = CONNECTIONS
 
 
 class Served(NamedTuple):
-    """A server that can be asked: what, and which group of processes it is."""
+    """A server that can be asked: what, which group of processes it is, and by how many."""
 
     ask: Ask
     group: int
+    connections: int = CONNECTIONS
 
 
 class Cores(NamedTuple):
@@ -120,9 +125,10 @@ def measure(folder: Path, seconds: float, *, quick: bool) -> None:
     _show(f"ask: {CONNECTIONS} connections, {RULES} matching rules, one core", found, found[NGINX])
     if not SERVED:
         return
+    many = Asked("/v1/decide", script=mix.mix(), connections=CONNECTIONS_MANY)
     starts = [
-        _sidecar(folder / "1", ONE, varied),
-        _sidecar(folder / "2", TWO, varied, workers=2),
+        _sidecar(folder / "1", ONE, {**varied, MANY: many}),
+        _sidecar(folder / "2", TWO, {**varied, MANY: many}, workers=2),
     ]
     shared = asyncio.run(_seen(starts, Cores(CORES, CORES, rounds, seconds)))
     _show("ask: workers and load on the same cores", shared, found[NGINX])
@@ -200,7 +206,7 @@ def _middle(rounds: Sequence[Seen]) -> Seen:
 
 
 def _asked(served: Served, cores: Cores, warm_s: float) -> Seen:
-    how = Load(CONNECTIONS, warm_s, cores.seconds)
+    how = Load(served.connections, warm_s, cores.seconds)
     with _on(cores.loaded):
         return loaded(served.ask, how, lambda: cpu_s(living(served.group)))
 
@@ -261,12 +267,12 @@ async def _started(
     stack.push_async_callback(_stopped, sidecar)
     head = {**JSON, "Sidecar-Authorization": f"Bearer {site.key}"}
     rows: dict[str, Served | str] = {}
-    for more, (path, body, script) in asks.items():
+    for more, (path, body, script, connections) in asks.items():
         if script and wrk.program() is None:
             rows[name + more] = "wrk is not on the PATH"
             continue
         ask = Ask(sidecar.port("ask"), path, head, orjson.dumps(body), script)
-        rows[name + more] = Served(ask, sidecar.supervisor)
+        rows[name + more] = Served(ask, sidecar.supervisor, connections)
     return rows
 
 
