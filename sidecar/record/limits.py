@@ -133,6 +133,14 @@ GROUP_S_MAX: Final = 0.05
 AHEAD_RECORDS_MAX: Final = 128
 AHEAD_S_MAX: Final = 0.001
 SPOOL_BYTES_MAX: Final = 1024 * 1024
+# What can stand in it and not in the log: these, and what was accepted and a failing disk lost.
+SPOOL_RECORDS_MAX: Final = AHEAD_RECORDS_MAX + GROUP_RECORDS_MAX
+# A worker that was cut off is ended in milliseconds; until then what it had is its own.
+SPOOL_LOOK_S: Final = 0.02
+# Recorders that died one after the other before they heard which spools a worker had.
+SPOOLS_OF_BEFORE_MAX: Final = 64
+# A worker cannot have more frames refused: all that it has sent and is not known to be durable.
+REFUSED_MAX: Final = 2 * UNACKED_MAX
 # A snapshot holds the folds' states; the ids of many open decisions are still below this.
 SNAPSHOT_BYTES_MAX: Final = 64 * 1024 * 1024
 # So many records that nobody can understand are named at once.

@@ -12,6 +12,7 @@ import pytest
 from sidecar.record.disk import DISK
 from sidecar.record.limits import AHEAD_RECORDS_MAX, SPOOL_BYTES_MAX
 from sidecar.record.recorder import wire
+from sidecar.record.recorder.ahead.kept import Kept
 from sidecar.record.recorder.ahead.spool import Spool, entries, hand_over, raise_floor
 from sidecar.record.recorder.ahead.spools import Spools
 from sidecar.record.recorder.worker.client import RecorderClient
@@ -135,12 +136,14 @@ def test_what_another_life_of_the_machine_left_is_removed(tmp_path):
     assert not kept.path.exists()
 
 
-@pytest.mark.parametrize("name", ["../ledger.key", "", "a/b", ".", "*"])
+@pytest.mark.parametrize("name", ["../ledger.key", "", "a/b", ".", "*", "a" * 32])
 def test_nobody_removes_another_file_by_a_name(tmp_path, name):
     (tmp_path / "ledger.key").write_text("key")
     spools = Spools(tmp_path / "ahead", "boot", lambda count: "a" * 2 * count, makes=True)
     kept = spools.make()
-    spools.forget(name)
+    other = Kept(None, None)
+    other.before = spools.named((name,), kept.names)
+    spools.forget(other)
     assert (tmp_path / "ledger.key").exists()
     assert kept.path is not None
     assert kept.path.exists()
@@ -382,7 +385,7 @@ async def test_an_outcome_waits_for_its_decision_that_was_refused(tmp_path):
     dying = await Dying.of(recorder)
     disk.fails = full
     await dying.says(said(1, forwarded(1)))
-    await until(lambda: recorder.connections[1].kept._refused == {1})
+    await until(lambda: recorder.connections[1].kept._refused == [1])
     disk.fails = sound
     await dying.says(said(2, outcome(1)))
     await asyncio.sleep(0.05)

@@ -9,6 +9,7 @@ import os
 import select
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Final
@@ -133,11 +134,19 @@ class Connection(Line):
         self.kept = kept
         # Who cannot be sent it is found gone.
         with suppress(OSError):
-            hand_over(self._socket, kept.name, kept.fd)
+            hand_over(self._socket, kept.name, kept.lent)
+        # From here on it is open where the worker has it, and nowhere else.
+        kept.hand_over()
 
     def tell(self, said: wire.FromRecorder) -> None:
         """Send one frame; from any thread."""
         self.say(wire.frame(said))
+
+    def acknowledge(self, number: int) -> None:
+        """Acknowledge a frame, with all others of this turn; for its reader alone."""
+        # Why when: a worker that was held up would take for news what has waited for it.
+        at_s = 0.0 if self.kept.fd is None else time.monotonic()
+        self.answers.append(wire.frame(wire.Ack(number, None, at_s)))
 
     def answer(self, said: wire.FromRecorder) -> None:
         """Take one frame that goes out with all others of this turn; for its reader alone."""
@@ -159,6 +168,11 @@ class Lines:
     def __iter__(self) -> Iterator[Connection]:
         """Yield every line; from any thread."""
         return iter(tuple(self._by_fd.values()))
+
+    @property
+    def spools(self) -> set[str]:
+        """Return what those are called that belong to anybody here."""
+        return {name for one in self for name in one.kept.names}
 
     def add(self, line: Connection) -> None:
         """Read a line from now on."""

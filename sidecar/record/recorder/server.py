@@ -269,9 +269,11 @@ class Recorder:
                 self._taken.release()
             case wire.Hello(claimed, was):
                 connection.has_greeted = True
-                self._spools.forget(was)
+                connection.kept.before = self._spools.named(was, self._lines.spools)
                 connection.open.update(dict.fromkeys(self._owed.claimed(claimed)))
                 self._close_unclaimed()
+            case wire.Spent():
+                self._spools.forget(connection.kept)
             case _:
                 self._heard_of_persons(connection, said)
 
@@ -354,8 +356,7 @@ class Recorder:
             _, connection, number = self._unsynced.popleft()
             last[connection] = number
         for connection, number in last.items():
-            connection.answer(wire.Synced(number))
-            connection.kept.written(number)
+            connection.answer(wire.Synced(connection.kept.written(number)))
 
     def _refused(self, connection: Connection, decisions: Sequence[str]) -> None:
         """Close decisions whose callers were refused meanwhile: nothing was forwarded."""
@@ -396,5 +397,4 @@ class Recorder:
     def _close_unclaimed(self) -> None:
         if self._is_complete and all(one.has_greeted for one in self._lines):
             self._owed.nobody_is_left()
-            living = {one.kept.name for one in self._lines}
-            self._ahead.take(self._spools.others(living))
+            self._ahead.take(self._spools.others(self._lines.spools))

@@ -53,7 +53,7 @@ class Taken:
         if self._is_behind(epoch):
             self._held.append((epoch, connection, number))
         else:
-            connection.answer(Ack(number))
+            connection.acknowledge(number)
 
     def release(self) -> None:
         """Acknowledge what was held and is taken by now."""

@@ -2,8 +2,8 @@
 
 ```
 worker   ─▶ Hello(open, was)  Outline(…)  Write(number, until, items, side, made)  Took(epoch)
-            AskHandles   Erase(person)  Refused(decisions)  Dropped
-recorder ─▶ Welcome(…)   Ack(number, error)  Synced(number) Revoked(epoch, parties)
+            AskHandles   Erase(person)  Refused(decisions)  Dropped  Spent
+recorder ─▶ Welcome(…)   Ack(number, error, at)  Synced(number) Revoked(epoch, parties)
             Handles      Forgot      Forget                 State(size, refusing)
 ```
 A `Write` carries what a worker has gathered in one turn of its loop, and is acknowledged as a
@@ -109,11 +109,11 @@ class Hello(msgspec.Struct, frozen=True, array_like=True, tag="hello"):
 
     Args:
         open: They.
-        was: The spool that it had of the recorder before: what stands there comes again.
+        was: The spools that it had of recorders before: what stands there comes again.
     """
 
     open: tuple[str, ...] = ()
-    was: str = ""
+    was: tuple[str, ...] = ()
 
 
 class Write(msgspec.Struct, frozen=True, array_like=True, tag="write"):
@@ -165,6 +165,10 @@ class Dropped(msgspec.Struct, frozen=True, array_like=True, tag="dropped"):
     """No handle is remembered any more, and what was made with them has been sent."""
 
 
+class Spent(msgspec.Struct, frozen=True, array_like=True, tag="spent"):
+    """What stands in the spools of before stands elsewhere by now."""
+
+
 class Welcome(msgspec.Struct, frozen=True, array_like=True, tag="welcome"):
     """The first frame of the recorder: what is so."""
 
@@ -177,10 +181,11 @@ class Welcome(msgspec.Struct, frozen=True, array_like=True, tag="welcome"):
 
 
 class Ack(msgspec.Struct, frozen=True, array_like=True, tag="ack"):
-    """What came of a frame: durable, or the text that says why not."""
+    """What came of a frame: durable, or the text that says why not; and when (`group`)."""
 
     number: int
     error: str | None = None
+    at_s: float = 0.0
 
 
 class Synced(msgspec.Struct, frozen=True, array_like=True, tag="synced"):
@@ -223,7 +228,7 @@ class Forgot(msgspec.Struct, frozen=True, array_like=True, tag="forgot"):
     error: str | None = None
 
 
-FromWorker = Hello | Outline | Write | Refused | Took | AskHandles | Erase | Dropped
+FromWorker = Hello | Outline | Write | Refused | Took | AskHandles | Erase | Dropped | Spent
 FromRecorder = Welcome | Ack | Synced | Revoked | State | Handles | Forget | Forgot
 
 _encode_into: Final = msgspec.msgpack.Encoder().encode_into

@@ -11,6 +11,7 @@ import pwd
 import signal
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from secrets import token_hex
 
@@ -75,14 +76,20 @@ def hand_over(state: Path, user: str) -> None:
         for name in ("ledger", "keys", "inputs"):
             (state / name).mkdir(mode=0o700, exist_ok=True)
             for path in (state / name, *(state / name).rglob("*")):
-                os.chown(path, found.pw_uid, found.pw_gid, follow_symlinks=False)
+                _give(path, found)
         for path in state.glob("persons.*"):
-            os.chown(path, found.pw_uid, found.pw_gid, follow_symlinks=False)
+            _give(path, found)
     except KeyError:
         raise ConfigError(f"`ledger.user`: there is no user `{user}`") from None
     except OSError as error:
         text = f"the state folder cannot be handed over to `{user}`: {error.strerror}"
         raise ConfigError(text) from None
+
+
+def _give(path: Path, user: pwd.struct_passwd) -> None:
+    # A recorder of before, which is about to leave, removes files of its own.
+    with suppress(FileNotFoundError):
+        os.chown(path, user.pw_uid, user.pw_gid, follow_symlinks=False)
 
 
 def become(user: str) -> None:

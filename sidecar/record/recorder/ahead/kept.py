@@ -1,55 +1,92 @@
 """The spool of one connection, as its recorder keeps it."""
 
+import heapq
 import os
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from sidecar.record.limits import REFUSED_MAX
 from sidecar.record.recorder.ahead import spool
 
 
 class Kept:
-    """The spool of one connection, and which of its frames were refused and will come again."""
+    """The spool of one connection, and which of its frames were refused and will come again.
 
-    def __init__(self, path: Path | None, fd: int | None) -> None:
+    Args:
+        path: Where it stands, None where there is none.
+        fd: The file.
+        lent: Another descriptor of it, for the worker.
+    """
+
+    def __init__(self, path: Path | None, fd: int | None, lent: int | None = None) -> None:
         self.path = path
         self.fd = fd
-        self._refused: set[int] = set()
-        self._floor = 0
+        self.lent = lent
+        # Those of recorders before: what stands there is its worker's still.
+        self.before: Sequence[Path] = ()
+        # The least of them first, each once.
+        self._refused: list[int] = []
+        self._in_refused: set[int] = set()
+        self._floor = self._top = 0
 
     @property
     def name(self) -> str:
         """Return what it is called; empty where there is none."""
         return "" if self.path is None else self.path.name
 
+    @property
+    def names(self) -> set[str]:
+        """Return what all are called that are its worker's."""
+        return {self.name, *(path.name for path in self.before)}
+
     def takes(self, number: int) -> bool:
         """Return whether a frame may be written: nothing of before it was refused, or it is that.
 
         So no outcome stands before its decision, when the disk takes the one and not the other.
         """
-        if self._refused and number > min(self._refused):
+        if not self._refused:
+            return True
+        if number > self._refused[0]:
             return False
-        self._refused.discard(number)
+        if number == self._refused[0]:
+            self._in_refused.discard(heapq.heappop(self._refused))
         return True
 
     def refuse(self, number: int) -> None:
         """Take note that a frame was refused, and comes again."""
-        if self.fd is not None:
-            self._refused.add(number)
+        # No worker of ours has more on its way: what is beyond is refused by the least of them.
+        is_new = number not in self._in_refused and len(self._refused) < REFUSED_MAX
+        if self.fd is not None and is_new:
+            self._in_refused.add(number)
+            heapq.heappush(self._refused, number)
 
-    def written(self, number: int) -> None:
-        """Take note that all up to this frame was written, but for what was refused."""
+    def written(self, number: int) -> int:
+        """Take note that all up to this frame is durable, but for what was refused.
+
+        Return up to which frame nothing comes again.
+        """
         if self.fd is None:
-            return
-        floor = min(self._refused) - 1 if self._refused else number
+            return number
+        self._top = max(self._top, number)
+        floor = self._refused[0] - 1 if self._refused else self._top
         if floor > self._floor:
             self._floor = floor
             # What cannot be said is found in the log.
             with suppress(OSError):
                 spool.raise_floor(self.fd, floor)
+        return floor
+
+    def hand_over(self) -> None:
+        """Take note that the worker has its descriptor."""
+        if self.lent is not None:
+            os.close(self.lent)
+            self.lent = None
 
     def left(self) -> list[Path]:
-        """Let go of the file; return where it stands, if there is one."""
+        """Let go of the file; return where it stands, if there is one, and those of before."""
+        self.hand_over()
         if self.fd is not None:
             os.close(self.fd)
             self.fd = None
-        return [] if self.path is None else [self.path]
+        return [*self.before, *([] if self.path is None else [self.path])]

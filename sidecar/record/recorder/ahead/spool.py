@@ -14,9 +14,11 @@ stands behind is of before, and a zero says so. An entry that was not written to
 number there; nobody was answered for it.
 """
 
+import fcntl
 import os
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from struct import Struct
 from typing import Final
 
@@ -68,6 +70,25 @@ class Spool:
         os.close(self._fd)
 
 
+def lent(path: Path) -> int:
+    """Return a descriptor for a worker: while it is open nobody else reads the file.
+
+    Raises OSError.
+    """
+    fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(fd)
+        raise
+    return fd
+
+
+def check_free(fd: int) -> None:
+    """Return where no worker has the file any more. Raises OSError, BlockingIOError for that."""
+    fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+
+
 def hand_over(connected: socket.socket, name: str, fd: int | None) -> None:
     """Send a spool over a connection, before all else; None where there is none. Raises OSError."""
     if fd is None:
@@ -81,6 +102,7 @@ def received(connected: socket.socket) -> Spool | None:
     said, fds, _, _ = socket.recv_fds(connected, NAME_BYTES, 1)
     if len(fds) != 1:
         return None
+    os.set_inheritable(fds[0], False)  # noqa: FBT003 - the standard library's own signature
     return Spool(said.decode("ascii", "replace"), fds[0])
 
 

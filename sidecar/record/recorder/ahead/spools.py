@@ -20,7 +20,12 @@ from sidecar.record.canonical import split
 from sidecar.record.disk import FILE_MODE, FOLDER_MODE
 from sidecar.record.fold import RecentIds
 from sidecar.record.ledger import Ledger
-from sidecar.record.limits import OWED_EVERY_S
+from sidecar.record.limits import (
+    OWED_EVERY_S,
+    SPOOL_LOOK_S,
+    SPOOL_RECORDS_MAX,
+    SPOOLS_OF_BEFORE_MAX,
+)
 from sidecar.record.proof.marks import Placeable
 from sidecar.record.recorder import wire
 from sidecar.record.recorder.ahead import spool
@@ -61,7 +66,13 @@ class Spools:
         path = self._folder / self._new_name(spool.NAME_BYTES // 2)
         try:
             self._folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
-            return Kept(path, os.open(path, _NEW, FILE_MODE))
+            fd = os.open(path, _NEW, FILE_MODE)
+            try:
+                return Kept(path, fd, spool.lent(path))
+            except OSError:
+                os.close(fd)
+                _remove(path)
+                raise
         except OSError as error:
             _log.warning("no record is answered for ahead: %s: %s", path, error.strerror)
             return Kept(None, None)
@@ -72,10 +83,18 @@ class Spools:
             return []
         return [path for path in sorted(self._folder.iterdir()) if path.name not in living]
 
-    def forget(self, name: str) -> None:
-        """Remove one that is not needed any more."""
-        if self._folder is not None and name.isalnum():
-            _remove(self._folder / name)
+    def named(self, names: Sequence[str], living: Collection[str]) -> list[Path]:
+        """Return those of these names that are no other worker's."""
+        if self._folder is None:
+            return []
+        told = {name for name in names[-SPOOLS_OF_BEFORE_MAX:] if name not in living}
+        return [path for path in self.others(living) if path.name in told]
+
+    def forget(self, kept: Kept) -> None:
+        """Remove what a worker has in another file by now."""
+        paths, kept.before = kept.before, ()
+        for path in paths:
+            _remove(path)
 
 
 def _clear(folder: Path, boot: str) -> None:
@@ -87,43 +106,62 @@ def _clear(folder: Path, boot: str) -> None:
             shutil.rmtree(life, ignore_errors=True)
 
 
-def _remove(path: Path) -> None:
+def _remove(path: Path) -> bool:
+    """Remove a file; return whether it is gone."""
     try:
         path.unlink(missing_ok=True)
     except OSError as error:
         _log.warning("%s is not needed and cannot be removed: %s", path, error.strerror)
+        return False
+    return True
 
 
 class _Found(msgspec.Struct):
-    """What stands in one file: records that are not in the log yet, and whether that is all."""
+    """What stands in one file: records that are not in the log yet.
+
+    Whether that is all, and whether the file has no more to say.
+    """
 
     ids: list[str] = []
     records: list[Placeable] = []
     opens: list[str] = []
     size: int = 0
     is_whole: bool = True
+    is_read: bool = True
 
     def take(self, came: Brought, recent: RecentIds) -> None:
-        """Take what one frame brought."""
-        came.without(recent.__contains__, lambda _: False)
+        """Take what one frame brought. Raises Garbled."""
+        if came.closes or came.side or came.is_strict:
+            raise wire.Garbled("what nobody is ahead by")
+        seen = frozenset(self.ids)
+        came.without(lambda id: id in seen or id in recent, lambda _: False)
+        if len(self.ids) + len(came.ids) > SPOOL_RECORDS_MAX:
+            raise wire.Garbled("more than anybody is ahead by")
         self.ids += came.ids
         self.records += came.records
         self.opens += came.opens
         self.size += came.size
 
 
-def _found(path: Path, recent: RecentIds) -> _Found:
+def _found(path: Path, recent: RecentIds) -> _Found | None:
+    """Return what stands there, None while its worker has it still."""
     found = _Found()
     try:
         fd = os.open(path, _OLD)
         try:
+            spool.check_free(fd)
             for said in spool.entries(fd):
                 _take(said, found, recent)
         finally:
             os.close(fd)
+    except FileNotFoundError:
+        # Its worker has it elsewhere, and it was removed.
+        return found
+    except BlockingIOError:
+        return None
     except (OSError, wire.Garbled, msgspec.DecodeError, RecursionError, ValueError) as error:
         _log.error("%s: what was answered for cannot be read: %s", path, error)
-        found.is_whole = False
+        found.is_whole, found.is_read = False, not isinstance(error, OSError)
     return found
 
 
@@ -142,7 +180,8 @@ def _take(said: bytes, found: _Found, recent: RecentIds) -> None:
 class _Batch:
     """What one file had, on its way to the disk."""
 
-    is_strict: Final = False
+    # Why: when it is settled the file goes.
+    is_strict: Final = True
     loop: Final = None
     side: Sequence[SideObject] = ()
 
@@ -189,12 +228,14 @@ class Left:
         self._opened = opened
         self._later = later
         self._due: dict[Path, None] = {}
-        self._is_busy = self._is_stopped = False
+        # What stays where it is: it was looked at, and cannot be removed, or read.
+        self._over: set[Path] = set()
+        self._is_busy = self._is_stopped = self._is_waiting = False
         self._when_idle: Callable[[], None] | None = None
 
     def take(self, paths: Sequence[Path]) -> None:
         """Write what stands in these and not in the log."""
-        self._due.update(dict.fromkeys(paths))
+        self._due.update((path, None) for path in paths if path not in self._over)
         self._go_on()
 
     def when_idle(self, call: Callable[[], None]) -> None:
@@ -209,37 +250,54 @@ class Left:
         self._is_stopped = True
 
     def _go_on(self) -> None:
-        while self._due and not self._is_busy and not self._is_stopped:
-            path = next(iter(self._due))
-            found = _found(path, self._recent)
-            halves = list(found.records)
-            if not found.is_whole:
-                halves.append(split(self._gap()))
-            if not halves:
-                self._done(path)
-                continue
-            self._is_busy = True
-            batch = _Batch(self, path, found, halves)
-            try:
-                self._ledger.submit(batch)
-            except RecordError as error:
-                self.settled(batch, error)
+        for path in tuple(self._due):
+            if self._is_busy or self._is_stopped:
                 return
+            self._look(path)
+        if self._due and not self._is_busy:
+            self._wait(SPOOL_LOOK_S)
+        if self._when_idle is not None and not self._due:
+            self._when_idle()
+
+    def _look(self, path: Path) -> None:
+        found = _found(path, self._recent)
+        if found is None:
+            return
+        halves = list(found.records)
+        if not found.is_whole:
+            halves.append(split(self._gap()))
+        if not halves:
+            self._done(path, found)
+            return
+        self._is_busy = True
+        batch = _Batch(self, path, found, halves)
+        try:
+            self._ledger.submit(batch)
+        except RecordError as error:
+            self.settled(batch, error)
+
+    def _wait(self, seconds: float) -> None:
+        if not self._is_waiting:
+            self._is_waiting = True
+            self._later(seconds, self._wake)
+
+    def _wake(self) -> None:
+        self._is_waiting = False
+        self._go_on()
 
     def settled(self, batch: _Batch, error: RecordError | None) -> None:
         """Take note of what came of a file."""
         self._is_busy = False
         if error is not None:
-            self._later(OWED_EVERY_S, self._go_on)
+            self._wait(OWED_EVERY_S)
             return
         _log.warning("%d records of a worker that is gone were not lost", len(batch.found.ids))
         self._recent.extend(batch.found.ids)
-        self._done(batch.path)
+        self._done(batch.path, batch.found)
         self._opened(batch.found.opens)
         self._go_on()
-        if self._when_idle is not None and not self._due:
-            self._when_idle()
 
-    def _done(self, path: Path) -> None:
+    def _done(self, path: Path, found: _Found) -> None:
         del self._due[path]
-        _remove(path)
+        if not (found.is_read and _remove(path)):
+            self._over.add(path)

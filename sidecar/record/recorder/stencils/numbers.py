@@ -76,8 +76,11 @@ class Numbers:
         outlines.append(_outline(number, stencil))
         return number
 
-    def framed(self, stencil: Stencil) -> bytes:
-        """Return what was said of a stencil that has a number, to be said again elsewhere."""
+    def framed_all(self, runs: list[Run]) -> list[bytes]:
+        """Return what was said of the stencils of these, to be said again elsewhere."""
+        return [self._framed_one(run.stencil) for run in runs]
+
+    def _framed_one(self, stencil: Stencil) -> bytes:
         found = self._framed.get(stencil)
         if found is None:
             found = self._framed[stencil] = bytes(frame(_outline(self._numbers[stencil], stencil)))

@@ -71,7 +71,7 @@ class RecorderClient:
         self._unsynced: dict[int, Frame] = {}
         self._late = Late(self._send_late)
         self._watch = Watch(self._unacked, self._overdue)
-        self._ahead = Leading(ahead_s)
+        self._ahead = Leading(ahead_s, self._say)
         self._open: dict[str, None] = {}
         self._handles = KnownHandles(self._say, self._forgotten, self._welcomed, timeout_s)
         self._idle = asyncio.Event()
@@ -109,12 +109,11 @@ class RecorderClient:
         self._link, was = link, self._ahead.begin(found)
         self._late.begin_anew()
         again = b""
-        for sent in (*self._unsynced.values(), *self._unacked.values()):
-            said = self._encoded(sent, link.numbers)
-            self._ahead.put_again(sent, said, link.numbers)
-            again += said
-        # INVARIANT: after what is ahead stands in the new spool, for by this the old one goes.
+        # INVARIANT: in their order: what is durable up to a number is so for all before it.
+        for _, sent in sorted((self._unsynced | self._unacked).items()):
+            again += self._ahead.put_again(sent, self._encoded(sent, link.numbers), link.numbers)
         link.say(frame(wire.Hello(tuple(self._open), was)) + again)
+        self._ahead.begun()
 
     async def attached(self) -> None:
         """Return when there is a recorder that has said what is so."""
@@ -248,7 +247,9 @@ class RecorderClient:
             return b""
         sent.is_ahead = self.is_attached and self._ahead.admits(sent)
         said = self._encoded(sent, link.numbers)
-        sent.is_ahead = sent.is_ahead and self._ahead.put(sent, said, link.numbers)
+        if sent.is_ahead and not self._ahead.put(sent, said, link.numbers):
+            sent.is_ahead = False  # Wanted for as long as somebody waits, like any other.
+            said = b"".join(link.numbers.framed_all(sent.runs)) + self._encoded(sent, link.numbers)
         return said
 
     def _encoded(self, sent: Frame, numbers: Numbers) -> bytes | bytearray:
@@ -262,8 +263,8 @@ class RecorderClient:
     def heard(self, said: wire.FromRecorder) -> None:
         """Take one frame of the recorder."""
         match said:
-            case Ack(number, error):
-                self._acknowledged(number, error)
+            case Ack(number, error, at_s):
+                self._acknowledged(number, error, at_s)
             case wire.Synced(number):
                 self._synced(number)
             case Revoked(epoch, parties):
@@ -303,7 +304,7 @@ class RecorderClient:
         if self._link is not None:
             self._link.say(frame(said))
 
-    def _acknowledged(self, number: int, error: str | None) -> None:
+    def _acknowledged(self, number: int, error: str | None, at_s: float) -> None:
         self._is_overdue = False
         sent = self._unacked.get(number)
         if sent is None:
@@ -318,12 +319,11 @@ class RecorderClient:
             return
         self._drop(sent)
         if error is None:
-            now_s = time.monotonic()
-            self._ahead.heard(now_s)
+            self._ahead.heard(at_s)
             self.size += len(sent.records)
             if self._is_group:
                 self._unsynced[number] = sent
-            self._meter.written(sent.records, now_s - sent.began_s)
+            self._meter.written(sent.records, time.monotonic() - sent.began_s)
         else:
             self._ahead.refused()
             self._refuse(sent, error)
