@@ -472,7 +472,7 @@ def test_types_are_read_with_what_making_a_value_of_them_runs(server):
     types = {name.removeprefix("own."): said for name, said in spec["types"].items()}
     assert {name for name, said in types.items() if "cast" in said} == {
         # Checks that call a function of one's own, or one that waits; casts with functions.
-        "probing", "sleepy", "made", "mood",
+        "probing", "sleepy", "made", "mood", "filled",
     }  # fmt: skip
     assert types["line"] == {"kind": "composite", "fields": {"a": "own.pt", "label": "text"}}
     assert types["small"]["base"] == "own.pos"

@@ -36,7 +36,7 @@ USES_MAX: Final = 200_000
 APART_MAX: Final = 100
 # How often bodies of recursive queries are read again; one inside another multiplies.
 REPEATS_MAX: Final = 32
-# PostgreSQL's own limit for a select list; nested `*, *` doubles at each level.
+# PostgreSQL's own limit for a select list, and for a row; nested `*, *` doubles at each level.
 COLUMNS_MAX: Final = 1664
 # `catalog` of a dry run, not of the wire.
 PAYLOAD_TABLES_MAX: Final = 20_000

@@ -53,7 +53,10 @@ select n.nspname::text, t.typname::text,
 from pg_catalog.pg_type t join pg_catalog.pg_namespace n on n.oid = t.typnamespace
 left join pg_catalog.pg_class c on c.oid = t.typrelid
 where n.nspname !~ '^pg_' and n.nspname <> 'information_schema' and t.typtype <> 'p'
-  and coalesce(c.relkind, 'c') = 'c'
+  -- A table's row has its columns, and is told of here where somebody has made a cast to it.
+  and (coalesce(c.relkind, 'c') = 'c'
+       or exists (select from pg_catalog.pg_cast k
+                  where k.casttarget in (t.oid, t.typarray) and k.castfunc <> 0))
   and not exists (select from pg_catalog.pg_type e where e.typarray = t.oid)
 order by 1, 2
 """

@@ -19,3 +19,6 @@ create cast (text as own.mood[]) with function own.to_moods(text);
 create function own.several(int, out aa int, out bb text) stable language sql as 'select 1, null::text';
 create table own.shapes (id int, p own.pt, l own.line, ps own.pt[], r own.frange);
 create view own.xs as select (p).x as x, (l).a as a from own.shapes;
+create table own.filled (x int);
+create function own.to_filled(text) returns own.filled stable language sql as 'select null::own.filled';
+create cast (text as own.filled) with function own.to_filled(text);

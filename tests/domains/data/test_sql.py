@@ -140,6 +140,7 @@ TYPES = {
         "public.grade": {"kind": "domain"},
         "hr.grade": {"kind": "enum"},
         "hr.x": {"kind": "base"},
+        "hr.json": {"kind": "domain", "base": "text", "cast": "unread"},
     },
 }
 
@@ -153,6 +154,10 @@ TYPES = {
         ("SELECT a::x FROM t", ["hr", "public"]),
         ("SELECT a::grade FROM t", ["public"]),
         ("SELECT a::hr.grade(1) FROM t", ["public"]),
+        # Where PostgreSQL's own schema stands behind another in the path its types do as well.
+        ("SELECT a::json FROM t", ["hr", "pg_catalog"]),
+        ("SELECT json 'x'", ["hr", "pg_catalog"]),
+        ("SELECT x.a FROM json_to_record('{}') AS x(a json)", ["hr", "pg_catalog"]),
     ],
 )
 def test_a_type_whose_cast_may_run_code_is_refused(text, search_path):
@@ -160,6 +165,19 @@ def test_a_type_whose_cast_may_run_code_is_refused(text, search_path):
         parse(text, TYPES, search_path=search_path)
 
     assert refused.value.reason.startswith("parse.un")
+
+
+def test_a_row_of_a_table_that_is_another_one_by_now_still_hides_others():
+    spec = {
+        "protocol": "sql",
+        "schemas": {"hr": {"tables": {"pt": {"columns": {"x": {"type": "integer"}}}}}},
+        "types": {"public.pt": {"kind": "enum"}},
+    }
+    text = "SELECT NULL::pt"
+
+    parse(text, spec, search_path=["hr", "public"])
+    with pytest.raises(ParseError):
+        parse(text, spec, search_path=["hr", "public"], drift={"hr.pt": ["y"]})
 
 
 def test_a_function_that_nobody_has_declared_is_refused():
@@ -377,6 +395,9 @@ WIDE = {
             "tables": {"t": {"columns": ["a"]}, "ww": {"columns": [f"k{at}" for at in range(1600)]}}
         }
     },
+    "types": {
+        "public.w": {"kind": "composite", "fields": {f"k{at}": "public.w" for at in range(1600)}}
+    },
 }
 
 
@@ -390,6 +411,8 @@ WIDE = {
         "WITH q AS (" + "MERGE INTO ww USING " * 1500 + ") SELECT 1",
         "MERGE INTO " * 3000 + "t USING ww ON true WHEN MATCHED THEN DELETE",
         "SELECT " + ",".join(["tableoid::regclass"] * 1600) + " FROM t",
+        "SELECT row(" + "(NULL::w).*, " * 2400 + "1)",
+        "SELECT " + ",".join(["(t.a[1]).k1, a[1].k1"] * 1400) + " FROM t",
     ],
 )
 def test_long_lists_take_no_time_by_their_square(text):

@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from sidecar.domains.data.catalogue.types import is_built_in
+from sidecar.domains.data.catalogue.types import is_built_in, is_built_in_name
 from sidecar.domains.data.limits import TYPES_WITHIN_MAX
 from sidecar.terms.words import component
 
@@ -57,6 +57,13 @@ class Owned:
         """Return a type, or a table's row."""
         found = self.types.get(key)
         return found if found is not None else self._rows.get(key)
+
+    def built_in_names(self, schemas: tuple[str, ...]) -> frozenset[str]:
+        """Return the names of PostgreSQL's own types that types of these schemas have too."""
+        keys = (*self.types, *self._rows) if schemas else ()
+        return frozenset(
+            name for schema, name in keys if schema in schemas and is_built_in_name(name)
+        )
 
     def is_castable(self, key: Key) -> bool:
         """Return whether a cast to a type of that name runs nothing that nobody has looked at."""
@@ -108,6 +115,12 @@ def drift_name(key: Key) -> str:
     return "type:" + ".".join(component(part) for part in key)
 
 
+def path_before(search_path: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the schemas that are looked into before PostgreSQL's own."""
+    own = "pg_catalog"
+    return search_path[: search_path.index(own)] if own in search_path else ()
+
+
 class Castable:
     """The types that a statement may cast to, as its search path finds them."""
 
@@ -115,6 +128,8 @@ class Castable:
         self._owned = owned
         self.path = search_path
         self._found: dict[Key, Key] = {}
+        # PostgreSQL's own that are not meant by their names: its schema comes behind others here.
+        self.hidden = owned.built_in_names(path_before(search_path))
 
     def find(self, schema: str, name: str) -> Key | None:
         """Return the type that a name stands for; None where it may not be cast to."""

@@ -8,6 +8,7 @@ import msgspec
 
 from sidecar.domains.data.catalogue.owned import ROW, Castable, Owned, OwnType
 from sidecar.domains.data.catalogue.owned import Key as TypeKey
+from sidecar.domains.data.catalogue.types import is_built_in_name
 from sidecar.syntax.json import canonical
 from sidecar.terms.words import component
 
@@ -106,10 +107,16 @@ class Relations(msgspec.Struct, frozen=True):
         # A copy has other tables of the same names: nothing that was made of these is its own.
         msgspec.structs.force_setattr(self, "made", {})
 
-    def would_hide(self, schema: str, name: str) -> bool:
-        """Return whether a new relation, whose row is a type too, may hide a table or a type."""
+    def would_hide(self, schema: str, name: str, *, is_new: bool) -> bool:
+        """Return whether a new relation, whose row is a type too, may hide a table or a type.
+
+        One that is temporary hides PostgreSQL's own types too; an old one without a schema may be.
+        """
         own = (schema, name)
         is_known = own in self.tables or own in self.types
+        may_be_temporary = not is_new or schema.startswith("pg_temp")
+        if may_be_temporary and (is_built_in_name(name) or any(name == n for _, n in self.types)):
+            return True
         return not is_known and any(name == one for _, one in (*self.tables, *self.types))
 
     @property
@@ -118,12 +125,17 @@ class Relations(msgspec.Struct, frozen=True):
         found = self.made.get("owned")
         if not isinstance(found, Owned):
             rows = {
-                (key.schema, key.table): OwnType(ROW, fields=dict.fromkeys(t.columns, "") | t.types)
+                (key.schema, key.table): OwnType(
+                    ROW, fields={} if key in self.drifted else self._fields(t)
+                )
                 for key, t in self.tables.items()
-                if key not in self.drifted
             }
             found = self.made["owned"] = Owned(self.types, rows)
         return found
+
+    @staticmethod
+    def _fields(table: Table) -> dict[str, str]:
+        return dict.fromkeys(table.columns, "") | table.types
 
     def castable(self, search_path: tuple[str, ...]) -> Castable:
         """Return the types that may be cast to by names that `search_path` finds."""

@@ -14,6 +14,11 @@ varbit varchar xml pg_lsn oid xid xid8 cid tid int2vector oidvector pg_snapshot 
 refcursor
 """
 BUILT_IN: Final = frozenset(_TYPES.split())
+# Those whose values are looked up by name.
+_LOOKING_UP: Final = frozenset((
+    "regclass", "regcollation", "regconfig", "regdictionary", "regnamespace", "regoper",
+    "regoperator", "regproc", "regprocedure", "regrole", "regtype",
+))  # fmt: skip
 # What `format_type` calls some of them.
 _PHRASES: Final = frozenset((
     "bit varying", "character varying", "double precision", '"char"', "time with time zone",
@@ -52,6 +57,12 @@ def is_built_in(said: str) -> bool:
     """Return whether this is a type of PostgreSQL's own, or an array, that looks no name up."""
     plain = _SPACE.sub(" ", _MODIFIER.sub("", said)).strip().lower().rstrip("[]")
     return plain in BUILT_IN or plain in _PHRASES
+
+
+def is_built_in_name(name: str) -> bool:
+    """Return whether a type of PostgreSQL's own, or its array, goes by that name."""
+    plain = name.removeprefix("_")
+    return plain in BUILT_IN or plain in _LOOKING_UP
 
 
 def _apart(said: str) -> tuple[str, str]:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Final
 from sqlglot import exp
 
 from sidecar.domains.data.catalogue import Function
+from sidecar.domains.data.limits import COLUMNS_MAX
 from sidecar.domains.data.parse.access import Accesses
 from sidecar.domains.data.parse.scope import (
     Column,
@@ -38,6 +39,7 @@ from sidecar.domains.data.parse.tree.nodes import (
     with_tail,
 )  # fmt: skip
 from sidecar.domains.data.parse.tree.rows import (
+    NO_TYPE,
     Elements,
     Fields,
     Record,
@@ -47,6 +49,8 @@ from sidecar.domains.data.parse.tree.rows import (
     elements,
     fields_of,
     in_all,
+    named_row,
+    one_type,
     record,
     typed,
 )
@@ -57,8 +61,6 @@ _WINDOW: Final = frozenset(("this", "partition_by", "order", "spec", "alias", "o
 _FRAME: Final = frozenset(("kind", "start", "start_side", "end", "end_side", "exclude"))
 _COLUMN: Final = frozenset(("this", "table", "db", "catalog"))
 _CALL: Final = frozenset(("this", "expressions"))
-# What columns that a function declares are of: no type has that name.
-_NO_TYPE: Final = ("", "")
 _QUERIES: Final = (exp.Select, exp.SetOperation, exp.Values, exp.Subquery)
 
 
@@ -86,7 +88,7 @@ class Reader:
             columns = self._query(node, scope)
             row = columns[0].row if len(columns) == 1 else None
             # What another record holds is not known outside of its query.
-            return row if isinstance(row, Fields | Elements) else None
+            return named_row(row)
         if isinstance(node, exp.Dot):
             return self._dot(node, scope)
         if isinstance(node, exp.Anonymous):
@@ -203,7 +205,7 @@ class Reader:
         if name == "row":
             return _of_values(node.expressions, given)
         if name in _SAME:
-            return _SAME[name](given)
+            return named_row(_SAME[name](given))
         fields = COLUMNS.get(name, ())
         # Of a single column it is the value.
         return frozenset(fields) if len(fields) > 1 else None
@@ -211,9 +213,9 @@ class Reader:
     def _returned(self, function: Function, given: list[Row]) -> Row:
         """Return the fields of what a declared function gives."""
         if function.is_polymorphic:
-            return _first(given)
+            return named_row(_first(given))
         if len(function.columns) > 1:
-            return typed(_NO_TYPE, dict.fromkeys(function.columns, ""), self.accesses.owned)
+            return typed(NO_TYPE, dict.fromkeys(function.columns, ""), self.accesses.owned)
         return fields_of(function.returns, self.accesses.owned)
 
     def _check_filled(self, given: list[Row]) -> None:
@@ -235,7 +237,7 @@ class Reader:
             else:
                 self.read(part, scope)
         # NULL for want of an ELSE is of any type.
-        return in_all(rows)
+        return one_type(rows)
 
     def _cast(self, node: exp.Cast, scope: Scope) -> Row:
         """Read what is cast; return the fields of the type that `text/casts` has written."""
@@ -251,7 +253,7 @@ class Reader:
         for index in subscripts(node):
             is_slice |= not isinstance(index, exp.Paren)
             self.read(index, scope)
-        return row if is_slice else element_of(row)
+        return row if is_slice else named_row(element_of(row))
 
     _rows: ClassVar[dict[type, Callable[["Reader", Any, Scope], Row]]] = {
         exp.Case: _case, exp.Cast: _cast, exp.Pow: _subscript,
@@ -288,7 +290,9 @@ class Reader:
             raise ParseError(
                 reason("parse.unknown_column"), "a field that its row is not known to have"
             )
-        return row.within(name_of(node.expression)) if isinstance(row, Fields | Record) else None
+        if not isinstance(row, Fields | Record):
+            return None
+        return named_row(row.within(name_of(node.expression)))
 
     def window(self, node: exp.Window, scope: Scope) -> None:
         """Read `f() OVER (…)`, or a window of the WINDOW clause whose `this` is its name."""
@@ -319,6 +323,8 @@ def _of_values(nodes: list[exp.Expression], given: list[Row]) -> Row:
             rows += [row.within(name) for name in row.listed]
         else:
             return None
+        if len(rows) > COLUMNS_MAX:
+            raise ParseError(reason("parse.too_large"), f"a row of more than {COLUMNS_MAX} fields")
     return record(rows) if len(nodes) == len(given) else None
 
 

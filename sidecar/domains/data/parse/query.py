@@ -254,8 +254,8 @@ class Queries:
     def _output(self, node: exp.Expression, item: Item, level: Scope) -> tuple[Column, ...]:
         """Note what one item of the select list reads; return the columns it gives."""
         mark = len(self.accesses.log)
-        # Brackets around `t.*` change nothing; around anything else they are looked into below.
-        bare = unbracketed(node)
+        # Brackets around `t.*` change nothing, nor does an alias; those of others: below.
+        bare = unbracketed(node.this if isinstance(node, exp.Alias) else node)
         node = bare if isinstance(bare, exp.Column | exp.Dot) and bare.is_star else node
         if isinstance(node, exp.Star):
             check(node, frozenset())

@@ -307,7 +307,7 @@ def read_row(relation: Relation, accesses: Accesses) -> Row:
     if relation.table is None:
         return relation.row
     # Other names are there in this query alone, and then the table's own are not.
-    return named_in(accesses.row(relation.table), relation.row)
+    return named_in(accesses.row(relation.table), [one.name for one in relation.columns])
 
 
 def is_there(name: str, scope: Scope) -> bool:

@@ -79,7 +79,7 @@ class _Definition:
         self.names.add(name)
         self.found.setdefault(Defined(self.kind, "admin", "schema", name, ""))
 
-    def made(self, node: Node) -> None:
+    def made(self, node: Node, *, is_new: bool = True) -> None:
         """Note a relation that is made: its name may hide no table nor type that is listed."""
         name = str(node["relname"])
         schema = str(node["schemaname"]) if "schemaname" in node else None
@@ -87,7 +87,7 @@ class _Definition:
             schema = "pg_temp"
             node = {**node, "schemaname": schema}
         own = schema if schema is not None else _first_of(self.accesses.search_path)
-        if self.relations.would_hide(own, name):
+        if self.relations.would_hide(own, name, is_new=is_new or schema is not None):
             raise ParseError(reason("parse.ambiguous"), "a new name that hides a listed one")
         self.relation(node)
         if node.get("relpersistence") == "t" and schema == "pg_temp":
@@ -246,7 +246,7 @@ def _rename(definition: _Definition, node: Node) -> None:
     old = node["relation"]
     definition.relation(old, kind=kind)
     if kind in ("table", "view", "materialized_view"):
-        definition.made({**old, "relname": node["newname"]})
+        definition.made({**old, "relname": node["newname"]}, is_new=False)
     definition.names.add(node["newname"])
 
 

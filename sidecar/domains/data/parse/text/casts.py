@@ -150,7 +150,9 @@ def without_casts(
         elif piece.kind == "word" and (at == 0 or statement[at - 1] not in _NOT_BEFORE_TYPE):
             _drop_word(statement, at, closing, dropped, (types, own, behind))
     kept = _kept(statement, dropped, behind if has_fields else {})
-    names = (token.text for at, token in enumerate(statement) if dropped[at] == _TYPE)
+    names = [token.text for at, token in enumerate(statement) if dropped[at] == _TYPE]
+    if types is not None and not types.hidden.isdisjoint(names):
+        raise _unread()
     looked = frozenset(lookups.TYPES[name] for name in names if name in lookups.TYPES)
     return kept, Casts(looked, frozenset(name for _, name in own.values()))
 

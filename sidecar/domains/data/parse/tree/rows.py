@@ -17,6 +17,8 @@ from sidecar.domains.data.parse.text.casts import BETWEEN
 Row = frozenset[str] | None
 
 _OVER: Final = frozenset(("composite", "row"))
+# What columns that a function declares are of: no type has that name.
+NO_TYPE: Final = ("", "")
 # Domains over domains.
 _TURNS_MAX: Final = 32
 
@@ -88,8 +90,8 @@ def typed(key: Key, types: Mapping[str, str], owned: Owned) -> Fields:
 
 
 def named_in(row: Fields, names: Iterable[str]) -> Fields:
-    """Return those fields of a row that go by their own names."""
-    kept = Fields(row.intersection(names))
+    """Return those fields of a row that go by their own names; `names` are in order."""
+    kept = Fields(own for own, name in zip(row.listed, names, strict=False) if own == name)
     kept.key, kept.types, kept.owned = row.key, row.types, row.owned
     kept.listed = row.listed if len(kept) == len(row) else ()
     return kept
@@ -137,8 +139,17 @@ def in_all(rows: Sequence[Row]) -> Row:
 
 def one_type(rows: Sequence[Row]) -> Row:
     """Return the fields of what has one type outside of its query too."""
-    row = in_all(rows)
-    return row if isinstance(row, Fields | Elements) else None
+    return named_row(in_all(rows))
+
+
+def named_row(row: Row) -> Row:
+    """Return the fields of what has a type with a name, and of an array.
+
+    The fields of any other record PostgreSQL knows by looking at what made it: a row of values, a
+    call, a column of a query. Of what an expression hands on it knows none.
+    """
+    is_named = isinstance(row, Fields) and row.key != NO_TYPE
+    return row if is_named or isinstance(row, Elements) else None
 
 
 def _is_alike(row: Row, other: Row) -> bool:

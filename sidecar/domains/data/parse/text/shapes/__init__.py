@@ -230,6 +230,8 @@ def _definitions(edit: Edit, at: int) -> None:
         types = (edit.tokens, first + 2, edit.closing)
         if plain_type_end(*types) != last and own_type_end(*types, edit.types, {}) != last:
             return
+        if edit.types and not edit.types.hidden.isdisjoint(map(edit.text, range(first + 2, last))):
+            return
         found.append((first + 2, last))
     for first, last in found:
         edit.drop(first, last)
