@@ -12,6 +12,7 @@ from sidecar import flow
 from sidecar.facts.identity import Caller
 from sidecar.intercept.hot.seam import Peer
 from sidecar.intercept.limits import (
+    KNOWN_BODIES_BYTES_MAX,
     KNOWN_BODIES_MAX,
     KNOWN_BODY_BYTES_MAX,
     SEEN_BODIES_MAX,
@@ -42,19 +43,29 @@ class Known:
     Of so many at most. Where there are as many, one that is asked again takes the place of one that
     was asked less often since it was looked at last, which is done in turn, one for each that asks
     for a place; the others have half of what they had. So what is asked over and over stays, and
-    little is made that nobody asks for any more.
+    little is made that nobody asks for any more. What they mean is weighed, for a short body may
+    mean thousands of columns; where it is too much, all are let go of.
     """
 
     def __init__(self) -> None:
         self._known: dict[_Key, Again] = {}
+        # Of each but the last, which has yet to be read when it is kept.
+        self._weights: dict[_Key, int] = {}
+        self._weight = 0
+        self._last: _Key | None = None
         # How often, by their hashes: most calls are asked once, and cost no more than that.
         self._seen: dict[int, int] = {}
         remembers(self.forget)
 
     def forget(self) -> None:
         """Forget every call."""
-        self._known.clear()
+        self._let_go()
         self._seen.clear()
+
+    def _let_go(self) -> None:
+        self._known.clear()
+        self._weights.clear()
+        self._weight = 0
 
     def get(self, asked: Asked, body: bytes) -> Again | None:
         """Return what is known of calls equal to the one that `body` asks about."""
@@ -70,9 +81,22 @@ class Known:
         times = self._asked_for(hash(key))
         if times == 1 or not self._has_place(times):
             return None
+        self._weigh()
         found = self._known[key] = Again(call)
         found.asked = times
+        self._last = key
         return found
+
+    def _weigh(self) -> None:
+        """Count the one that was kept last, and let go of all where they are too much."""
+        key, self._last = self._last, None
+        last = None if key is None else self._known.get(key)
+        if key is None or last is None:
+            return
+        self._weights[key] = last.weight
+        self._weight += last.weight
+        if self._weight > KNOWN_BODIES_BYTES_MAX:
+            self._let_go()
 
     def _asked_for(self, seen: int) -> int:
         """Return how often a call was asked for, this time as well, as far as is remembered."""
@@ -89,6 +113,7 @@ class Known:
         key = next(iter(self._known))
         oldest = self._known.pop(key)
         if oldest.asked < times:
+            self._weight -= self._weights.pop(key, 0)
             return True
         oldest.asked //= 2
         self._known[key] = oldest

@@ -26,6 +26,8 @@ ASK_IDLE_S_MAX: Final = 75.0
 # Questions that are asked over and over are short; each that is kept holds some kilobytes.
 KNOWN_BODY_BYTES_MAX: Final = 2048
 KNOWN_BODIES_MAX: Final = 1024
+# And what they mean, about; twice of that, for there are two paths.
+KNOWN_BODIES_BYTES_MAX: Final = 64 * 1024 * 1024
 # Of each that was asked, how often is kept; then all of that is forgotten at once.
 SEEN_BODIES_MAX: Final = 16_384
 # Equal calls of one turn whose records are handed over at once: fewer than a frame holds.

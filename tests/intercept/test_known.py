@@ -70,6 +70,19 @@ async def test_who_was_revoked_is_refused_what_was_permitted_before(stand) -> No
     assert (await stand.decide(CALL, key="self")).json["reason"] == "revoked"
 
 
+async def test_what_is_kept_is_weighed(stand, monkeypatch) -> None:
+    monkeypatch.setattr("sidecar.intercept.known.KNOWN_BODIES_BYTES_MAX", 100_000)
+    kept, held = stand.listener._known, []
+    for number in range(40):
+        for _ in range(3):
+            await stand.decide(numbered(number))
+        held.append(len(kept._known))
+
+    assert 1 < max(held) < 10
+    assert set(kept._weights) <= set(kept._known)
+    assert kept._weight == sum(kept._weights.values()) <= 100_000
+
+
 async def test_no_more_is_kept_than_the_bounds_say(stand, monkeypatch) -> None:
     monkeypatch.setattr("sidecar.intercept.known.KNOWN_BODIES_MAX", 2)
     monkeypatch.setattr("sidecar.intercept.known.SEEN_BODIES_MAX", 3)

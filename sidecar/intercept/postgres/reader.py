@@ -53,7 +53,9 @@ class Reader:
             return (raw,)
         # Whether a transaction is open is known when all is answered, and nothing is under way.
         await self._answered()
-        if pipeline.is_busy:
+        # What was bound and is held began one, of which no Sync has told yet.
+        is_told = pipeline.status != "I" or not pipeline.portals.held
+        if pipeline.is_busy or not is_told:
             return (raw,)
         try:
             found = apart(raw.decode("utf-8"), is_open=pipeline.status != "I")

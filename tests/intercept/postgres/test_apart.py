@@ -8,6 +8,9 @@ from tests.intercept.postgres.stand import (
     CLOSED,
     OPEN,
     Raw,
+    bind,
+    execute,
+    parse,
     party,
     query,
 )
@@ -98,6 +101,16 @@ async def test_rows_are_bounded_within_it(stand):
 
     assert (kinds.count("D"), kinds[-2:], code) == (3, "EZ", "42501")
     assert (await told(raw, "ROLLBACK")) == ("CZ", "I")
+    await raw.close()
+
+
+async def test_no_transaction_is_ended_of_which_no_sync_has_told_yet(stand):
+    raw = await Raw.logged_in(stand)
+    raw.send(parse("BEGIN"), bind(), execute(), wire.FLUSH)
+    await raw.until(b"C")
+
+    assert await told(raw, "BEGIN; DELETE FROM scratch; COMMIT") == ("EZ", "42501")
+    assert stand.ledger.decisions[-1].reason == "parse.multi_statement"
     await raw.close()
 
 

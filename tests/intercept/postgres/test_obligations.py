@@ -55,6 +55,19 @@ async def test_a_query_is_cut_off_behind_its_last_row(stand):
     await raw.close()
 
 
+@pytest.mark.parametrize("most", [2**31 - 1, 2**32 - 1, 2**63 - 1])
+async def test_a_bound_beyond_what_the_protocol_can_say_is_a_bound(stand, most):
+    stand.bundle = bundle(LIMITED.replace("max: 3", f"max: {most}"))
+    rewriting(stand)
+    raw = await Raw.logged_in(stand)
+
+    raw.send(query(f"{OPEN} LIMIT 1"), parse(OPEN), bind(), execute(rows=2), execute(), wire.SYNC)
+
+    assert await ready(raw) == ("TDCZ", [])
+    assert (await ready(raw))[0].endswith("DCZ")
+    await raw.close()
+
+
 @pytest.mark.parametrize("rows", [0, 1, 3])
 async def test_a_query_within_its_bound_looks_as_without_one(stand, rows):
     limited(stand)

@@ -105,7 +105,13 @@ async def test_a_local_token_in_a_pipeline_ends_at_the_sync_that_ends_its_transa
 LOCAL = f"SET LOCAL sidecar.subject_token = '{ALICE}'"
 
 
-@pytest.mark.parametrize("end", ["COMMIT AND CHAIN", "rollback work and chain", "END AND CHAIN"])
+@pytest.mark.parametrize(
+    "end",
+    [
+        "COMMIT AND CHAIN", "rollback work and chain", "END AND CHAIN",
+        "ROLLBACK /* to */ AND CHAIN -- to",
+    ],
+)  # fmt: skip
 async def test_a_local_token_ends_with_its_transaction_although_the_next_one_begins(stand, end):
     raw = await Raw.logged_in(stand)
 

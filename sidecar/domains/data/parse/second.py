@@ -222,8 +222,7 @@ def look(text: str) -> Seen:
     Raises:
         ParseError: `parse.disagreement` where it is no text of its language, `parse.too_large`.
     """
-    library = _library()
-    result = library.pg_query_parse(text.encode())
+    result = library().pg_query_parse(text.encode())
     try:
         written = result.tree
         if result.error or written is None:
@@ -234,7 +233,7 @@ def look(text: str) -> Seen:
         # Well-formed by construction, so it is deeper than orjson reads.
         raise _too_deep() from None
     finally:
-        library.pg_query_free_parse_result(result)
+        library().pg_query_free_parse_result(result)
     return _collected(tree)
 
 
@@ -367,7 +366,7 @@ def literal(arguments: Json) -> str | None:
 
 
 @cache
-def _library() -> ctypes.CDLL:
+def library() -> ctypes.CDLL:
     """Return libpg_query, of which the package `postgast` brings a copy; its own code is not used.
 
     Raises:

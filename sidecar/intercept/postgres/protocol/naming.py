@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from sidecar.domains.data.parse.text.lexer import Token, tokens
 from sidecar.intercept.postgres.limits import TOKEN_CHARS_MAX
 from sidecar.terms.call import Identity
 
@@ -21,8 +22,8 @@ _SET_TOKEN: Final = re.compile(
     re.IGNORECASE | re.ASCII,
 )
 _ENDS: Final = frozenset(("commit", "end", "abort"))
-# Of statements that roll back only `ROLLBACK TO` has this word.
-_TO: Final = re.compile(r"\bto\b", re.IGNORECASE)
+# Of statements that roll back only `ROLLBACK TO` has this word; a name or a comment may be it.
+_TO: Final = Token("word", "to")
 # What the parser is given when a token is refused, so that the refusal is on record without it.
 WITHOUT_TOKEN: Final = "SET sidecar.subject_token = ''"  # noqa: S105 - there is none in it
 
@@ -64,7 +65,7 @@ class Boundary:
 
 def boundary_of(verbs: Sequence[str], text: str) -> Boundary | None:
     """Return what the verbs of a session statement do to the transaction, None for nothing."""
-    returns = "rollback" in verbs and _TO.search(text) is not None
+    returns = "rollback" in verbs and _TO in tokens(text)
     ends = not _ENDS.isdisjoint(verbs) or ("rollback" in verbs and not returns)
     saves = "savepoint" in verbs
     return Boundary(ends, saves, returns, len(verbs) > 1) if ends or saves or returns else None

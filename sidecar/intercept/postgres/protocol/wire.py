@@ -42,6 +42,8 @@ _BOUNDS: Final[Mapping[int, int]] = {
     ord("X"): 0,
 }
 _SIZE = struct.Struct("!I")
+# What an Execute may ask for is a signed number.
+_ROWS_MAX: Final = 2**31 - 1
 
 
 class ProtocolError(ValueError):
@@ -198,14 +200,19 @@ def parse(name: bytes, text: bytes, rest: bytes = b"\0\0") -> bytes:
 
 def execute(rows: int, portal: bytes = b"") -> bytes:
     """Return an Execute that asks for at most `rows`, 0 for all."""
-    return message(b"E", cstring(portal), _SIZE.pack(rows))
+    return message(b"E", cstring(portal), _rows(rows))
 
 
 def execute_at_most(frame: bytes, rows: int) -> bytes:
     """Return an Execute that asks for what `frame` does, but for no more than `rows`."""
     asked = int.from_bytes(frame[-4:], "big", signed=True)
     # Anything below 1 asks for all.
-    return frame if 0 < asked <= rows else frame[:-4] + _SIZE.pack(rows)
+    return frame if 0 < asked <= rows else frame[:-4] + _rows(rows)
+
+
+def _rows(rows: int) -> bytes:
+    # More than the protocol can say are all: they are counted as they pass.
+    return _SIZE.pack(rows if rows <= _ROWS_MAX else 0)
 
 
 def describe_statement(name: bytes) -> bytes:
