@@ -210,7 +210,16 @@ WRITTEN: list[dict[str, Any]] = [
             "shop.total": {"reads": ["shop.orders.id"], "writes": []},
             "shop.other": {"forms": [{"arguments": ["integer"]}]},
         },
-        "types": {"shop.state": {"kind": "enum"}},
+        "types": {
+            "shop.state": {"kind": "enum"},
+            "shop.money": {"kind": "composite", "fields": {"amount": "numeric"}},
+            "shop.email": {
+                "kind": "domain",
+                "base": "text",
+                "checks": ["CHECK (VALUE <> '')"],
+                "cast": "unread",
+            },
+        },
     },
 ]
 CATALOGUES = dict(catalogues())

@@ -66,6 +66,7 @@ class Known:
         self._known.clear()
         self._weights.clear()
         self._weight = 0
+        self._last = None
 
     def get(self, asked: Asked, body: bytes) -> Again | None:
         """Return what is known of calls equal to the one that `body` asks about."""
