@@ -55,31 +55,27 @@ class Elements(frozenset[str]):
     of: Row
 
 
-def fields_of(said: str, owned: Owned) -> Row:
+def fields_of(said: str, owned: Owned, turns: int = _TURNS_MAX) -> Row:
     """Return the fields of a type as a catalogue says it; None for one without any."""
     named = named_type(said) if "." in said else None
     if named is None:
         return None
     key, is_array = named
-    row = _fields(key, owned)
+    row = _fields(key, owned, turns)
     return elements(row) if is_array else row
 
 
-def _fields(key: Key, owned: Owned) -> Row:
-    for _ in range(_TURNS_MAX):
-        own = owned.get(key)
-        if own is not None and own.kind in _OVER and own.fields:
-            made = owned.made.get(key)
-            if not isinstance(made, Fields):
-                made = owned.made[key] = typed(key, own.fields, owned)
-            return made
-        if own is None or own.kind != "domain":
-            return None
-        named = named_type(own.base)
-        if named is None or named[1]:
-            return fields_of(own.base, owned)
-        key = named[0]
-    return None
+def _fields(key: Key, owned: Owned, turns: int = _TURNS_MAX) -> Row:
+    own = owned.get(key)
+    if own is not None and own.kind in _OVER and own.fields:
+        made = owned.made.get(key)
+        if not isinstance(made, Fields):
+            made = owned.made[key] = typed(key, own.fields, owned)
+        return made
+    # A catalogue may say that a domain is over itself, or over arrays of itself.
+    if own is None or own.kind != "domain" or not turns:
+        return None
+    return fields_of(own.base, owned, turns - 1)
 
 
 def typed(key: Key, types: Mapping[str, str], owned: Owned) -> Fields:
