@@ -84,7 +84,9 @@ class Oracle:
             self._connection.execute("deallocate asked")
         self._trees.clear()
         with contextlib.suppress(psycopg.Error):
-            self._connection.execute(b"prepare asked as " + statement.encode())
+            # Why binary: sent so, a text of two statements is refused; else the second would run,
+            # and the tree of one alone would be seen.
+            self._connection.execute(b"prepare asked as " + statement.encode(), binary=True)
         # The tree of PREPARE itself comes first.
         tree = self._trees[-1] if len(self._trees) > 1 else ""
         if not tree or "{QUERY :commandType 6" in tree:
@@ -138,7 +140,10 @@ def statements(text: str) -> list[str]:
 
 def main(arguments: Sequence[str]) -> None:
     """Write a case a line for the statements of a file."""
-    schema, asked = (Path(name).read_text("utf-8") for name in arguments)
+    try:
+        schema, asked = (Path(name).read_text("utf-8") for name in arguments)
+    except (OSError, ValueError) as error:
+        sys.exit(f"usage: make oracle SCHEMA=schema.sql STATEMENTS=statements.sql ({error})")
     with oracle(schema) as found:
         for at, statement in enumerate(statements(asked)):
             case = found.ask(statement)

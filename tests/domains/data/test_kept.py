@@ -167,3 +167,16 @@ def test_there_is_room_for_so_many() -> None:
 
     assert len(some) == some.size == CACHE_ENTRIES_MAX
     assert (some.get(2), some.get(3)) == (None, 3)
+
+
+@pytest.mark.parametrize("number", ["1", ".5", "5.", "1e3", "5e-3", "99999999999999999999"])
+def test_a_number_is_read_alike_whatever_was_asked_before(number: str) -> None:
+    text = "select a from t tablesample system ({0}) repeatable ({0}) where id = {0} + {0}"
+    cold = read(text.format(number))
+    forget_calls()
+    read(text.format("7"))
+
+    warm = read(text.format(number))
+
+    assert len(kept.shapes) == 1
+    assert (warm.targets, warm.native) == (cold.targets, cold.native)

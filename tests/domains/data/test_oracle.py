@@ -48,6 +48,12 @@ def own():
     return statements((OWN / "statements.sql").read_text("utf-8"))
 
 
+def test_two_statements_in_one_are_no_case_and_neither_runs(oracle):
+    assert oracle.ask("select 1; create table crept_in (a int)") is None
+    oracle.refresh()
+    assert "public.crept_in" not in oracle.catalog
+
+
 def test_nothing_that_postgresql_checks_is_left_out_of_our_own_statements(oracle):
     told = {text: _verdict(oracle, text) for text in own()}
 

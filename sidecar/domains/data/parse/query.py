@@ -31,8 +31,8 @@ from sidecar.domains.data.parse.tree.nodes import (
     bare_body,
     bare_name,
     check,
+    in_order,
     name_of,
-    refuse_unbound,
     unbracketed,
     unread,
     whole_of,
@@ -110,14 +110,13 @@ class Queries:
         if clause is None:
             return scope
         check(clause, frozenset(("expressions", "recursive")))
-        if clause.args.get("recursive"):
-            refuse_unbound(clause.expressions)
-        for cte in clause.expressions:
+        is_recursive = bool(clause.args.get("recursive"))
+        for cte in in_order(clause.expressions) if is_recursive else clause.expressions:
             check(cte, frozenset(("this", "alias", "materialized")))
             name, listed = alias_of(cte)
             names = [column for column in listed if not column.startswith(EXTRA)]
             body = bare_body(cte.this)
-            if clause.args.get("recursive") and isinstance(body, exp.SetOperation):
+            if is_recursive and isinstance(body, exp.SetOperation):
                 more = [column[len(EXTRA) :] for column in listed if column.startswith(EXTRA)]
                 columns = self._set_operation(body, scope, _Recursive(name, names, more))
             elif isinstance(body, _CHANGES):

@@ -177,6 +177,8 @@ class _Writer(Constructs):
             return True
         if text in _FRAMES and self._operand and after.kind in _BOUND_KINDS:
             self._put(text, operand=False)
+            # A bound may be a string whose cast has been taken away.
+            self._free = self._at
             return True
         if text in _FUNCTION_WORDS and after == ("punct", "("):
             return False

@@ -42,6 +42,8 @@ _OPENING: Final = Token("punct", "(")
 _CLOSING: Final = Token("punct", ")")
 # Without one of these nothing is taken away from around a name.
 _UNWRAPPING: Final = frozenset(("::", "[", "collate", "cast"))
+_CLOSED: Final = Token("punct", "]")
+_ARRAY: Final = Token("word", "array")
 _CAST: Final = Token("punct", "::")
 _AS_ONE: Final = (Token("word", "is"), Token("word", "null"), _CLOSING)
 # How a token was left out: as a type whose name counts, or otherwise.
@@ -162,7 +164,8 @@ def _marked(statement: list[Token], own: Mapping[int, Key], start: int, end: int
     if start not in own:
         return _BUILT_IN
     schema, name = own[start]
-    return f"{schema}{BETWEEN}{name}" + (BETWEEN if statement[end - 1].text == "]" else "")
+    is_array = statement[end - 1] in (_CLOSED, _ARRAY)
+    return f"{schema}{BETWEEN}{name}" + (BETWEEN if is_array else "")
 
 
 def _kept(statement: list[Token], dropped: bytearray, behind: Mapping[int, str]) -> list[Token]:
@@ -356,6 +359,8 @@ def _is_modifier(statement: list[Token], at: int, closing: dict[int, int]) -> bo
 
 
 def _brackets_end(statement: list[Token], at: int, closing: dict[int, int]) -> int:
+    """Return where `[]`, `[3][3]`, `ARRAY` or `ARRAY[3]` end."""
+    at += statement[at : at + 1] == [_ARRAY]
     while statement[at : at + 1] == [Token("punct", "[")]:
         if any(token.kind != "number" for token in statement[at + 1 : closing[at]]):
             raise _unread()

@@ -17,7 +17,8 @@ SPECIAL: Final = {
     "key": "_row_lock", "no": "_row_lock", "on": "_distinct_on",
     "only": "_only",
     "operator": "_operator_word", "overriding": "_overriding", "similar": "_similar",
-    "some": "_all", "using": "_using", "variadic": "_variadic", **dict.fromkeys(VALUES, "_value"),
+    "some": "_all", "uescape": "_escape", "using": "_using", "variadic": "_variadic",
+    **dict.fromkeys(VALUES, "_value"),
 }  # fmt: skip
 
 
@@ -42,6 +43,13 @@ class Constructs(Writer):
         self._put("", operand=True, taken=2)
         while self._peek(0) == ("punct", ".") and self._peek(1).kind in ("word", "quoted"):
             self._at += 2
+        return True
+
+    def _escape(self, before: Token, after: Token) -> bool:
+        """Leave `UESCAPE '!'` behind a string; what it is in a name's escapes is not known here."""
+        if before.kind != "string" or after.kind != "string":
+            return False
+        self._put("", operand=True, taken=2)
         return True
 
     def _value(self, _before: Token, after: Token) -> bool:

@@ -5,6 +5,7 @@ is not, refuses the statement. Nothing is skipped because it looks harmless.
 """
 
 from collections.abc import Iterator, Sequence
+from graphlib import CycleError, TopologicalSorter
 from typing import Final
 
 from sqlglot import exp
@@ -208,21 +209,26 @@ def bare_body(node: exp.Expression) -> exp.Expression:
     return node
 
 
-def refuse_unbound(ctes: Sequence[exp.Expression]) -> None:
-    """Refuse a name in WITH RECURSIVE that PostgreSQL binds to a query of the same WITH.
+def in_order(ctes: Sequence[exp.Expression]) -> list[exp.Expression]:
+    """Return the queries of WITH RECURSIVE, each behind those whose names stand in it.
 
-    It may stand before that query, or inside it where no UNION makes it recursive.
+    Each may name all of them, also those behind it, and itself where a UNION makes it recursive.
+    Any other circle PostgreSQL refuses, and so do we.
     """
-    bound: set[str] = set()
-    for cte in reversed(ctes):
-        own = alias_of(cte)[0]
-        inside = set() if isinstance(bare_body(cte.this), exp.SetOperation) else {own}
+    named = {alias_of(cte)[0]: cte for cte in ctes}
+    within: dict[str, set[str]] = {}
+    for name, cte in named.items():
         tables = (table for table in cte.find_all(exp.Table) if not table.args.get("db"))
-        if any(table.name in bound | inside for table in tables):
-            raise ParseError(
-                reason("parse.ambiguous"), "a query of WITH used before it is complete"
-            )
-        bound.add(own)
+        within[name] = {table.name for table in tables} & named.keys()
+        if isinstance(bare_body(cte.this), exp.SetOperation):
+            within[name].discard(name)
+    try:
+        order = list(TopologicalSorter(within).static_order())
+    except CycleError:
+        order = []
+    if len(order) < len(ctes):
+        raise ParseError(reason("parse.ambiguous"), "a query of WITH used before it is complete")
+    return [named[name] for name in order]
 
 
 def first_name(node: object) -> str | None:

@@ -12,9 +12,9 @@ from collections.abc import Collection
 from typing import Final
 
 from sidecar.domains.data.catalogue.owned import Castable
-from sidecar.domains.data.parse.text.casts import own_type_end, plain_type_end
 from sidecar.domains.data.parse.text.grammar import BARE
 from sidecar.domains.data.parse.text.lexer import Token
+from sidecar.domains.data.parse.text.shapes.defined import QUERIES, RECORDS, definitions, record
 from sidecar.domains.data.parse.text.shapes.edit import (
     AS,
     CLOSE,
@@ -24,13 +24,14 @@ from sidecar.domains.data.parse.text.shapes.edit import (
     OPEN,
     Edit,
     marked,
+    name_end,
 )
+from sidecar.domains.data.parse.text.shapes.nested import FREE, GROUPINGS, grouped, nested
 from sidecar.domains.data.parse.text.shapes.tabled import TABLES, tabled
 from sidecar.domains.data.parse.text.shapes.worded import OF_TESTS, tested
 from sidecar.terms.errors import ParseError
 from sidecar.terms.reasons import reason
 
-_QUERIES: Final = frozenset(("select", "with", "values", "table"))
 _BEHIND_LISTS: Final = frozenset(("where", "returning", "join"))
 _BEHIND_JOINS: Final = frozenset((
     "on", "using", "where", "group", "having", "window", "order", "limit", "offset", "fetch", "for",
@@ -94,8 +95,13 @@ def _join_alias(edit: Edit, at: int) -> None:
 
 def _ordinality(edit: Edit, at: int) -> None:
     """Put AS before the alias of `WITH ORDINALITY`, whose columns are its own only behind one."""
-    is_clause = edit.text(at - 1) == "with"
-    if is_clause and edit.is_name(at + 1) and edit.text(at + 1) not in BARE:
+    if edit.text(at - 1) != "with":
+        return
+    if not edit.is_at(at - 2, CLOSE):
+        # Behind no call it is the name of a query.
+        edit.drop(at, at + 1)
+        edit.add(at, Token("quoted", "ordinality"))
+    elif edit.is_name(at + 1) and edit.text(at + 1) not in BARE:
         edit.add(at + 1, AS)
 
 
@@ -149,7 +155,7 @@ def _cycle(edit: Edit, at: int) -> None:
 def _parts(edit: Edit, at: int) -> None:
     """Leave the column of `INSERT INTO t (column.field[1], …)`, of which a part is written."""
     at = _list_start(edit, at)
-    if not edit.is_at(at, OPEN) or edit.text(at + 1) in _QUERIES or edit.is_at(at + 1, OPEN):
+    if not edit.is_at(at, OPEN) or edit.text(at + 1) in QUERIES or edit.is_at(at + 1, OPEN):
         return
     end = edit.closing[at]
     start = at + 1
@@ -215,28 +221,11 @@ def _source(edit: Edit, at: int) -> None:
         edit.add(on, CLOSE)
 
 
-def _definitions(edit: Edit, at: int) -> None:
-    """Leave the names of `f(…) AS t (a type, b type)`."""
-    is_named = edit.is_name(at + 1)
-    start = at + 2 if is_named else at + 1
-    if not edit.is_at(start, OPEN) or edit.text(start + 1) in _QUERIES:
-        return
-    end = edit.closing[start]
-    commas = [i for i in edit.level(start + 1, end) if edit.is_at(i, COMMA)]
-    found: list[tuple[int, int]] = []
-    for first, last in zip([start, *commas], [*commas, end], strict=True):
-        if not edit.is_name(first + 1):
-            return
-        types = (edit.tokens, first + 2, edit.closing)
-        if plain_type_end(*types) != last and own_type_end(*types, edit.types, {}) != last:
-            return
-        if edit.types and not edit.types.hidden.isdisjoint(map(edit.text, range(first + 2, last))):
-            return
-        found.append((first + 2, last))
-    for first, last in found:
-        edit.drop(first, last)
-    if not is_named:
-        edit.add(at + 1, marked(""))
+def _current(edit: Edit, at: int) -> None:
+    """Write `WHERE CURRENT OF cursor` as a condition that reads nothing."""
+    if edit.text(at - 1) == "where" and edit.text(at + 1) == "of" and edit.is_name(at + 2):
+        edit.drop(at, at + 3)
+        edit.add(at, Token("word", "true"))
 
 
 def _listed_from(edit: Edit, at: int) -> None:
@@ -271,10 +260,18 @@ def _values(edit: Edit, at: int) -> None:
 
 
 def _sample(edit: Edit, at: int) -> None:
-    """Put the argument of `TABLESAMPLE method (…)` in brackets of its own."""
-    if edit.is_at(at + 2, OPEN):
+    """Put the argument of `TABLESAMPLE method (…)` in brackets of its own, with its seed added."""
+    if not edit.is_at(at + 2, OPEN):
+        return
+    end = edit.closing[at + 2]
+    if edit.text(end + 1) != "repeatable" or not edit.is_at(end + 2, OPEN):
         edit.add(at + 3, OPEN)
-        edit.add(edit.closing[at + 2], CLOSE)
+        edit.add(end, CLOSE)
+        return
+    edit.add(at + 3, OPEN, OPEN)
+    edit.drop(end + 1, end + 2)
+    edit.add(end + 1, Token("op", "+"))
+    edit.add(edit.closing[end + 2] + 1, CLOSE, CLOSE)
 
 
 def _conflict(edit: Edit, at: int) -> None:
@@ -296,18 +293,11 @@ def _conflict(edit: Edit, at: int) -> None:
 
 def _leave_class(edit: Edit, at: int, end: int) -> None:
     """Leave the operator class behind `column`, `f(…)` or `(…)` and its COLLATE."""
-    at = _name_end(edit, at)
+    at = name_end(edit, at)
     at = edit.closing[at] + 1 if edit.is_at(at, OPEN) else at
-    at = _name_end(edit, at + 1) if edit.text(at) == "collate" else at
-    if at < end and edit.text(at) not in ("asc", "desc", "nulls") and _name_end(edit, at) == end:
+    at = name_end(edit, at + 1) if edit.text(at) == "collate" else at
+    if at < end and edit.text(at) not in ("asc", "desc", "nulls") and name_end(edit, at) == end:
         edit.drop(at, end)
-
-
-def _name_end(edit: Edit, at: int) -> int:
-    """Return where a name ends that begins at `at`, with schemas before it; `at` for none."""
-    while edit.is_name(at) and edit.is_at(at + 1, DOT):
-        at += 2
-    return at + 1 if edit.is_name(at) else at
 
 
 def _returning(edit: Edit, at: int) -> None:
@@ -370,9 +360,11 @@ def _begin_list(edit: Edit, at: int, wanted: str, inside: Collection[str]) -> No
 # In this order: CYCLE's own USING is gone before those of joins are looked at.
 _SHAPES: Final = {
     "search": _search, "cycle": _cycle, "update": _listed_from, "delete": _listed_using,
-    "using": _join_alias, "insert": _parts, "merge": _source, "as": _definitions,
+    "using": _join_alias, "insert": _parts, "merge": _source, **dict.fromkeys(RECORDS, record),
+    "as": definitions, "current": _current,
     "ordinality": _ordinality, "conflict": _conflict,
     "values": _values, "tablesample": _sample, "with": _returning,
+    **dict.fromkeys(FREE, nested), **dict.fromkeys(GROUPINGS, grouped),
     "all": _limit, "collation": _collation, "lateral": _lateral, **dict.fromkeys(OF_TESTS, _test),
     **dict.fromkeys(TABLES, tabled),
 }  # fmt: skip

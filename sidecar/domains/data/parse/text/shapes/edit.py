@@ -83,3 +83,10 @@ class Edit:
 def marked(name: str) -> Token:
     """Return a name of our own making, which no statement can write."""
     return Token("quoted", EXTRA + name)
+
+
+def name_end(edit: Edit, at: int) -> int:
+    """Return where a name ends that begins at `at`, with schemas before it; `at` for none."""
+    while edit.is_name(at) and edit.is_at(at + 1, DOT):
+        at += 2
+    return at + 1 if edit.is_name(at) else at

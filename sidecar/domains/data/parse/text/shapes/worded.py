@@ -41,6 +41,8 @@ _GOING_ON: Final = frozenset(
     ("order", "limit", "offset", "fetch", "for", "union", "intersect", "except")
 )
 _PAIRS: Final = frozenset(("json_object", "json_objectagg"))
+# They may hold no value.
+_EMPTY: Final = frozenset(("json_array", "json_object"))
 _BEHAVIOURS: Final = tuple(
     (*value, "on", case)
     for value in (
@@ -117,7 +119,8 @@ def inner(
         return Written("'1'", 1) if is_form else None
     if construct == OF_QUERY and word not in ("format", "returning"):
         return None
-    if not operand and not _ends_order(tokens, at):
+    is_empty = word == "returning" and construct in _EMPTY and tokens[at - 1].text == "("
+    if not operand and not is_empty and not _ends_order(tokens, at):
         return None
     if word == "returning":
         end = _type_end(tokens, at + 1, closing)
