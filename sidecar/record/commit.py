@@ -73,7 +73,8 @@ class Committer:
         newest_us = watch.newest_us(io, folder, who.origin, outside.now_us())
         whole = recovery.recover(self._log)
         self._watch = watch.Watch(who, history, outside, newest_us)
-        self._upkeep = Upkeep(io, folder, who.origin, self._watch.keeps, outside.now_us)
+        keeps, now_us = self._watch.keeps, outside.now_us
+        self._upkeep = Upkeep(io, folder, who.origin, keeps, now_us, outside.aside)
         self._grown, self._segment = Grown(whole.known, self._log.feeder), whole.segment
         self._seen = behind.Seen(self._log, self._grown, outside.monotonic_s)
         self._in_hand = InHand(io, who.key_file)
@@ -192,6 +193,7 @@ class Committer:
                 self.signing.sign()
         self._put_down()
         self._aside.leave()
+        self._upkeep.leave()
         self._segment.close()
         disk.let_go(self._io, self._folder_fd)
 

@@ -133,6 +133,10 @@ GROUP_S_MAX: Final = 0.05
 AHEAD_RECORDS_MAX: Final = 128
 AHEAD_S_MAX: Final = 0.001
 SPOOL_BYTES_MAX: Final = 1024 * 1024
+# What a file system takes for such a file is its own choice (XFS `allocsize`, often 64 MiB).
+SPOOL_ROOM_MAX: Final = 128 * 1024 * 1024
+# How often it is looked whether one is larger, while anybody says anything, else each second.
+SPOOL_SIZE_S: Final = 0.05
 # What can stand in it and not in the log: these, and what was accepted and a failing disk lost.
 SPOOL_RECORDS_MAX: Final = AHEAD_RECORDS_MAX + GROUP_RECORDS_MAX
 # A worker that was cut off is ended in milliseconds; until then what it had is its own.

@@ -40,7 +40,7 @@ class Wanted(NamedTuple):
     """What a reader asks for; None for all.
 
     Args:
-        outcome: Globs, as the next five, over what stands in the record.
+        outcome: Globs, as the next five: a decision's, or what an outcome record says.
         subject: `type:id`.
         actor: `type:id` of one of them.
         resource: `type:id` of a target.
@@ -73,8 +73,10 @@ class Wanted(NamedTuple):
 
 def _said(record: dict[str, Any], what: str) -> list[str]:
     """Return the words of `record` that a filter `what` is compared with."""
-    if what in ("outcome", "kind"):
-        return [record[what]] if what in record else []
+    if what == "kind":
+        return [record["kind"]]
+    if what == "outcome":
+        return [record[word] for word in ("outcome", "result") if word in record]
     if what in ("subject", "actor"):
         parties = [record[what]] if what in record else record.get("actors", [])
         return [f"{party['type']}:{party['id']}" for party in parties]

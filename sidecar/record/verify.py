@@ -54,8 +54,11 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
 class Watch(Protocol):
     """Looks at each batch as the log is verified; raises Damage where something is not intact."""
 
-    def take(self, batch: Batch, leaves: Sequence[bytes], tree: Tree) -> None:
-        """Look at the records of `batch`, whose `leaves` are the last of `tree`."""
+    def take(self, batch: Batch, leaves: Sequence[bytes], tree: Tree, signed: int) -> None:
+        """Look at the records of `batch`, whose `leaves` are the last of `tree`.
+
+        The first `signed` of the log are: what others say could be anybody's word.
+        """
         ...
 
     def end(self, size: int, keys: Sequence[Verifier]) -> None:
@@ -191,8 +194,10 @@ class _Verification:
             for batch in batches(self._io, self._folder, self._trusted.name, self.pruned):
                 leaves = proven.take(batch)
                 for watch in self._watches:
-                    watch.take(batch, leaves, self.tree)
-                feeder.feed(batch.records, batch.heads)
+                    watch.take(batch, leaves, self.tree, self.signed.size)
+                # What is not signed could be put there by whoever can write the folder.
+                count = max(self.signed.size - batch.first_seq, 0)
+                feeder.feed(batch.records[:count], batch.heads[:count])
         except Damage as damage:
             # A writer may be in the middle of its last record; what it has signed must be there
             # all the same.

@@ -1,6 +1,7 @@
 """`group`: what a worker is ahead by is written once, whatever fails between it and recorders."""
 
 import asyncio
+import ctypes
 import math
 import os
 import socket
@@ -9,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.record.limits import GROUP_RECORDS_MAX, REFUSED_MAX
+from sidecar.record.limits import GROUP_RECORDS_MAX, REFUSED_MAX, SPOOL_BYTES_MAX, SPOOL_ROOM_MAX
 from sidecar.record.recorder import wire
 from sidecar.record.recorder.ahead.kept import Kept
 from sidecar.record.recorder.ahead.spool import Spool, hand_over, lent
 from sidecar.record.recorder.worker.client import RecorderClient
+from sidecar.record.recorder.worker.leading import met
 from sidecar.terms.errors import RecordError
 from tests.record import sample
 from tests.record.faulty import FaultyDisk
@@ -318,3 +320,56 @@ def test_nobody_reads_a_spool_while_its_worker_has_it(tmp_path: Path):
         lent(path)
     theirs.close()
     os.close(lent(path))
+
+
+def take_room(fd: int, size: int) -> None:
+    """Take room behind the end of a file, as some file systems do by themselves."""
+    try:
+        keep_size = ctypes.c_int(1)
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.fallocate(fd, keep_size, ctypes.c_long(0), ctypes.c_long(size)):
+            pytest.skip("the file system takes no room ahead")
+    except AttributeError:
+        pytest.skip("not on this system")
+
+
+def test_room_that_a_file_system_takes_ahead_ends_nobody(tmp_path):
+    fd = os.open(tmp_path / "spool", os.O_RDWR | os.O_CREAT)
+    kept = Kept(tmp_path / "spool", fd)
+    os.pwrite(fd, b"x", SPOOL_BYTES_MAX - 1)
+    take_room(fd, 64 * SPOOL_BYTES_MAX)
+
+    before = kept.is_outgrown
+    os.pwrite(fd, b"x", SPOOL_BYTES_MAX)
+    assert (before, kept.is_outgrown) == (False, True)
+    kept.left()
+
+
+@pytest.mark.parametrize("how", ["long", "far", "behind"])
+async def test_who_puts_more_into_its_spool_than_anybody_may_is_ended(tmp_path, how):
+    stand = group(tmp_path)
+    recorder, other = stand.recorder(), RecorderClient(Meter())
+    await connect(recorder, other)
+    one, its = socket.socketpair()
+    recorder.connect("worker-1", its)
+    spool = await met(one)
+    assert spool is not None
+    if how == "long":
+        os.pwrite(spool._fd, bytes(SPOOL_BYTES_MAX + 1), 0)
+    elif how == "far":
+        os.pwrite(spool._fd, b"x", 1 << 40)
+    else:
+        # Room behind the end of the file, which its size does not tell.
+        take_room(spool._fd, SPOOL_ROOM_MAX + SPOOL_BYTES_MAX)
+
+    await until(lambda: bool(stand.stuck))
+    await until(lambda: len(recorder.connections) == 1)
+    spool.close()
+    await until(lambda: len(files(stand)) == 1)
+    await other.write(forwarded(1))
+    one.close()
+    await other.close()
+    await recorder.close()
+
+    assert stand.stuck[0] == "worker-1"
+    assert decisions(stand) == ["id-1"]

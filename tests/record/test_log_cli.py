@@ -96,6 +96,8 @@ def test_tail_sends_nothing_to_the_terminal_that_it_would_act_upon(state):
         (["--rule", "p/r"], ["id-1"]),
         (["--rule", "p/r", "--outcome", "allow"], []),
         (["--kind", "outcome"], ["id-3"]),
+        (["--outcome", "forwarded"], ["id-3"]),
+        (["--outcome", "*e*"], ["id-1", "id-3"]),
         (["--kind", "d*"], ["id-1", "id-2"]),
         (["--since", "2026-11-21T10:00"], ["id-1", "id-2", "id-3"]),
         (["--since", "2026-11-21T10:00:00.000001Z"], []),
@@ -438,8 +440,37 @@ def test_verify_without_any_key_says_so_and_believes_nothing(state, tmp_path):
     assert "--key" in shown.stderr
 
 
+def test_verify_names_a_mirror_that_is_none_by_its_own_path(state, tmp_path, monkeypatch):
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path)
+
+    shown = run("verify", state, "--mirror", "empty")
+
+    assert shown.exit_code == 20
+    assert f"NOT INTACT  {tmp_path / 'empty'}: the mirror: " in shown.stderr
+
+
+def test_prove_makes_the_folder_that_it_writes_into(state, tmp_path):
+    out = tmp_path / "for" / "the-auditor"
+
+    assert run("prove", "id-1", state, "--out", out).exit_code == 0
+    assert {path.name for path in out.iterdir()} == {"id-1.json", "id-1.tlog-proof"}
+
+
+def test_prove_says_where_it_cannot_write(state, tmp_path):
+    (tmp_path / "file").touch()
+
+    shown = run("prove", "id-1", state, "--out", tmp_path / "file" / "folder")
+
+    assert isinstance(shown.exception, ConfigError)
+    assert "cannot be made" in str(shown.exception)
+
+
 def test_verify_of_a_malformed_key_is_a_usage_error(state):
     assert run("verify", state, "--key", "nonsense").exit_code == 2
+    shown = run("verify", state, "--key", "a+b+ü")
+    assert shown.exit_code == 2
+    assert "not canonical base64" in shown.stderr
 
 
 async def test_the_key_is_printed_before_the_first_record_and_stays(tmp_path):

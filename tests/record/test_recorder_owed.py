@@ -4,6 +4,7 @@ import asyncio
 import errno
 import socket
 
+import msgspec
 import pytest
 
 from sidecar.record import limits
@@ -14,6 +15,7 @@ from sidecar.record.recorder.worker.client import RecorderClient
 from sidecar.record.recorder.worker.link import item_of
 from sidecar.terms.errors import RecordError
 from sidecar.terms.record import SideObject
+from sidecar.terms.words import CallId
 from tests.record import sample
 from tests.record.faulty import FaultyDisk, HangingDisk
 from tests.record.sample import told
@@ -27,6 +29,7 @@ from tests.record.stand_recorder import (
     running,
     until,
 )
+from tests.record.test_recorder import Peer
 
 
 def outcomes(stand: Stand) -> list[tuple[str, str]]:
@@ -124,6 +127,99 @@ async def test_an_outcome_that_could_not_be_written_and_whose_worker_is_dead_is_
         await until(lambda: bool(outcomes(stand)))
 
     assert outcomes(stand) == [("id-1", "unknown")]
+
+
+async def test_an_outcome_of_what_another_worker_owes_is_not_written(tmp_path):
+    stand = Stand(tmp_path)
+    async with running(stand) as (recorder, client):
+        await client.write(forwarded(1))
+        reader, writer = await raw(recorder, "worker-1")
+        false = msgspec.structs.replace(outcome(1), id=CallId("false"))
+        # Also behind what is its own.
+        writer.write(wire.frame(wire.Hello()) + sent(1, forwarded(2)) + sent(2, outcome(2), false))
+        await until(lambda: len(recorder.connections) == 1)
+        await reader.read()
+        writer.close()
+        await client.write(outcome(1))
+
+    assert stand.stuck[0] == "worker-1"
+    assert sorted(outcomes(stand)) == [("id-1", "forwarded"), ("id-2", "unknown")]
+
+
+async def test_an_outcome_of_what_another_worker_sends_in_this_turn_is_not_written(tmp_path):
+    stand = Stand(tmp_path, disk := HangingDisk())
+    async with running(stand) as (recorder, client):
+        (_, other), (_, own) = await raw(recorder, "worker-1"), await raw(recorder, "worker-2")
+        for one in (other, own):
+            one.write(wire.frame(wire.Hello()))
+        await until(lambda: all(one.has_greeted for one in recorder.connections[1:]))
+        disk.free.clear()
+        held = client.write(sample.told(0))
+        await asyncio.to_thread(disk.held.wait)
+        # Both are there when the disk has time again; who was handed in first is read first.
+        other.write(sent(1, forwarded(1)))
+        own.write(sent(1, outcome(1)))
+        disk.free.set()
+        await held
+        await until(lambda: len(recorder.connections) == 2)
+        other.close()
+        own.close()
+
+    assert stand.stuck[0] == "worker-2"
+    assert outcomes(stand) == [("id-1", "unknown")]
+
+
+async def test_who_told_an_outcome_that_a_disk_may_have_lost_still_calls_its_decision_its_own():
+    client = RecorderClient(Meter())
+    first = await Peer.met_by(client)
+    for made, lasts in ((forwarded(1), True), (outcome(1), False), (forwarded(2), True)):
+        writing = client.write(made)
+        said = await first.written()
+        first.say(wire.Ack(said.number))
+        await writing
+        if lasts and made.id == "id-1":
+            first.say(wire.Synced(said.number))
+    await first.gone()
+
+    one, other = socket.socketpair()
+    spool.hand_over(one, "", None)
+    attaching = asyncio.create_task(client.attach(other))
+    second = Peer(*await asyncio.open_unix_connection(sock=one))
+    greeting = await second.heard()
+    again = [await second.written() for _ in range(2)]
+    second.say(wire.Welcome(0, False, 0, (), ""))
+    second.say(wire.Synced(again[-1].number))
+    await attaching
+    await client.close()
+    await second.gone()
+
+    # Else a recorder would close it as unknown, and take what comes behind for a second outcome.
+    assert isinstance(greeting, wire.Hello)
+    assert set(greeting.open) == {"id-1", "id-2"}
+    assert [one.items[0].id for one in again] == ["out-1", "id-2"]
+
+
+async def test_a_decision_may_have_more_outcomes_than_one_of_its_worker(tmp_path):
+    stand = Stand(tmp_path)
+    async with running(stand) as (_, client):
+        await client.write(forwarded(1))
+        await client.write(outcome(1))
+        await client.write(msgspec.structs.replace(outcome(1), id=CallId("more")))
+
+    assert outcomes(stand) == [("id-1", "forwarded")] * 2
+    assert not stand.stuck
+
+
+async def test_an_outcome_in_the_turn_of_its_decision_is_its_workers(tmp_path):
+    stand = Stand(tmp_path)
+    async with running(stand) as (recorder, _):
+        _, writer = await raw(recorder, "worker-1")
+        writer.write(wire.frame(wire.Hello()) + sent(1, forwarded(1)) + sent(2, outcome(1)))
+        await until(lambda: bool(outcomes(stand)))
+        writer.close()
+
+    assert outcomes(stand) == [("id-1", "forwarded")]
+    assert not stand.stuck
 
 
 async def test_what_was_closed_as_unknown_takes_no_other_outcome(tmp_path):

@@ -1,6 +1,7 @@
 """A full segment gives way to its sealed form only where that holds the same, byte for byte."""
 
 import random
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,7 +9,9 @@ import pytest
 
 from sidecar.record.disk import DISK, Disk
 from sidecar.record.limits import SEAL_STEP_BYTES
+from sidecar.record.segments.aside import InThread
 from sidecar.record.segments.sealed import opened, sealed_path, sealing
+from tests.record import sample
 
 # More than one step reads, and not a whole number of them.
 SIZE = 2 * SEAL_STEP_BYTES + 4_711
@@ -118,3 +121,33 @@ def test_what_is_sealed_holds_what_went_in(segment):
     with opened(DISK, segment) as (read, size):
         assert size == SIZE
         assert read(size, 0) == before
+
+
+class Told(Disk):
+    """Says which thread lets go of the open form of a segment whose name is gone."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+        self._paths: dict[int, Path] = {}
+
+    def open(self, path: Path, flags: int) -> int:
+        fd = super().open(path, flags)
+        self._paths[fd] = path
+        return fd
+
+    def close(self, fd: int) -> None:
+        path = self._paths.pop(fd, None)
+        if path is not None and path.suffix == ".seg" and not path.exists():
+            self.told.append(threading.current_thread().name)
+        super().close(fd)
+
+
+async def test_what_a_sealed_segment_held_is_freed_beside_the_thread_that_writes(tmp_path):
+    disk = Told()
+    how = sample.settings(disk, segment_bytes_max=20_000, seals=True, aside=InThread)
+    ledger = await sample.written(tmp_path, 300, how)
+    await sample.until_idle(ledger)
+    await ledger.close()
+
+    assert len(disk.told) == len([one for one in sample.segments(tmp_path) if one.suffix == ".zst"])
+    assert set(disk.told) == {"disk"}

@@ -21,7 +21,18 @@ from sidecar.cli.log.reading import show, tail
 
 @click.group("log")
 def command() -> None:
-    """Read the ledger, prove it, hand it over."""
+    r"""Read the ledger, prove it, hand it over.
+
+    Without a FOLDER it is that of ./sidecar.yaml, of -c FILE or of --state FOLDER. Each verb tells
+    more with --help.
+
+    \b
+    Examples:
+      sidecar log tail -f --outcome deny
+      sidecar log show 0192f0c1-7a3e-7c4b-9d2e-0f6a5b4c3d2e
+      sidecar log verify
+      sidecar log export --format csv --since 30d --out ./for-the-auditor
+    """
 
 
 for _verb in (tail, show, verify, prove, export, forget, hold, release, key):

@@ -20,7 +20,7 @@ from sidecar.cli.log.places import (
     wanted,
 )
 from sidecar.cli.log.progress import counted
-from sidecar.cli.paths import NAMED
+from sidecar.cli.paths import NAMED, write
 from sidecar.record.audit import export as exporting
 from sidecar.record.audit.export import Asked, Entries, Format, Lines, Manifest, Rows
 from sidecar.record.audit.tables import Csv, Parquet
@@ -67,7 +67,7 @@ def export(
       sidecar log export --verifier verifier.py
     """
     if verifier is not None:
-        verifier.write_text(one_file(), "utf-8")
+        write(verifier, one_file().encode())
         click.echo(f"verifier  {verifier}")
     if out is None:
         if verifier is None:

@@ -21,14 +21,19 @@ from sidecar.record.read import Wanted
 from sidecar.record.segments.segment import segment_names
 from sidecar.record.segments.walk import Damage
 from sidecar.record.verify import CHECKPOINT
+from sidecar.syntax.glob import compiled
 from sidecar.syntax.yaml12 import load_documents
-from sidecar.terms.errors import ConfigError, LedgerBroken
+from sidecar.terms.errors import ConfigError, LedgerBroken, PolicyError
 from sidecar.terms.ids import rfc3339
+from sidecar.terms.record import RESULTS
+from sidecar.terms.words import OUTCOMES
 
 CONFIG: Final = Path("sidecar.yaml")
 STATE: Final = Path("state")
 _KEEPS_HANDLES: Final = f"{__name__}.keeps_handles"
 _AGO = re.compile(r"(\d{1,6})([smhd])\Z")
+_KINDS: Final = ("decision", "outcome", "admin", "approval", "ops", "gap")
+_WORDS: Final = {"outcome": (*OUTCOMES, *RESULTS), "kind": _KINDS}
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 Option = Callable[[Callable[..., None]], Callable[..., None]]
@@ -107,14 +112,16 @@ def filters(verb: Callable[..., None]) -> Callable[..., None]:
     """Give `verb` the options of `Wanted`."""
     for option in reversed(
         (
-            click.option("--outcome", help="allow, modify, deny, step_up or defer."),
+            click.option(
+                "--outcome", help=f"{', '.join(OUTCOMES)}; of outcome records {', '.join(RESULTS)}."
+            ),
             click.option(
                 "--subject", help="`type:id` of the subject; `*` is any run of characters."
             ),
             click.option("--actor", help="`type:id` of an actor."),
             click.option("--resource", help="`type:id` of a target."),
             click.option("--rule", help="A rule's id, or policy/rule."),
-            click.option("--kind", help="decision, outcome, admin, approval, ops or gap."),
+            click.option("--kind", help=f"{', '.join(_KINDS)}."),
             click.option("--since", help="A time, or how long ago: `2026-11-22T10:00`, `15m`."),
             click.option("--until", help="The same, as the end."),
         )
@@ -124,8 +131,25 @@ def filters(verb: Callable[..., None]) -> Callable[..., None]:
 
 
 def wanted(options: dict[str, str | None]) -> Wanted:
-    """Return what the options of `filters` ask for."""
+    """Return what the options of `filters` ask for.
+
+    A word that no record has is a slip of the pen: finding nothing would look as if it never was.
+    """
+    for name in ("outcome", "subject", "actor", "resource", "rule", "kind"):
+        _check_glob(name, options[name])
     return Wanted(**{**options, "since": when(options["since"]), "until": when(options["until"])})
+
+
+def _check_glob(name: str, pattern: str | None) -> None:
+    if pattern is None:
+        return
+    try:
+        fits = compiled(pattern)
+    except ValueError as error:
+        raise click.UsageError(f"--{name}: {error}") from None
+    words = _WORDS.get(name)
+    if words is not None and not any(map(fits, words)):
+        raise click.UsageError(f"--{name}: expected one of {', '.join(words)}, or a glob of them")
 
 
 def state_folder(state: Path | None, config: Path | None) -> Path:
@@ -135,7 +159,12 @@ def state_folder(state: Path | None, config: Path | None) -> Path:
     if config is None and not CONFIG.exists():
         return STATE
     file = config or CONFIG
-    documents = load_documents(str(file), file.read_bytes())
+    try:
+        documents = load_documents(str(file), file.read_bytes())
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read: {error.strerror}") from None
+    except PolicyError as error:
+        raise ConfigError(str(error)) from None
     said: Any = documents[0].value if documents else None
     found = said.get("state", str(STATE)) if isinstance(said, dict) else None
     if not isinstance(found, str):

@@ -39,7 +39,7 @@ class Progress:
         if self._has_said:
             click.echo("\r\x1b[K", err=True, nl=False)
 
-    def take(self, batch: Batch, leaves: Sequence[bytes], tree: Tree) -> None:
+    def take(self, batch: Batch, leaves: Sequence[bytes], tree: Tree, signed: int) -> None:
         """Take in a batch."""
         self.at(tree.size)
 

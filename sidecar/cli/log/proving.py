@@ -28,7 +28,7 @@ from sidecar.cli.log.places import (
 )
 from sidecar.cli.log.progress import counted
 from sidecar.cli.log.rotating import moved, rotate_key
-from sidecar.cli.paths import FILE, FOLDER
+from sidecar.cli.paths import FILE, FOLDER, NAMED_FOLDER, write
 from sidecar.record.audit.beside import Beside, Checked
 from sidecar.record.audit.index import Index
 from sidecar.record.audit.mirror import Mirror
@@ -42,14 +42,17 @@ from sidecar.record.outside.verifier import verify_log, verify_receipt
 from sidecar.record.proof import identity
 from sidecar.record.proof.checkpoint import Verifier
 from sidecar.record.read import Reader
+from sidecar.record.segments.segment import segment_names
 from sidecar.record.segments.walk import Damage
 from sidecar.record.verify import Report, Watch
 from sidecar.record.verify import verify as verify_ledger
 from sidecar.runtime.config import prepare_state
-from sidecar.terms.errors import LedgerBroken
+from sidecar.terms.errors import ConfigError, LedgerBroken
 
 LEDGER_NOT_INTACT: Final = 20
 _FILE_NAME = re.compile(r"[\w-]+\Z")
+# How often what is pruned under whoever reads it is read once more.
+_AGAIN_MAX: Final = 3
 
 
 @click.command("verify")
@@ -93,6 +96,30 @@ def verify(
     if where.folder is not None and is_export(where.folder) and not has_segments(where.folder):
         _verify_export(where.folder, key_text, notes, as_json=as_json)
         return
+    ledger, _ = where.places()
+    first = _first_of(ledger)
+    report, checked = _verified(where, key_text, notes, mirror)
+    for _ in range(_AGAIN_MAX):
+        if report.intact or (now := _first_of(ledger)) == first:
+            break
+        # Its first records were pruned while they were read.
+        first = now
+        report, checked = _verified(where, key_text, notes, mirror)
+    if as_json:
+        whole = {**msgspec.to_builtins(report), "checked": msgspec.to_builtins(checked)}
+        click.echo(orjson.dumps(whole, option=orjson.OPT_INDENT_2))
+    else:
+        _show_report(report, ledger, checked)
+        if report.intact:
+            _show_held(notes, mirror)
+    if not report.intact:
+        sys.exit(LEDGER_NOT_INTACT)
+
+
+def _verified(
+    where: Where, key_text: str | None, notes: tuple[Path, ...], mirror: Path | None
+) -> tuple[Report, Checked]:
+    """Verify a ledger, and what stands beside it."""
     ledger, key_file = where.places()
     key, held = trusted(key_text, key_file)
     beside = Beside(DISK, ledger.resolve().parent)
@@ -107,21 +134,26 @@ def verify(
             notes={str(note.resolve()): read_file(note) for note in notes},
             watches=[progress, *watches],
         )
-    if as_json:
-        whole = {**msgspec.to_builtins(report), "checked": msgspec.to_builtins(beside.checked)}
-        click.echo(orjson.dumps(whole, option=orjson.OPT_INDENT_2))
-    else:
-        _show_report(report, ledger, beside.checked)
-        if report.intact:
-            _show_held(notes, mirror)
-    if not report.intact:
-        sys.exit(LEDGER_NOT_INTACT)
+    return report, beside.checked
+
+
+def _first_of(ledger: Path) -> str:
+    """Return the name of the first segment that is there, sealed or not."""
+    try:
+        return min(segment_names(DISK.names(ledger)), default="")[:20]
+    except OSError:
+        return ""
 
 
 @click.command("prove")
 @click.argument("id", required=False)
 @click.option(
-    "-o", "--out", type=FOLDER, default=".", show_default=True, help="Where they are written."
+    "-o",
+    "--out",
+    type=NAMED_FOLDER,
+    default=".",
+    show_default=True,
+    help="The folder where they are written; made where it is not there.",
 )
 @click.option("--check", type=FILE, help="A receipt to be verified, with --record and --key.")
 @click.option("--record", type=FILE, help="The record's bytes, for --check.")
@@ -163,8 +195,12 @@ def prove(
         out / f"{name}.json": found,
         out / f"{name}.tlog-proof": _receipt(ledger, key, seq),
     }
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{out}: cannot be made: {error.strerror}") from None
     for path, data in files.items():
-        path.write_bytes(data)
+        write(path, data)
     click.echo(f"record {seq}  " + "  ".join(map(str, files)))
 
 

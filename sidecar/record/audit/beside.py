@@ -9,11 +9,15 @@ The log proves itself; these are compared with what it says of them:
 | `inputs/` | each object that a record names, by its digest; absent ones unless some were erased |
 
 What is not at hand in a copy of the ledger, which has no `keys/`, is told as not checked.
+
+A person may be forgotten meanwhile, by a record that was signed after the checkpoint that is proven
+here: so who was there, before that was read, is not missed.
 """
 
 import hmac
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -25,6 +29,7 @@ from sidecar.record import disk
 from sidecar.record.disk import Io
 from sidecar.record.inputs.store import Inputs, inputs_path
 from sidecar.record.persons import Persons, persons_paths
+from sidecar.record.persons.forget import FORGOTTEN
 from sidecar.record.proof.checkpoint import Verifier
 from sidecar.record.proof.merkle import Tree
 from sidecar.record.segments.walk import Batch, Damage
@@ -35,7 +40,7 @@ KEYS = "keys"
 _POLICY = b',"policy":{'
 _SUBJECT = b',"subject":{"id":"p_'
 _OBJECT = re.compile(rb'_object":"(sha256:[0-9a-f]{64})"')
-_FORGOTTEN = b'"event":"person_forgotten"'
+_FORGOTTEN = f'"event":"{FORGOTTEN}"'.encode()
 _ACTIVATED = b'"event":"bundle_activated"'
 _FORWARDED = b'"listener_forwarded":true'
 _OUTCOME = b'"kind":"outcome"'
@@ -57,11 +62,21 @@ class Checked(msgspec.Struct):
     without_outcome: int = 0
 
 
+def _says_forgotten(record: bytes) -> bool:
+    """Return whether a record says so itself, and not something within it."""
+    said = orjson.loads(record)
+    return (said.get("kind"), said.get("event")) == ("admin", FORGOTTEN)
+
+
 class Beside:
-    """Looks at each batch of records as the log is verified, and then at what they name."""
+    """Looks at each batch of records as the log is verified, and then at what they name.
+
+    INVARIANT: made before the checkpoint is read.
+    """
 
     def __init__(self, io: Io, state: Path) -> None:
         self._io, self._state = io, state
+        self._there_before = self._there()
         self._policies: dict[bytes, int] = {}
         self._subjects: dict[bytes, int] = {}
         self._objects: dict[str, int] = {}
@@ -69,9 +84,14 @@ class Beside:
         self._has_forgotten = self._has_activated = False
         self.checked = Checked()
 
-    def take(self, batch: Batch, leaves: Sequence[bytes], tree: Tree) -> None:
-        """Take in what records name. No record is read but those that say something new."""
-        for at, (record, head) in enumerate(zip(batch.records, batch.heads, strict=True)):
+    def take(self, batch: Batch, leaves: Sequence[bytes], tree: Tree, signed: int) -> None:
+        """Take in what records name. No record is read but those that say something new.
+
+        Nor one that is not signed: whoever can write the folder could have somebody forgotten.
+        """
+        count = max(signed - batch.first_seq, 0)
+        told = zip(batch.records[:count], batch.heads[:count], strict=True)
+        for at, (record, head) in enumerate(told):
             seq = batch.first_seq + at
             policy = record.find(_POLICY, head)
             if policy >= 0:
@@ -79,7 +99,8 @@ class Beside:
             elif record.endswith(_OUTCOME, 0, head):
                 self._open.pop(str(orjson.loads(record).get("parent")), None)
             else:
-                self._has_forgotten = self._has_forgotten or _FORGOTTEN in record
+                if _FORGOTTEN in record and not self._has_forgotten:
+                    self._has_forgotten = _says_forgotten(record)
                 self._has_activated = self._has_activated or _ACTIVATED in record
 
     def end(self, size: int, keys: Sequence[Verifier]) -> None:
@@ -100,6 +121,19 @@ class Beside:
         if inputs.is_dir() or (is_state and self._objects):
             self.checked.objects = self._check_objects(inputs)
 
+    def _there(self) -> frozenset[str]:
+        """Return the handles and the side objects that stand there now, as far as can be read."""
+        found = set[str]()
+        with suppress(LedgerBroken):
+            found.update(Persons.read(*persons_paths(self._state)).known.values())
+        with suppress(OSError):
+            found.update(Inputs(inputs_path(self._state), self._io).examined())
+        return frozenset(found)
+
+    def _is_missed(self, name: str) -> bool:
+        """Return whether what is not there has been gone before, and nobody was forgotten."""
+        return not self._has_forgotten and name not in self._there_before
+
     def _decision(self, record: bytes, head: int, seq: int, policy: bytes) -> None:
         if policy not in self._policies:
             self._policies[policy] = seq
@@ -111,7 +145,7 @@ class Beside:
             for found in _OBJECT.finditer(record, 0, head):
                 self._objects.setdefault(found[1].decode(), seq)
         if record.endswith(_FORWARDED, 0, head):
-            self._open[str(orjson.loads(record)["id"])] = None
+            self._open[str(orjson.loads(record).get("id"))] = None
 
     def digests(self) -> dict[str, int]:
         """Return the bundles by which something was decided, each with the first such record."""
@@ -134,7 +168,8 @@ class Beside:
             try:
                 data = disk.read_all(self._io, folder / Path(name).name, BUNDLE_BYTES_MAX)
                 _, manifest = unpack(name, data)
-            except FileNotFoundError:
+            except (FileNotFoundError, ValueError):
+                # A name that no file can have is a bundle that is not there.
                 text = "the bundle by which it was decided is missing"
                 raise Damage(file, None, seq, text) from None
             except OSError as error:
@@ -153,11 +188,11 @@ class Beside:
         except LedgerBroken as error:
             text = f"the table of persons was changed: {error}"
             raise Damage(path.name, None, None, text) from None
-        if not self._has_forgotten:
-            for handle, seq in self._subjects.items():
-                if table.value_of(handle.decode()) is None:
-                    text = "its subject is not in the table of persons, and nobody was forgotten"
-                    raise Damage(path.name, None, seq, text)
+        for handle, seq in self._subjects.items():
+            name = handle.decode("ascii", "replace")
+            if table.value_of(name) is None and self._is_missed(name):
+                text = "its subject is not in the table of persons, and nobody was forgotten"
+                raise Damage(path.name, None, seq, text)
         if table.missing:
             raise Damage(path.name, None, None, f"rows are missing at its end: {table.missing}")
         return len(table.known)
@@ -168,7 +203,7 @@ class Beside:
             if there.get(digest) is False:
                 raise Damage("inputs", None, seq, f"its side object {digest[:19]}… was changed")
             count += digest in there
-            if digest not in there and not self._has_forgotten:
+            if digest not in there and self._is_missed(digest):
                 text = f"its side object {digest[:19]}… is missing, and nobody was forgotten"
                 raise Damage("inputs", None, seq, text)
         return count

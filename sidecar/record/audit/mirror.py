@@ -22,13 +22,14 @@ class Mirror:
     """A mirror that is read in step with the log; see `verify.Watch`."""
 
     def __init__(self, folder: Path, trusted: Verifier) -> None:
-        self._folder = folder
+        # As a whole path: what is told of it stands behind the ledger's otherwise.
+        self._folder = folder.resolve()
         self._leaves = judged_leaves(folder, [read_key(trusted.text())], [])
         self._seq = 0
         self._is_over = False
         self._fork: Damage | None = None
 
-    def take(self, batch: Batch, leaves: Sequence[bytes], tree: Tree) -> None:
+    def take(self, batch: Batch, leaves: Sequence[bytes], tree: Tree, signed: int) -> None:
         """Compare the records of `batch` with the mirror. Damage when that is not intact."""
         while self._seq < batch.first_seq and self._next() is not None:
             # Of what we pruned the mirror may still have the records.

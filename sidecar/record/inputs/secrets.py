@@ -5,6 +5,7 @@ reads the ledger alone cannot try guesses of what was asked; a sealed form is AE
 the id of its record.
 """
 
+import hashlib
 import hmac
 import os
 from collections.abc import Callable
@@ -78,6 +79,16 @@ class Secrets:
         outer = self._outer.copy()
         outer.update(inner.digest())
         return outer.digest()
+
+    def begun(self) -> "hashlib._Hash":
+        """Return a digest that is yet to be fed; `ended` says what it came to."""
+        return self._inner.copy()
+
+    def ended(self, inner: "hashlib._Hash") -> str:
+        """Return the digest of what `begun` was fed, as `digest` does of it all at once."""
+        outer = self._outer.copy()
+        outer.update(inner.digest())
+        return DIGEST + outer.hexdigest()
 
     def digest_of(self, value: Json) -> str:
         """Return the digest of a value; floats stay, for it is a value and no record."""

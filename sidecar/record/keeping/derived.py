@@ -29,7 +29,7 @@ class Derived:
         self._snapshots: list[tuple[str, int, bytes]] = []
         self._gone: Damage | None = None
 
-    def take(self, batch: Batch, leaves: Sequence[bytes], tree: Tree) -> None:
+    def take(self, batch: Batch, leaves: Sequence[bytes], tree: Tree, signed: int) -> None:
         """Compare what is full with these records. Damage where it is not theirs."""
         if self._first < 0:
             self._begin(batch.first_seq, tree)

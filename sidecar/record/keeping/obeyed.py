@@ -9,11 +9,14 @@ from typing import Final
 
 from sidecar.record.fold import REVOKE, UNREVOKE
 from sidecar.record.keeping.history import PRUNED
+from sidecar.record.persons.forget import FORGOTTEN
 from sidecar.terms.errors import RecordError
 
 _KIND: Final = b'"kind":"admin"'
 # Not a key that follows another: that record holds the signatures of both keys itself.
-_EVENTS: Final = tuple(f'"event":"{event}"'.encode() for event in (REVOKE, UNREVOKE, PRUNED))
+_EVENTS: Final = tuple(
+    f'"event":"{event}"'.encode() for event in (REVOKE, UNREVOKE, PRUNED, FORGOTTEN)
+)
 
 
 def is_obeyed(head: bytes) -> bool:

@@ -153,7 +153,8 @@ def segment(
     """Yield the leaves of one segment."""
     begin = data[:128].ljust(128, b"\0")
     magic, version, zero, said, _, origin, before = struct.unpack_from("<8sIIQQ32s32s", begin)
-    head = (magic, version, zero, said, origin, crc32c(data[:124]).to_bytes(4, "little"))
+    zeros, crc_said = any(begin[96:124]), crc32c(data[:124]).to_bytes(4, "little")
+    head = (magic, version, zero or zeros, said, origin, crc_said)
     of_log = hashlib.sha256(note.origin.encode()).digest()
     if head != (b"DOORWLOG", 1, 0, first, of_log, data[124:128]):
         raise Tampered(f"{name}: not the header of a segment of this log")

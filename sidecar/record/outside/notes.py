@@ -98,6 +98,11 @@ class Note(NamedTuple):
         return bool(ours) and all(key.signed(raw, self.text.encode()) for raw in ours)
 
 
+def is_name(name: str) -> bool:
+    """Return whether `name` may name a key: not empty, no spaces, no plus."""
+    return name != "" and "+" not in name and not any(map(str.isspace, name))
+
+
 def expect(*, is_so: bool, text: str) -> None:
     """Raise ValueError unless `is_so`."""
     if not is_so:
@@ -141,7 +146,7 @@ def read_note(file: str, data: bytes) -> Note:
         for line in tail[:-1].split("\n"):
             dash, name, encoded = line.split(" ")
             signatures.append((name, base64_read(encoded)))
-            is_one = dash == "\u2014" and name != "" and len(signatures[-1][1]) > 4
+            is_one = dash == "\u2014" and is_name(name) and len(signatures[-1][1]) > 4
             expect(is_so=is_one, text="not a signature")
         origin, size, root, *_ = text.split("\n")
         is_size = str(int(size)) == size and int(size) >= 0

@@ -79,10 +79,14 @@ class Story:
         self.bytes = 0
         self.first = -1
 
-    def take(self, seq: int, record: bytes) -> None:
-        """Take in one record; almost every one says nothing here."""
+    def take(self, seq: int, record: bytes, *, is_signed: bool) -> None:
+        """Take in one record; almost every one says nothing here, and none that is not signed."""
         self.bytes += 1
         self.first = seq if self.first < 0 else self.first
+        if is_signed:
+            self._hear(record)
+
+    def _hear(self, record: bytes) -> None:
         if b'"kind":"outcome"' in record:
             self.open.discard(str(json.loads(record).get("parent")))
         elif b'"listener_forwarded":true' in record:
@@ -162,7 +166,7 @@ def judged_leaves(
     for leaf in leaves:
         check_place(leaf, tree.size, note.origin)
         if leaf.record is not None:
-            story.take(tree.size, leaf.record)
+            story.take(tree.size, leaf.record, is_signed=tree.size < note.size)
         tree.append(leaf.hash)
         check_roots(tree, notes)
         yield leaf

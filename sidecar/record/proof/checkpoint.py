@@ -123,7 +123,8 @@ def _is_signed(text: str, line: str, trusted: Verifier) -> bool | None:
     dash, _, rest = line.partition(" ")
     name, _, encoded = rest.partition(" ")
     raw = _base64(encoded)
-    if dash != _DASH or not is_name(name) or len(raw) < 5:
+    is_one = bool(name) and "+" not in name and not any(c < " " or c.isspace() for c in name)
+    if dash != _DASH or not is_one or len(raw) < 5:
         msg = "the checkpoint has a malformed signature line"
         raise ValueError(msg)
     if name != trusted.name or not hmac.compare_digest(raw[:4], trusted.key_id):
@@ -150,7 +151,7 @@ def _read(text: str, origin: str) -> Checkpoint:
 def _base64(text: str) -> bytes:
     """Read canonical base64: what is read must be what would be written."""
     try:
-        raw = b64decode(text, validate=True)
+        raw = b64decode(text.encode("utf-8", "replace"), validate=True)
     except binascii.Error:
         raw = b""
     if b64encode(raw).decode() != text:

@@ -10,15 +10,16 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Final
 
-from sidecar.record.limits import RECEIVED_BYTES, UNTAKEN_BYTES_MAX
+from sidecar.record.limits import RECEIVED_BYTES, SPOOL_SIZE_S, UNTAKEN_BYTES_MAX
 from sidecar.record.recorder import wire
 from sidecar.record.recorder.ahead.kept import Kept
 from sidecar.record.recorder.ahead.spool import hand_over
 from sidecar.record.recorder.people import SUPERVISOR
+from sidecar.record.recorder.sent import Turn
 from sidecar.record.recorder.shape import ANY, WORKERS
 from sidecar.record.recorder.stencils.outlines import Outlines
 
@@ -41,6 +42,8 @@ class Line:
         # What was said and is not taken: any thread's, under the lock.
         self.untaken = bytearray()
         self._is_cut = False
+        # Whether it has put more beside than anybody may.
+        self.is_outgrown = False
 
     @property
     def is_alive(self) -> bool:
@@ -62,6 +65,8 @@ class Line:
         Raises:
             Garbled: It is not the language.
         """
+        if self.is_outgrown and not self._is_cut:
+            raise wire.Garbled("its spool is larger than any")
         try:
             data = self._socket.recv(RECEIVED_BYTES)
         except BlockingIOError:
@@ -161,6 +166,7 @@ class Lines:
         self._by_fd: dict[int, Connection] = {}
         self._waker, self._woken = socket.socketpair()
         self._woken_fd = self._woken.fileno()
+        self._looked_s = 0.0
         for end in (self._waker, self._woken):
             end.setblocking(False)  # noqa: FBT003 - the standard library's own signature
         self._poll.register(self._woken, _READ)
@@ -185,6 +191,18 @@ class Lines:
         self._poll.unregister(line.fileno())
         line.close()
 
+    def is_strange(self, decisions: Sequence[str], who: Connection, turn: Turn[Connection]) -> bool:
+        """Return whether one of these awaits its outcome from somebody else than `who`.
+
+        Of one whose first outcome stands (a lease has many) nobody knows any more whose it was.
+        """
+        others = [id for id in decisions if id not in who.open]
+        if not others:
+            return False
+        beside = turn.opened_beside(who)
+        owed = [one.open for one in self._by_fd.values() if one is not who]
+        return any(id in beside or any(id in ids for ids in owed) for id in others)
+
     def wake(self) -> None:
         """Let `wait` return; from any thread."""
         # What cannot be sent, since nobody reads it, has been sent often enough.
@@ -208,7 +226,17 @@ class Lines:
                 found.append(self._by_fd[fd])
             else:
                 self._look(fd, event, found)
+        if (now_s := time.monotonic()) - self._looked_s > SPOOL_SIZE_S:
+            self._looked_s = now_s
+            self._look_at_spools(found)
         return found
+
+    def _look_at_spools(self, found: list[Connection]) -> None:
+        """Have those read, and so ended, who fill the disk by the one file that they can write."""
+        for line in self._by_fd.values():
+            if line.is_alive and line.kept.is_outgrown:
+                line.is_outgrown = True
+                found += [line] if line not in found else []
 
     def _look(self, fd: int, event: int, found: list[Connection]) -> None:
         """Take what is seldom: a wake-up, room for what was not taken, an end."""

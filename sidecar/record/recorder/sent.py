@@ -15,6 +15,8 @@ from sidecar.terms.errors import RecordError
 from sidecar.terms.record import SideObject
 
 C = TypeVar("C")
+UNWANTED: Final = "nobody waits for the record any more"
+TOO_EARLY: Final = "what was sent before it is not written yet"
 
 
 class Brought(msgspec.Struct):
@@ -54,6 +56,11 @@ class Brought(msgspec.Struct):
                 self.opens.append(item.id)
             if item.closes is not None:
                 self.closes.append(item.closes)
+
+    def closing(self) -> list[str]:
+        """Return the decisions whose outcomes are to be written."""
+        items = (one for one in self.records if isinstance(one, Item))
+        return [one.closes for one in items if one.closes is not None]
 
     def without(self, is_known: Callable[[str], bool], is_closed: Callable[[str], bool]) -> None:
         """Let go of records that are known, and of outcomes of decisions that are closed."""
@@ -182,3 +189,7 @@ class Turn(Generic[C]):
         self.ids.update(ids)
         self.records += len(ids)
         self._size += sent.size
+
+    def opened_beside(self, connection: C) -> set[str]:
+        """Return which decisions of other workers are here that await an outcome."""
+        return {id for one in self.sent if one.connection is not connection for id in one.opens}

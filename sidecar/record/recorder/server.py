@@ -41,15 +41,12 @@ from sidecar.record.recorder.lines import Connection, Lines, give_way
 from sidecar.record.recorder.outside import Outside
 from sidecar.record.recorder.owed import Owed
 from sidecar.record.recorder.people import Asker, People
-from sidecar.record.recorder.sent import Brought, Sent, Turn, brought
+from sidecar.record.recorder.sent import TOO_EARLY, UNWANTED, Brought, Sent, Turn, brought
 from sidecar.record.recorder.taken import Taken
 from sidecar.record.recorder.wire import Ack, State, Welcome, Write
 from sidecar.terms.errors import RecordError
 
 _log = logging.getLogger("sidecar.recorder")
-_ABSENT = object()
-_UNWANTED = "nobody waits for the record any more"
-_TOO_EARLY = "what was sent before it is not written yet"
 
 
 class Recorder:
@@ -319,10 +316,13 @@ class Recorder:
             came.without(self._recent.__contains__, self._owed.is_closed)
         sent = Sent(connection, came, self._settled)
         if not sent.is_wanted():
-            self._settled(sent, RecordError(_UNWANTED))
+            self._settled(sent, RecordError(UNWANTED))
             return
         if sent.is_owed and not connection.kept.takes(sent.number):
-            self._settled(sent, RecordError(_TOO_EARLY))
+            self._settled(sent, RecordError(TOO_EARLY))
+            return
+        if came.closes and self._lines.is_strange(came.closing(), connection, self._turn):
+            self.end(connection)
             return
         self._turn.add(sent, all_ids)
 
@@ -363,7 +363,7 @@ class Recorder:
         owed, coming = connection.open, set(self._turn.ids)
         coming.update(id for _, waiting in self._parked for id in waiting.ids)
         connection.refused.update(id for id in decisions if id in coming)
-        self._owed.give_up([id for id in decisions if owed.pop(id, _ABSENT) is None])
+        self._owed.give_up([id for id in decisions if owed.pop(id, False) is None])
 
     def _note(self, connection: Connection, sent: Sent[Connection]) -> None:
         owed = connection.open
@@ -373,7 +373,7 @@ class Recorder:
         if connection.refused:
             refused = connection.refused.intersection(sent.ids)
             connection.refused -= refused
-            self._owed.give_up([id for id in refused if owed.pop(id, _ABSENT) is None])
+            self._owed.give_up([id for id in refused if owed.pop(id, False) is None])
         if sent.closes:
             self._owed.told(sent.closes)
             for decision in sent.closes:

@@ -108,7 +108,7 @@ class Hello(msgspec.Struct, frozen=True, array_like=True, tag="hello"):
     """The first frame of a worker: the decisions whose outcome it still owes.
 
     Args:
-        open: They.
+        open: They, and those whose outcomes were acknowledged, may be lost, and come again.
         was: The spools that it had of recorders before: what stands there comes again.
     """
 

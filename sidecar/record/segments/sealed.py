@@ -6,7 +6,7 @@ small steps on the committer's thread, between batches: nothing runs beside the 
 waits for long.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from io import RawIOBase
 from pathlib import Path
@@ -135,30 +135,40 @@ def sealed_path(path: Path) -> Path:
     return path.with_name(f"{path.name}{SEALED}")
 
 
-def sealing(io: Io, path: Path) -> Iterator[None]:
+def sealing(io: Io, path: Path, let_go: Callable[[Io, int], None] = disk.let_go) -> Iterator[None]:
     """Seal the full segment at `path`, a step at a time.
+
+    Args:
+        io: The disk.
+        path: The open form, which is removed at the end.
+        let_go: Closes it: whoever has it open last waits until the disk has freed what it held.
 
     Raises:
         OSError: The disk did not take it, or did not give it back; the open form still stands.
     """
     temporary = sealed_path(path).with_name(f"{path.name}{SEALED}.tmp")
+    source = io.open(path, READ)
     try:
-        source = io.open(path, READ)
-        try:
-            yield from _compress(io, source, temporary)
-            # Through one descriptor: where its name goes meanwhile, what was made takes its place.
-            yield from _compare(io, source, temporary)
-        finally:
-            disk.let_go(io, source)
-        io.rename(temporary, sealed_path(path))
+        yield from _made(io, source, temporary, sealed_path(path))
+        yield
+        io.unlink(path)
+        disk.sync_folder(io, path.parent)
+    finally:
+        let_go(io, source)
+
+
+def _made(io: Io, source: int, temporary: Path, path: Path) -> Iterator[None]:
+    """Make the sealed form aside, and give it its name, durable."""
+    try:
+        yield from _compress(io, source, temporary)
+        # Through one descriptor: where its name goes meanwhile, what was made takes its place.
+        yield from _compare(io, source, temporary)
+        io.rename(temporary, path)
         disk.sync_folder(io, path.parent)
     except OSError:
         with suppress(OSError):
             io.unlink(temporary)
         raise
-    yield
-    io.unlink(path)
-    disk.sync_folder(io, path.parent)
 
 
 def _compress(io: Io, source: int, temporary: Path) -> Iterator[None]:

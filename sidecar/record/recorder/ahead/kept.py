@@ -5,9 +5,13 @@ import os
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
-from sidecar.record.limits import REFUSED_MAX
+from sidecar.record.limits import REFUSED_MAX, SPOOL_BYTES_MAX, SPOOL_ROOM_MAX
 from sidecar.record.recorder.ahead import spool
+
+# Of which st_blocks counts, on every system.
+_BLOCK_BYTES: Final = 512
 
 
 class Kept:
@@ -76,6 +80,16 @@ class Kept:
             with suppress(OSError):
                 spool.raise_floor(self.fd, floor)
         return floor
+
+    @property
+    def is_outgrown(self) -> bool:
+        """Return whether there is more in the file than a worker of ours puts there."""
+        if self.fd is None:
+            return False
+        found = os.fstat(self.fd)
+        # Room may be taken behind its end as well.
+        room = found.st_blocks * _BLOCK_BYTES
+        return found.st_size > SPOOL_BYTES_MAX or room > SPOOL_ROOM_MAX
 
     def hand_over(self) -> None:
         """Take note that the worker has its descriptor."""

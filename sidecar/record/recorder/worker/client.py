@@ -108,11 +108,12 @@ class RecorderClient:
         # INVARIANT: in one step, so what is gathered from now on goes behind it, and nothing twice.
         self._link, was = link, self._ahead.begin(found)
         self._late.begin_anew()
-        again = b""
+        owed, again = dict(self._open), b""
         # INVARIANT: in their order: what is durable up to a number is so for all before it.
         for _, sent in sorted((self._unsynced | self._unacked).items()):
+            owed.update(dict.fromkeys(sent.closes))
             again += self._ahead.put_again(sent, self._encoded(sent, link.numbers), link.numbers)
-        link.say(frame(wire.Hello(tuple(self._open), was)) + again)
+        link.say(frame(wire.Hello(tuple(owed), was)) + again)
         self._ahead.begun()
 
     async def attached(self) -> None:
@@ -328,9 +329,8 @@ class RecorderClient:
             self._ahead.refused()
             self._refuse(sent, error)
         self._late.came(sent)
-        for item in sent.items if sent.is_outcome else ():
-            if item.closes is not None:
-                self._open.pop(item.closes, None)
+        for id in sent.closes if sent.is_outcome else ():
+            self._open.pop(id, None)
         sent.tell(self._loop, error)
         self._rest()
 

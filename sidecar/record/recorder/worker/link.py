@@ -121,6 +121,11 @@ class Frame(msgspec.Struct, eq=False, kw_only=True):
         return self.is_outcome or self.is_ahead
 
     @property
+    def closes(self) -> list[str]:
+        """Return the decisions whose outcomes are here."""
+        return [item.closes for item in self.items if item.closes is not None]
+
+    @property
     def is_full(self) -> bool:
         """Return whether it is sent before the turn ends."""
         is_many = len(self.records) >= FRAME_RECORDS_MAX or len(self.items) >= FRAME_WHOLE_MAX
