@@ -15,8 +15,9 @@ while its record is on the way to the disk, and given by a callback of the recor
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from functools import partial
-from typing import Final, Protocol, TypeAlias
+from typing import Final, TypeAlias
 
 import msgspec
 
@@ -24,7 +25,9 @@ from sidecar import flow
 from sidecar.facts.identity import AssertionRefused, Caller, Workloads
 from sidecar.intercept import authzen, limits
 from sidecar.intercept.ask_edge import (
+    AskSettings,
     Counters,
+    Health,
     base_of,
     check_json,
     check_place,
@@ -46,9 +49,9 @@ from sidecar.intercept.envelope import (
 )
 from sidecar.intercept.hot.answers import Reply
 from sidecar.intercept.hot.head import Head
-from sidecar.intercept.hot.seam import Alike, Answer, Held, Peer, Refused, Together
+from sidecar.intercept.hot.places.batches import Batches
+from sidecar.intercept.hot.seam import Alike, Answer, Held, Peer, Refused, Steps, Together
 from sidecar.intercept.hot.server import Server
-from sidecar.intercept.hot.shared import Bounds
 from sidecar.intercept.hot.spread.counts import Spread
 from sidecar.intercept.known import Asked, Known, once_more, once_more_all
 from sidecar.record.inputs.again import Again, Given, Outcome, Shape
@@ -59,36 +62,8 @@ from sidecar.terms.errors import EnvelopeError, RecordError
 _METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
-class AskSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What `sidecar.yaml` says of this listener; the bounds' reasons stand in `limits.py`."""
-
-    name: str = "ask"
-    public_url: str | None = None
-    body_bytes_max: int = limits.ASK_BODY_BYTES_MAX
-    body_s_max: float = limits.ASK_BODY_S_MAX
-    connections_max: int = limits.ASK_CONNECTIONS_MAX
-    peer_connections_max: int = limits.ASK_PEER_CONNECTIONS_MAX
-    in_flight_max: int = limits.ASK_IN_FLIGHT_MAX
-    idle_s_max: float = limits.ASK_IDLE_S_MAX
-
-
-class Health(Protocol):
-    """What the runtime knows of the whole process group."""
-
-    def is_ready(self) -> bool:
-        """Return whether calls can be decided and recorded."""
-        ...
-
-    async def metrics(self) -> bytes:
-        """Return the Prometheus text of all workers."""
-        ...
-
-    async def status(self) -> dict[str, Json]:
-        """Return what `/v1/status` shows."""
-        ...
-
-
 _Handler: TypeAlias = Callable[[Asked, bytes], Answer]
+_Room: TypeAlias = AbstractAsyncContextManager[None]
 
 
 class _Route(msgspec.Struct, frozen=True):
@@ -119,10 +94,11 @@ class AskListener:
         self._workloads = workloads
         self._counters = counters
         self._health = health
-        self._server = Server(self, _bounds(settings), spread)
+        self._server = Server(self, settings.bounds, spread)
         self._base = settings.public_url.rstrip("/") if settings.public_url else None
         self._known = Known()
         self._known_evaluations = Known()
+        self._batches = Batches()
         self._routes: Mapping[str, _Route] = self._routed()
         self._nowhere = _Route("", self._search)
 
@@ -205,18 +181,33 @@ class AskListener:
         again = self._known.get(asked, body)
         if again is not None:
             return self.once_more(again, decided)
+        return self._read(self._decide_read, asked, body)
+
+    def _read(self, answer: _Handler, asked: Asked, body: bytes) -> Answer:
+        if len(body) <= limits.READ_AT_ONCE_BYTES_MAX:
+            return answer(asked, body)
+        return self._batches.later(asked.caller.workload.id, partial(answer, asked, body))
+
+    def _decide_read(self, asked: Asked, body: bytes) -> Answer:
         value = self._json(body)
         if not (isinstance(value, dict) and "calls" in value):
             call = self._call(asked, _read(value))
             return self._one(call, decided, self._known.keep(asked, body, call))
-        return self._batch([self._call(asked, envelope) for envelope in read_calls(value)])
+        envelopes = read_calls(value)
+        return self._batch(asked, envelopes, self._room(asked, body, len(envelopes)))
 
-    async def _batch(self, calls: Sequence[Call]) -> Reply:
-        begun, turns = [], authzen.Turns()
-        for call in calls:
-            begun.append(self._begun(call))
-            await turns.next()
-        decisions = await authzen.every(begun)
+    def _room(self, asked: Asked, body: bytes, calls: int) -> _Room:
+        is_large = len(body) > limits.READ_AT_ONCE_BYTES_MAX
+        return self._batches.room(asked.caller.workload.id, calls, is_large=is_large)
+
+    async def _batch(self, asked: Asked, envelopes: Sequence[Envelope], room: _Room) -> Reply:
+        async with room:
+            calls = [self._call(asked, envelope) for envelope in envelopes]
+            begun, turns = [], authzen.Turns()
+            for call in calls:
+                begun.append(self._begun(call))
+                await turns.next()
+            decisions = await authzen.every(begun)
         return json_reply({"decisions": [decided(decision) for decision in decisions]})
 
     def _evaluation(self, asked: Asked, body: bytes) -> Answer:
@@ -228,12 +219,15 @@ class AskListener:
         return self._one(call, authzen.evaluation_json, again)
 
     def _evaluations(self, asked: Asked, body: bytes) -> Answer:
+        return self._read(self._evaluations_read, asked, body)
+
+    def _evaluations_read(self, asked: Asked, body: bytes) -> Answer:
         read = authzen.read_evaluations(self._json(body))
         if isinstance(read, Envelope):
             return self._one(self._call(asked, read), authzen.evaluation_json, None)
-        return self._all(asked, read)
+        return self._all(asked, read, self._room(asked, body, read.at_a_time))
 
-    async def _all(self, asked: Asked, batch: authzen.Batch) -> Reply:
+    async def _all(self, asked: Asked, batch: authzen.Batch, room: _Room) -> Reply:
         def judge(envelope: Envelope) -> Awaitable[Decision]:
             try:
                 return self._begun(self._call(asked, envelope))
@@ -242,7 +236,9 @@ class AskListener:
                 self.count_refused(error.code, asked.peer)
                 raise
 
-        return json_reply(await authzen.evaluate_all(batch, judge))
+        async with room:
+            answers = await authzen.evaluate_all(batch, judge)
+        return json_reply(answers)
 
     def _search(self, asked: Asked, body: bytes) -> Answer:
         raise Refused(501, "search", "search is not offered yet")
@@ -282,7 +278,7 @@ class AskListener:
             return None
         outcome = found.outcome
         given = outcome.given or self._given(again, outcome)
-        return Together(found.written, outcome.answers_to(found.ids), given)
+        return Together(found.written, found.answers, given)
 
     def _given(self, again: Again, outcome: Outcome) -> Given:
         told = (self._settings.name, again.like.protocol, outcome.decision)
@@ -299,11 +295,17 @@ class AskListener:
         if self._path.gathers is not None:
             self._path.gathers.flush()
 
-    def _one(self, call: Call, shape: Shape, again: Again | None) -> Answer:
-        """Return the answer to one call, which waits for its record alone where it can."""
-        begun = flow.begin(call, self._path, again)
-        if isinstance(begun, flow.Waits):
-            return self._one_later(begun, shape)
+    def _one(self, call: Call, shape: Shape, again: Again | None) -> Steps:
+        """Return the answer to one call, which waits for its record alone where it can.
+
+        Its steps are what is done with one call as well as with another; no one waits in between.
+        """
+        gone = flow.go(call, self._path, again)
+        if isinstance(gone, flow.Waits):
+            return self._one_later(gone, shape)
+        yield
+        begun = flow.record(gone, self._path)
+        yield
         decision, outcome = begun.answer.decision, begun.outcome
         # Made while the record is on its way; not said before it is there.
         if outcome is None:
@@ -317,7 +319,11 @@ class AskListener:
 
     def _begun(self, call: Call) -> Awaitable[Decision]:
         """Begin to carry `call`, and return what its decision is awaited by."""
-        begun = flow.begin(call, self._path)
+        try:
+            begun = flow.begin(call, self._path)
+        except RecordError as error:
+            # Told where it is awaited: what was begun before it is to end first.
+            return _lost(error)
         finished = self._finished(begun)
         # Who waits for a fact waits beside the others; who waits for the disk is in its queue.
         return asyncio.ensure_future(finished) if isinstance(begun, flow.Waits) else finished
@@ -383,16 +389,9 @@ class _Admitted(msgspec.Struct, frozen=True):
         return self.route.refusal(refused)
 
 
-def _bounds(settings: AskSettings) -> Bounds:
-    return Bounds(
-        connections_max=settings.connections_max,
-        peer_connections_max=settings.peer_connections_max,
-        in_flight_max=settings.in_flight_max,
-        body_bytes_max=settings.body_bytes_max,
-        body_s_max=settings.body_s_max,
-        idle_s_max=settings.idle_s_max,
-    )
-
-
 def _read(body: Json) -> Envelope:
     return read_envelope(body, trusted=False)
+
+
+async def _lost(error: RecordError) -> Decision:
+    raise error

@@ -11,13 +11,16 @@ import socket
 from typing import Final, Protocol
 from urllib.parse import urlsplit
 
+import msgspec
 import orjson
 
 from sidecar.facts.identity import AssertionRefused, Caller, Workloads
+from sidecar.intercept import limits
 from sidecar.intercept.hot.answers import Reply
 from sidecar.intercept.hot.head import Head
 from sidecar.intercept.hot.limits import REQUEST_ID_CHARS_MAX
 from sidecar.intercept.hot.seam import Peer, Refused
+from sidecar.intercept.hot.shared import Bounds
 from sidecar.syntax import json
 from sidecar.terms.call import Json
 from sidecar.terms.decision import Decision
@@ -31,6 +34,47 @@ _JSON: Final = re.compile(
 _LATER: Final = {"Retry-After": "1"}
 # Decided, perhaps, but not on the record: so it is not said.
 _LOST: Final = Refused(503, RecordError.code, "the decision cannot be recorded", _LATER)
+
+
+class AskSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What `sidecar.yaml` says of this listener; the bounds' reasons stand in `limits.py`."""
+
+    name: str = "ask"
+    public_url: str | None = None
+    body_bytes_max: int = limits.ASK_BODY_BYTES_MAX
+    body_s_max: float = limits.ASK_BODY_S_MAX
+    connections_max: int = limits.ASK_CONNECTIONS_MAX
+    peer_connections_max: int = limits.ASK_PEER_CONNECTIONS_MAX
+    in_flight_max: int = limits.ASK_IN_FLIGHT_MAX
+    idle_s_max: float = limits.ASK_IDLE_S_MAX
+
+    @property
+    def bounds(self) -> Bounds:
+        """Return what connections are held to."""
+        return Bounds(
+            connections_max=self.connections_max,
+            peer_connections_max=self.peer_connections_max,
+            in_flight_max=self.in_flight_max,
+            body_bytes_max=self.body_bytes_max,
+            body_s_max=self.body_s_max,
+            idle_s_max=self.idle_s_max,
+        )
+
+
+class Health(Protocol):
+    """What the runtime knows of the whole process group."""
+
+    def is_ready(self) -> bool:
+        """Return whether calls can be decided and recorded."""
+        ...
+
+    async def metrics(self) -> bytes:
+        """Return the Prometheus text of all workers."""
+        ...
+
+    async def status(self) -> dict[str, Json]:
+        """Return what `/v1/status` shows."""
+        ...
 
 
 class Counters(Protocol):

@@ -60,6 +60,11 @@ class Batch(msgspec.Struct, frozen=True):
     entries: tuple[Json, ...]
     semantic: Semantic
 
+    @property
+    def at_a_time(self) -> int:
+        """Return how many of them are under way at a time."""
+        return len(self.entries) if self.semantic == "execute_all" else 1
+
 
 class _Options(msgspec.Struct, frozen=True):
     evaluations_semantic: Semantic = "execute_all"

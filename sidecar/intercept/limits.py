@@ -12,11 +12,21 @@ CALLS_ELEMENTS_MAX: Final = 4000
 # and secrets word by word.
 CLAIMED_VALUES_MAX: Final = 10_000
 EVALUATIONS_MAX: Final = 500
+# Of all batches at a time, in each worker: with the requests at a time fewer than the records that
+# may be on their way to the recorder, so none is refused where others are many.
+BATCHED_CALLS_MAX: Final = 512
+# What is larger takes a millisecond or more to read: so long of each turn of the loop is given to
+# such bodies, and one at least is read.
+READ_AT_ONCE_BYTES_MAX: Final = 16 * 1024
+READ_S_MAX: Final = 0.01
+# Of one workload, batches that wait for their room read: what a body means is up to twenty times
+# its bytes. More than one, so that there is one to go on with at once.
+LARGE_WAITING_MAX: Final = 8
 # A body is judged whole; beyond this the strict reader refuses it as well.
 ASK_BODY_BYTES_MAX: Final = 8 * 1024 * 1024
 # A caller on this machine has sent its body long before; a slow one holds memory.
 ASK_BODY_S_MAX: Final = 10.0
-# Each holds a body and a place in a group commit; more wait at the caller's, who is told so (429).
+# Each holds a body and a place in a group commit; more wait for a place.
 ASK_IN_FLIGHT_MAX: Final = 512
 ASK_CONNECTIONS_MAX: Final = 1024
 # Of one address or one Unix user: nobody alone keeps the others out.

@@ -14,7 +14,8 @@ import msgspec
 from sidecar import flow
 from sidecar.facts.identity import Workloads
 from sidecar.facts.sources import Entities, Provider, Revocations, RevocationView, Sources
-from sidecar.intercept.ask import AskListener, AskSettings, Health
+from sidecar.intercept.ask import AskListener
+from sidecar.intercept.ask_edge import AskSettings, Health
 from sidecar.intercept.hot.spread.counts import Spread
 from sidecar.intercept.http_proxy import HttpProxy, HttpProxySettings
 from sidecar.intercept.postgres.ends.tls import client_context, server_context

@@ -16,7 +16,8 @@ from sidecar.domains.application import DOMAIN
 from sidecar.facts.identity import Workload, Workloads
 from sidecar.facts.keys import key_digest
 from sidecar.facts.sources import Entities, Revocations, Sources
-from sidecar.intercept.ask import AskListener, AskSettings
+from sidecar.intercept.ask import AskListener
+from sidecar.intercept.ask_edge import AskSettings
 from sidecar.policy.bundle import compile_bundle
 from sidecar.terms.errors import RecordError
 from sidecar.terms.ids import rfc3339, uuid7

@@ -310,17 +310,20 @@ async def test_a_revoked_actor_is_denied_whoever_speaks_for_it(stand):
     assert answer.json["reason"] == "revoked"
 
 
-async def test_too_many_at_a_time_are_told_to_wait():
-    stand = await Stand(in_flight_max=1).start()
+async def test_too_many_at_a_time_wait_and_no_longer_than_they_may(monkeypatch):
+    monkeypatch.setattr("sidecar.intercept.hot.limits.WAIT_S_MAX", 0.0)
+    stand = await Stand(in_flight_max=1, body_s_max=0.04).start()
     stand.ledger.gate.clear()
     try:
         first = asyncio.ensure_future(stand.decide(CALL))
         await stand.ledger.reached.wait()
         second = await stand.decide(CALL)
+        monkeypatch.undo()
+        third = asyncio.ensure_future(stand.decide(CALL))
         stand.ledger.gate.set()
 
         assert (second.status, second.headers["retry-after"]) == (429, "1")
-        assert (await first).status == 200
+        assert [(await one).status for one in (first, third)] == [200, 200]
     finally:
         await stand.stop()
 

@@ -5,6 +5,7 @@ import json
 from contextlib import asynccontextmanager
 from itertools import count
 
+import msgspec
 import pytest
 
 from sidecar.policy.bundle import compile_bundle
@@ -256,3 +257,23 @@ async def test_what_one_asks_is_of_another_outcome_than_what_the_others_ask(tmp_
 
         assert [one.json["permitted"] for one in found] == [True] * COUNT + [False]
         assert all_.together == [COUNT]
+
+
+@pytest.mark.parametrize("what", ["timed", "shadow"])
+async def test_a_mistake_behind_the_records_has_none_of_them_carried_twice(tmp_path, caplog, what):
+    def mistaken(*_given):
+        msg = "our own"
+        raise ZeroDivisionError(msg)
+
+    async with asking(tmp_path) as all_:
+        path = all_.listener.listener._path
+        msgspec.structs.force_setattr(path, what, mistaken)
+        found = [one for _ in range(5) for one in await all_.ask()]
+
+        assert all_.together == [COUNT] * 5
+        assert {one.status for one in found} == {200}
+        assert "ZeroDivisionError" in caplog.text
+
+    ids = [one["id"] for one in sample.records(tmp_path) if one["kind"] == "decision"]
+    assert len(ids) == (WARM + 5) * COUNT
+    assert {one.json["id"] for one in found} <= set(ids)

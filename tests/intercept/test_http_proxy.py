@@ -41,6 +41,7 @@ async def test_a_permitted_call_is_recorded_forwarded_and_settled_in_this_order(
     assert outcome.parent == decision.id
     assert (outcome.result, outcome.upstream_status, outcome.bytes) == ("forwarded", "200", 5)
     assert outcome.digest == f"sha256:{hashlib.sha256(b'hello').hexdigest()}"
+    assert {"parse", "decide", "durable", "upstream"} <= outcome.timings_us.keys()
 
 
 async def test_a_denial_is_recorded_and_never_forwarded():

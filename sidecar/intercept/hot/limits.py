@@ -12,6 +12,8 @@ HEAD_S_MAX: Final = 10.0
 STRANGER_S_MAX: Final = 5.0
 # Of all requests at a time, what one workload may have: the others are not kept out.
 IN_FLIGHT_SHARE: Final = 0.75
+# For a place among them: longer than the recorder may keep those who have one waiting.
+WAIT_S_MAX: Final = 5.0
 # Bodies under way in one worker, from their first bytes to their answers; one workload may have as
 # much of that as of the requests. A short body is not counted: requests are.
 BODIES_BYTES_MAX: Final = 64 * 1024 * 1024
@@ -32,12 +34,19 @@ KNOWN_HEAD_BYTES_MAX: Final = 2048
 SAME_BYTES_MAX: Final = 4096
 # Requests of one connection that are answered at once in a row; then it is the others' turn.
 TURNS_MAX: Final = 32
+# New requests of one turn take each step together, half of them at a time: with more of them less
+# is fetched anew, with fewer the recorder has work sooner.
+STEPPING_MIN: Final = 8
+STEPPING_MAX: Final = 32
 # How often deadlines are looked at: the longest that one may be overstayed.
 SWEEP_S_MAX: Final = 1.0
 SWEEP_S_MIN: Final = 0.01
 REQUEST_ID_CHARS_MAX: Final = 256
 # With no descriptor left, one will be free when some connection has ended.
 ACCEPT_REST_S: Final = 0.5
+# Connections that are taken in one turn of the loop, by who holds no more than others: with a turn
+# of dear questions for each the last of a thousand would wait for half a minute.
+TAKES_MAX: Final = 16
 # A worker that holds one connection more than another lets it go first, as long as a wake-up takes.
 STOOD_BACK_S: Final = 0.00005
 # One that holds so many more leaves it to the other, asks again this often, and not for longer.

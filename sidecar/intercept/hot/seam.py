@@ -1,14 +1,14 @@
 """What a connection and the service behind it say to each other; neither knows more of the other.
 
 A request is admitted by its head alone, before a byte of its body is held, and answered once the
-body is whole: at once, when a record is durable (`Held`), or by a coroutine.
+body is whole: at once, in steps, when a record is durable (`Held`), or by a coroutine.
 """
 
 import asyncio
 import socket
 import struct
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Generator
 from typing import Any, Final, Protocol, TypeAlias
 
 import msgspec
@@ -70,7 +70,29 @@ class Held(msgspec.Struct, frozen=True):
     given: Callable[[], None]
 
 
-Answer: TypeAlias = Reply | Held | Coroutine[Any, Any, Reply]
+Waited: TypeAlias = Reply | Held | Coroutine[Any, Any, Reply]
+# Comes to an answer in a few steps; requests of one turn take each of them together (`turn.py`).
+Steps: TypeAlias = Generator[None, None, Waited]
+Answer: TypeAlias = Waited | Steps
+
+
+def next_step(steps: Steps) -> Waited | None:
+    """Take one step; return the answer if that was the last."""
+    try:
+        next(steps)
+    except StopIteration as end:
+        answer: Waited = end.value
+        return answer
+    return None
+
+
+def ended(answer: Answer) -> Waited:
+    """Return an answer, all its steps taken."""
+    if not isinstance(answer, Generator):
+        return answer
+    while (found := next_step(answer)) is None:
+        pass
+    return found
 
 
 class Together(msgspec.Struct, frozen=True):

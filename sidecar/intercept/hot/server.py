@@ -4,8 +4,8 @@ import asyncio
 import socket
 from collections.abc import Sequence
 
-from sidecar.intercept.hot.connection import Connection
 from sidecar.intercept.hot.limits import EXCESS_MAX, SWEEP_S_MAX, SWEEP_S_MIN
+from sidecar.intercept.hot.peer.connection import Connection
 from sidecar.intercept.hot.seam import Service
 from sidecar.intercept.hot.shared import Bounds, Shared
 from sidecar.intercept.hot.spread.accepting import Accepting
@@ -62,10 +62,11 @@ class Server:
         """End what has overstayed its deadline, again and again."""
         assert self._shared is not None
         now_s = self._shared.now_s()
+        # First: a mistake of ours with one of them is not the end of it, the others are next.
+        shortest_s = min(self._bounds.idle_s_max, self._bounds.body_s_max)
+        every_s = max(min(shortest_s / 4, SWEEP_S_MAX), SWEEP_S_MIN)
+        self._sweeping = asyncio.get_running_loop().call_later(every_s, self._sweep)
         for connection in [one for one in self._shared.open if one.deadline_s <= now_s]:
             connection.expire()
         if (excess := self._spread.excess()) > EXCESS_MAX:
             self._shared.send_away(excess)
-        shortest_s = min(self._bounds.idle_s_max, self._bounds.body_s_max)
-        every_s = max(min(shortest_s / 4, SWEEP_S_MAX), SWEEP_S_MIN)
-        self._sweeping = asyncio.get_running_loop().call_later(every_s, self._sweep)

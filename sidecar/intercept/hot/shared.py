@@ -1,7 +1,6 @@
-"""What all connections of a listener share: bounds, room, what was admitted and asked before."""
+"""What all connections of a listener share: bounds, places, what was admitted and asked before."""
 
 import asyncio
-import math
 from collections.abc import Callable
 from itertools import islice
 from typing import Final, Protocol
@@ -9,17 +8,15 @@ from typing import Final, Protocol
 import msgspec
 
 from sidecar.intercept.hot.answers import Reply
-from sidecar.intercept.hot.body import Body
 from sidecar.intercept.hot.head import read_head
 from sidecar.intercept.hot.limits import (
     BODIES_BYTES_MAX,
-    IN_FLIGHT_SHARE,
     KNOWN_HEAD_BYTES_MAX,
     KNOWN_HEADS_MAX,
     SAME_BYTES_MAX,
-    SHORT_BODY_BYTES_MAX,
     STRANGER_S_MAX,
 )
+from sidecar.intercept.hot.places.room import Room, Share
 from sidecar.intercept.hot.seam import Admission, Alike, Peer, Service
 from sidecar.intercept.hot.spread.counts import Spread
 from sidecar.intercept.hot.turn import Turn
@@ -60,17 +57,6 @@ class Bounds(msgspec.Struct, frozen=True):
     body_s_max: float
     idle_s_max: float
     bodies_bytes_max: int = BODIES_BYTES_MAX
-
-
-class Share:
-    """How many requests of one workload are under way, and bytes of bodies, and may be."""
-
-    __slots__ = ("bytes", "bytes_max", "count", "count_max")
-
-    def __init__(self, count_max: int, bytes_max: int) -> None:
-        self.count = self.bytes = 0
-        self.count_max = count_max
-        self.bytes_max = bytes_max
 
 
 class Met(msgspec.Struct, frozen=True):
@@ -145,11 +131,9 @@ class Shared:
         self._strangers: dict[Closing, None] = {}
         self.tasks: set[asyncio.Task[Reply]] = set()
         self.turn = Turn(service, self.until_idle_s)
-        self.in_flight = self._bytes = 0
-        # Of workloads, which the configuration lists.
-        self._shares: dict[str | None, Share] = {}
-        # Of the largest there is always room for one, of each workload.
-        self._bytes_max = max(bounds.bodies_bytes_max, 2 * bounds.body_bytes_max)
+        # Of the largest body there is always room for one, of each workload.
+        bytes_max = max(bounds.bodies_bytes_max, 2 * bounds.body_bytes_max)
+        self.room = Room(bounds.in_flight_max, bytes_max, _soon)
         self.is_draining = False
         self._emptied: asyncio.Future[None] | None = None
         self._of_peer: dict[tuple[str, str | int | None], int] = {}
@@ -223,43 +207,6 @@ class Shared:
         if not self.open and self._emptied is not None and not self._emptied.done():
             self._emptied.set_result(None)
 
-    def is_busy(self, share: Share) -> bool:
-        """Return whether there are too many requests at a time, of all or of this workload."""
-        return self.in_flight >= self.bounds.in_flight_max or share.count >= share.count_max
-
-    def try_enter(self, share: Share) -> bool:
-        """Count a request that is begun, unless there are too many; return whether it is."""
-        if self.in_flight >= self.bounds.in_flight_max or share.count >= share.count_max:
-            return False
-        self.in_flight += 1
-        share.count += 1
-        return True
-
-    def enter(self, share: Share) -> None:
-        """Count a request that is begun."""
-        self.in_flight += 1
-        share.count += 1
-
-    def leave(self, share: Share, body: Body | None) -> None:
-        """Count a request that is over."""
-        self.in_flight -= 1
-        share.count -= 1
-        if body is not None:
-            self._bytes -= body.counted
-            share.bytes -= body.counted
-
-    def has_room(self, share: Share, body: Body) -> bool:
-        """Count what has come of a body and return True, False where there is no room for it."""
-        if body.size <= SHORT_BODY_BYTES_MAX:
-            return True
-        more = body.size - body.counted
-        if self._bytes + more > self._bytes_max or share.bytes + more > share.bytes_max:
-            return False
-        self._bytes += more
-        share.bytes += more
-        body.counted += more
-        return True
-
     def met(self, raw: bytes, peer: Peer, known: dict[bytes, Met]) -> Met:
         """Return the head that `raw` is and what the service says of it; often it is known.
 
@@ -274,7 +221,7 @@ class Shared:
         is_short = not head.is_chunked and head.length <= self.bounds.body_bytes_max
         found = Met(
             admission,
-            self._share_of(admission.who),
+            self.room.share_of(admission.who),
             head.length if is_short and admission.at_once is None else -1,
             head.keeps_alive and head.method != "HEAD" and admission.request_id is None,
         )
@@ -282,15 +229,6 @@ class Shared:
             if len(known) >= KNOWN_HEADS_MAX:
                 known.clear()
             known[raw] = found
-        return found
-
-    def _share_of(self, who: str | None) -> Share:
-        found = self._shares.get(who)
-        if found is None:
-            # What nobody is asked to say has no share but the whole.
-            part = 1 if who is None else IN_FLIGHT_SHARE
-            count_max = math.ceil(self.bounds.in_flight_max * part)
-            found = self._shares[who] = Share(count_max, math.ceil(self._bytes_max * part))
         return found
 
     async def is_empty(self, timeout_s: float) -> bool:
@@ -306,3 +244,7 @@ class Shared:
         if key not in self._known and len(self._known) >= _PLACES_MAX:
             self._known.clear()
         return self._known.setdefault(key, {})
+
+
+def _soon(doing: Callable[[], None]) -> None:
+    asyncio.get_running_loop().call_soon(doing)

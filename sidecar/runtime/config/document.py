@@ -28,8 +28,9 @@ class LedgerDoc(Written, frozen=True):
 
     Args:
         durability: `strict`: an answer waits until its record is on the disk. `group`: until the
-            recorder has written it, at most 50 ms before it is on the disk; a loss of the machine
-            may cost those records, and the log then says so.
+            recorder has written it, or it stands in a file that outlives every process, at most
+            51 ms before it is on the disk; a loss of the machine may cost those records, and the
+            log then says so.
         name: The part of the origin that you choose; a random epoch is joined to it.
         user: As whom the recorder runs where the sidecar is started as root; the state folder
             becomes that user's, and processes of other users cannot read ledger or keys.

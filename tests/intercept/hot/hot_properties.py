@@ -16,9 +16,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sidecar.intercept.hot.body import Chunked, Sized, TooLarge
-from sidecar.intercept.hot.connection import Connection
 from sidecar.intercept.hot.head import Malformed, head_end, read_head
 from sidecar.intercept.hot.limits import AHEAD_BYTES_MAX
+from sidecar.intercept.hot.peer.connection import Connection
 from sidecar.intercept.hot.shared import Shared
 from tests.intercept.hot.hot_stand import BOUNDS, Service
 
@@ -119,7 +119,7 @@ def test_no_bytes_make_it_fail_or_hold_more_than_its_bound(data: bytes) -> None:
     assert len(connection._ahead) <= AHEAD_BYTES_MAX
     assert written.count(b"HTTP/1.1 ") >= len(service.bodies)
     connection.connection_lost(None)
-    assert connection._shared.in_flight == 0
+    assert connection._shared.room.in_flight == 0
     assert not connection._shared.open
 
 

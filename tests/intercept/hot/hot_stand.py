@@ -12,6 +12,7 @@ from sidecar.intercept.hot.answers import Reply
 from sidecar.intercept.hot.seam import Alike, Held, Refused, Together
 from sidecar.intercept.hot.server import Server
 from sidecar.intercept.hot.shared import Bounds
+from sidecar.terms.errors import RecordError
 
 BOUNDS = Bounds(
     connections_max=16,
@@ -25,7 +26,7 @@ _ANSWER = re.compile(rb"HTTP/1\.1 (\d{3}) [^\r]+\r\n((?:[^\r]+\r\n)*)\r\n")
 _LENGTH = re.compile(rb"Content-Length: (\d+)\r\n")
 
 
-class Lost(Exception):
+class Lost(RecordError):
     """A record that was lost."""
 
 
@@ -53,11 +54,25 @@ class Asked:
             return Held(written, reply, lambda: self.service.given.append(self.head.target))
         if name == "later":
             return self._later(reply)
+        if name == "steps":
+            return self._steps(reply)
         if name == "mistake" or self.service.mistakes.pop(self.head.target, 0):
             raise ZeroDivisionError
         if name == "big":
             return Reply(200, bytes(1 << 20))
         return reply
+
+    def _steps(self, reply):
+        """Take three steps; `/steps/mistake` and `/steps/lost` do not come to the third."""
+        for step in range(2):
+            self.service.steps.append(step)
+            yield
+        self.service.steps.append(2)
+        if self.head.target == "/steps/mistake":
+            raise ZeroDivisionError
+        if self.head.target == "/steps/lost":
+            raise Lost
+        return self._later(reply) if self.head.target == "/steps/later" else reply
 
     async def _later(self, reply):
         await self.service.gate.wait()
@@ -89,6 +104,7 @@ class Service:
         # Whose next request we make a mistake in.
         self.mistakes = {}
         self.turns = 0
+        self.steps = []
 
     def admit(self, head, peer):
         self.heads.append(head)

@@ -86,6 +86,25 @@ async def test_a_burst_is_shared_so_that_both_hold_as_many(
         one.close()
 
 
+@pytest.mark.parametrize(("other", "count"), [(ABSENT, limits.TAKES_MAX), (0, 1), (5, 6)])
+async def test_who_holds_no_more_than_others_takes_several_in_one_turn(
+    listening, counts, other, count
+) -> None:
+    one, family = accepting(listening, b"one", Spread(counts, 0)), listening.family
+    counts[1] = other
+    callers = [socket.socket(family, socket.SOCK_STREAM) for _ in range(BURST)]
+    for caller in callers:
+        caller.connect(listening.getsockname())
+
+    one._take()
+
+    assert counts[0] == count
+    one.close()
+    for caller in callers:
+        caller.close()
+    await until(lambda: not one._tasks)
+
+
 async def test_connections_that_come_one_after_the_other_are_shared(listening, counts) -> None:
     both = [
         accepting(listening, name, Spread(counts, at)) for at, name in enumerate((b"one", b"other"))

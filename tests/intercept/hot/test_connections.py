@@ -176,7 +176,7 @@ async def test_a_caller_that_went_away_has_its_record_all_the_same(stand):
 
     stand.service.held[0].set_result(None)
 
-    await until(lambda: stand.server._shared.in_flight == 0 and not stand.server._shared.open)
+    await until(lambda: stand.server._shared.room.in_flight == 0 and not stand.server._shared.open)
 
 
 async def test_a_caller_that_says_no_more_is_still_answered(stand):
@@ -200,7 +200,7 @@ async def test_our_own_mistake_ends_the_connection_and_nothing_else(stand, targe
     assert stand.service.refusals == ["internal"]
     assert "ZeroDivisionError" in caplog.text
     assert await stand.sent(last()) == [(200, b"/now ")]
-    assert stand.server._shared.in_flight == 0
+    assert stand.server._shared.room.in_flight == 0
 
 
 async def test_head_asks_for_no_body(stand):
@@ -272,7 +272,7 @@ async def test_a_body_is_held_to_its_bounds(stand, data, status):
     found = await stand.sent(data)
 
     assert [code for code, _ in found] == [status]
-    assert stand.server._shared.in_flight == 0
+    assert stand.server._shared.room.in_flight == 0
 
 
 async def test_a_body_that_ends_too_soon_is_refused_and_counted(stand):
@@ -282,17 +282,17 @@ async def test_a_body_that_ends_too_soon_is_refused_and_counted(stand):
 
     assert answers(await reader.read()) == [(400, b"body")]
     assert stand.service.refusals == ["body"]
-    assert stand.server._shared.in_flight == 0
+    assert stand.server._shared.room.in_flight == 0
     writer.close()
 
 
 async def test_a_caller_that_goes_away_in_the_middle_of_a_body_is_counted(stand):
     _, writer = await stand.connect()
     writer.write(request().replace(b"h: 0", b"h: 9") + b"abc")
-    await until(lambda: stand.server._shared.in_flight == 1)
+    await until(lambda: stand.service.heads)
     writer.transport.abort()
 
-    await until(lambda: stand.server._shared.in_flight == 0)
+    await until(lambda: not stand.server._shared.open)
     assert stand.service.refusals == ["body"]
 
 
@@ -311,7 +311,7 @@ async def test_who_does_not_go_on_is_given_up(data, found):
     stand = await Stand(idle_s_max=0.05, body_s_max=0.05).start()
     try:
         assert await stand.sent(data) == found
-        assert stand.server._shared.in_flight == 0
+        assert stand.server._shared.room.in_flight == 0
     finally:
         await stand.stop()
 
@@ -378,60 +378,6 @@ async def test_what_is_sent_ahead_of_an_answer_is_bounded(stand):
     assert len(connection._ahead) < 1 << 20
     writer.transport.abort()
     stand.service.held[0].set_result(None)
-
-
-async def test_too_many_at_a_time_are_told_to_wait():
-    stand = await Stand(in_flight_max=1).start()
-    first = asyncio.ensure_future(stand.sent(last("/held")))
-    try:
-        await until(lambda: stand.service.held)
-        assert await stand.sent(last()) == [(429, b"busy")]
-        stand.service.held[0].set_result(None)
-        assert await first == [(200, b"/held ")]
-        assert await stand.sent(last()) == [(200, b"/now ")]
-    finally:
-        await stand.stop()
-
-
-@pytest.mark.parametrize("body", [b"", b"whole"])
-async def test_who_is_told_to_wait_keeps_the_connection_where_the_request_came_whole(body):
-    stand = await Stand(in_flight_max=1).start()
-    first = asyncio.ensure_future(stand.sent(last("/held")))
-    reader, writer = await stand.connect()
-    try:
-        await until(lambda: stand.service.held)
-        writer.write(request("/now", body) * 2)
-        told = await reader.readuntil(b"busy") + await reader.readuntil(b"busy")
-        stand.service.held[0].set_result(None)
-        assert await first == [(200, b"/held ")]
-        writer.write(last("/now", body))
-
-        assert answers(told) == [(429, b"busy")] * 2
-        assert b"Connection: close" not in told
-        assert answers(await reader.read()) == [(200, b"/now " + body)]
-        assert stand.server._shared.in_flight == 0
-    finally:
-        writer.close()
-        await stand.stop()
-
-
-@pytest.mark.parametrize(
-    "half",
-    [request("/now", b"half")[:-1], CHUNKED, CHUNKED + b"1\r\nx\r\n0\r\n\r\n"],
-    ids=["half a body", "no chunk", "all chunks, which nobody has counted"],
-)
-async def test_who_is_told_to_wait_in_the_middle_of_a_request_is_parted_from(half):
-    stand = await Stand(in_flight_max=1).start()
-    first = asyncio.ensure_future(stand.sent(last("/held")))
-    try:
-        await until(lambda: stand.service.held)
-        told = await stand.sent(half)
-        stand.service.held[0].set_result(None)
-
-        assert told == [(429, b"busy")]
-        assert await first == [(200, b"/held ")]
-    finally:
-        await stand.stop()
 
 
 @pytest.mark.parametrize("bound", ["connections_max", "peer_connections_max"])

@@ -44,7 +44,7 @@ async def test_all_that_came_whole_is_answered(stand, target, count):
     assert [code for code, _ in answers(data)] == [status] * count
     # Who is told that the connection ends is told so with the last answer.
     assert b"Connection: close" not in data[: data.rindex(b"HTTP/1.1")]
-    assert stand.server._shared.in_flight == 0
+    assert stand.server._shared.room.in_flight == 0
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ async def test_what_did_not_come_whole_is_not_waited_for(stand, rest, found):
     stand.service.held[0].set_result(None)
 
     assert answers(await reader.read()) == [(200, b"/held "), (200, b"/now "), *found]
-    assert stand.server._shared.in_flight == 0
+    assert stand.server._shared.room.in_flight == 0
     writer.close()
 
 

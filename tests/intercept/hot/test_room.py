@@ -85,25 +85,6 @@ def _of(bounds):
     return {name: getattr(bounds, name) for name in bounds.__struct_fields__}
 
 
-async def test_one_workload_does_not_have_all_requests_at_a_time():
-    stand = await Stand(in_flight_max=4).start()
-    mine = ("X-Who: a", "Connection: close")
-    try:
-        held = [asyncio.ensure_future(stand.sent(request("/held", b"", *mine))) for _ in range(3)]
-        await until(lambda: len(stand.service.held) == 3)
-
-        assert await stand.sent(request("/now", b"", *mine)) == [(429, b"busy")]
-        assert await stand.sent(request("/now", b"", "X-Who: b", "Connection: close")) == [
-            (200, b"/now ")
-        ]
-        for one in stand.service.held:
-            one.set_result(None)
-        assert await asyncio.gather(*held) == [[(200, b"/held ")]] * 3
-        assert await stand.sent(request("/now", b"", *mine)) == [(200, b"/now ")]
-    finally:
-        await stand.stop()
-
-
 @pytest.mark.parametrize("step", [1, 100])
 async def test_one_empty_line_before_a_request_is_passed_over(stand, step):
     data = b"\r\n" + request() + b"\r\n" + last()
@@ -145,7 +126,7 @@ async def test_a_mistake_behind_an_answer_ends_the_connection_and_gives_its_room
 
         found = await sending
         assert [status for status, _ in found] == [404 if count > 1 else 200] * count + [500]
-        assert stand.server._shared.in_flight == 0
+        assert stand.server._shared.room.in_flight == 0
         assert [type(one["exception"]) for one in told] == [ZeroDivisionError]
     finally:
         await stand.stop()
@@ -174,7 +155,7 @@ async def test_bodies_under_way_of_one_workload_are_bounded_in_bytes(is_chunked)
     try:
         mine = [await begin(stand, "a", MIB, is_chunked=is_chunked) for _ in range(3)]
         shared = stand.server._shared
-        await until(lambda: shared._bytes >= 3 * (MIB - 1))
+        await until(lambda: shared.room.bytes >= 3 * (MIB - 1))
 
         reader, writer = await begin(stand, "a", MIB, is_chunked=is_chunked)
         data = await reader.read()
@@ -182,16 +163,16 @@ async def test_bodies_under_way_of_one_workload_are_bounded_in_bytes(is_chunked)
         assert b"Retry-After: 1\r\n" in data
         writer.close()
         # What it held is given back, and others have their room.
-        await until(lambda: shared._bytes == 3 * (MIB - 1))
+        await until(lambda: shared.room.bytes == 3 * (MIB - 1))
         theirs = await begin(stand, "b", MIB, is_chunked=is_chunked)
-        await until(lambda: shared._bytes == 4 * (MIB - 1))
+        await until(lambda: shared.room.bytes == 4 * (MIB - 1))
 
         for reader, writer in (*mine, theirs):
             writer.write(b"\0\r\n0\r\n\r\n" if is_chunked else b"\0")
             found = await reader.readexactly(len(b"HTTP/1.1 200"))
             assert found == b"HTTP/1.1 200"
             writer.transport.abort()
-        await until(lambda: not shared._bytes and not shared.in_flight)
+        await until(lambda: not shared.room.bytes and not shared.room.in_flight)
     finally:
         await stand.stop()
 
@@ -205,7 +186,7 @@ async def test_the_room_of_a_body_is_given_back_however_it_ends(end):
         _, writer = await stand.connect()
         target = end if end in {"held", "mistake"} else "now"
         writer.write(request(f"/{target}").replace(b"h: 0", b"h: %d" % MIB) + bytes(MIB - 1))
-        await until(lambda: shared._bytes == MIB - 1 or end == "late")
+        await until(lambda: shared.room.bytes == MIB - 1 or end == "late")
         if end == "abort":
             writer.transport.abort()
         elif end != "late":
@@ -213,11 +194,11 @@ async def test_the_room_of_a_body_is_given_back_however_it_ends(end):
         if end == "held":
             await until(lambda: stand.service.held)
             # It is held while its answer is.
-            assert shared._bytes == MIB - 1
+            assert shared.room.bytes == MIB - 1
             stand.service.held[0].set_result(None)
 
-        await until(lambda: not shared._bytes and not shared.in_flight)
-        assert all(not share.bytes for share in shared._shares.values())
+        await until(lambda: not shared.room.bytes and not shared.room.in_flight)
+        assert all(not share.bytes for share in shared.room._shares.values())
         writer.transport.abort()
     finally:
         await stand.stop()
@@ -227,7 +208,7 @@ async def test_short_bodies_have_room_whatever_else_is_under_way():
     stand = await Stand(**BODIES).start()
     try:
         mine = [await begin(stand, "a", MIB) for _ in range(3)]
-        await until(lambda: stand.server._shared._bytes >= 3 * (MIB - 1))
+        await until(lambda: stand.server._shared.room.bytes >= 3 * (MIB - 1))
 
         reader, writer = await begin(stand, "a", limits.SHORT_BODY_BYTES_MAX)
         writer.write(b"\0")

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from sidecar.intercept.hot.peer.giving import BUSY
 from tests.intercept.hot.hot_stand import Lost, Stand, answers, request
 from tests.intercept.hot.test_connections import until
 
@@ -93,7 +94,7 @@ async def callers(stand, count=4, asks=None):
 
 def in_flight(stand):
     shared = stand.server._shared
-    return shared.in_flight, sum(share.count for share in shared._shares.values())
+    return shared.room.in_flight, sum(share.count for share in shared.room._shares.values())
 
 
 async def connect(stand):
@@ -126,6 +127,72 @@ async def test_each_is_answered_by_itself_once_all_are_on_the_record_and_not_bef
         assert {head for _, head, _ in got} == {got[0][1]}
         assert (stand.service.asked_many, stand.service.given) == ([4], [4])
         assert (in_flight(stand), stand.service.turns) == ((0, 0), 1)
+
+
+async def stepped(stand, targets):
+    """Have each of these asked for the first time in one turn, and return the answers."""
+    streams = [await connect(stand) for _ in targets]
+    for _, writer in streams:
+        # So the head of what follows is all that is new.
+        writer.write(request("/now", b"x"))
+    for reader, _ in streams:
+        await one(reader)
+    stand.service.turns = 0
+    for (_, writer), target in zip(streams, targets, strict=True):
+        writer.write(request(target, b"x"))
+    got = [await one(reader) for reader, _ in streams]
+    for _, writer in streams:
+        writer.close()
+    return [(status, body) for status, _, body in got]
+
+
+async def test_new_ones_take_each_step_together(stand):
+    got = await stepped(stand, ["/steps"] * 4)
+
+    assert got == [(200, b"/steps x")] * 4
+    assert stand.service.steps == [*[0] * 4, *[1] * 4, *[2] * 4]
+    assert (in_flight(stand), stand.service.turns) == ((0, 0), 1)
+
+
+async def test_of_many_new_ones_half_go_before_the_others_and_are_sent(tmp_path):
+    many = {"connections_max": 32, "peer_connections_max": 32, "in_flight_max": 64}
+    stand = await started(tmp_path, **many)
+    got = await stepped(stand, ["/steps"] * 24)
+
+    assert got == [(200, b"/steps x")] * 24
+    groups = [12, 12]
+    assert stand.service.steps == [
+        step for count in groups for step in range(3) for _ in range(count)
+    ]
+    assert (in_flight(stand), stand.service.turns) == ((0, 0), len(groups))
+    await stand.stop()
+
+
+async def test_a_mistake_in_a_step_of_one_is_not_the_others(stand, caplog):
+    stand.service.gate.set()
+    targets = [
+        "/steps", "/steps/mistake", "/steps/lost", "/steps/later", "/steps/mistake", "/steps",
+    ]  # fmt: skip
+
+    got = await stepped(stand, targets)
+
+    assert got == [
+        (200, b"/steps x"), (500, b"internal"), (503, b"lost"), (200, b"/steps/later x"),
+        (500, b"internal"), (200, b"/steps x"),
+    ]  # fmt: skip
+    # What was judged in a turn is recorded in it: whatever is heard in between is news for it.
+    assert (in_flight(stand), stand.service.turns) == ((0, 0), 1)
+    assert "ZeroDivisionError" in caplog.text
+
+
+async def test_a_new_one_whose_caller_goes_away_meanwhile_gives_its_room_back(stand, caplog):
+    for target in ("/steps", "/steps/mistake"):
+        async with callers(stand, 1, [request("/together", b" question")]) as some:
+            (served,) = some.served
+            served.abort()
+            served.data_received(request(target, b"x"))
+            await until(lambda: in_flight(stand) == (0, 0))
+    assert len(stand.service.steps) == 6
 
 
 async def test_one_by_itself_is_asked_by_itself(stand):
@@ -289,16 +356,19 @@ async def test_what_an_answer_has_besides_is_that_of_its_own_request(stand, more
         writer.close()
 
 
-async def test_too_many_at_a_time_are_told_to_wait_and_keep_their_connections(tmp_path):
+async def test_who_finds_no_place_goes_on_together_with_the_others_that_waited(tmp_path):
     stand = await started(tmp_path, in_flight_max=2)
     try:
         async with callers(stand) as some:
             some.ask()
             (await some.held()).set_result(None)
+            await until(lambda: len(stand.service.held) == 2)
+            assert in_flight(stand) == (2, 2)
+            stand.service.held[1].set_result(None)
             got = [(await one(reader))[0] for reader, _ in some.streams]
 
-            assert sorted(got) == [200, 200, 429, 429]
-            assert (stand.service.asked_many, in_flight(stand)) == ([2], (0, 0))
+            assert got == [200] * 4
+            assert (stand.service.asked_many, in_flight(stand)) == ([2, 2], (0, 0))
     finally:
         await stand.stop()
 
@@ -372,7 +442,7 @@ async def test_a_mistake_in_giving_one_does_not_keep_the_others_waiting(stand, c
     async with callers(stand) as some:
         some.ask()
         held = await some.held()
-        first = next(one for one in stand.server._shared.open if one._mode == 2)
+        first = next(one for one in stand.server._shared.open if one._mode == BUSY)
         first._finish = None
         first._is_ended = True
         held.set_result(None)

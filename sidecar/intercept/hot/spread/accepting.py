@@ -1,11 +1,12 @@
-"""Take connections from a listening socket, one each turn of the loop, and no more than its share.
+"""Take connections from a listening socket, some each turn of the loop, no more than its share.
 
 Several workers listen on one socket. A loop that takes whatever waits, as servers of the standard
 library and of uvloop do, takes all connections of a burst before another worker has woken up, and
 they stay where they are for as long as they are kept alive: one worker works and the others wait.
 So who holds more than another stands back (`counts.py`): for a moment where that is one more, else
 until the other has taken it, which may be at work just now. One that does not take it in time is
-waited for no more until it takes one.
+waited for no more until it takes one. Who holds no more than any other takes the next in the same
+turn, a few at most: a turn is long where many ask what is dear.
 """
 
 import asyncio
@@ -21,6 +22,7 @@ from sidecar.intercept.hot.limits import (
     STAND_BACK_S,
     STANDS_BACK_S_MAX,
     STOOD_BACK_S,
+    TAKES_MAX,
 )
 from sidecar.intercept.hot.spread.counts import Spread
 
@@ -65,18 +67,24 @@ class Accepting:
             self._rest(STAND_BACK_S)
             return
         self._since_s = None
+        for _ in range(TAKES_MAX):
+            if not self._takes_one() or self._spread.ahead() > 0:
+                return
+
+    def _takes_one(self) -> bool:
+        """Return whether there was one, and it was taken."""
         if self._is_scarce and not is_spare_left():
             self._rest(ACCEPT_REST_S)
-            return
+            return False
         try:
             one, _ = self._listening.accept()
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
             # Another worker has it, or it has gone.
-            return
+            return False
         except OSError:
             # No descriptor is free: whoever waits is asked again in a moment.
             self._rest(ACCEPT_REST_S)
-            return
+            return False
         self._spread.add(1)
         self._is_scarce = not is_to_spare(one.fileno())
         if one.family != socket.AF_UNIX:
@@ -85,6 +93,7 @@ class Accepting:
         task = self._loop.create_task(self._connected(one))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return True
 
     def _stands_back(self, ahead: int) -> bool:
         """Return whether who holds fewer is to take it; where it is one fewer it may by now."""

@@ -1,6 +1,7 @@
 """What a connection gives: answers, in order, and the end that some of them are.
 
-INVARIANT: `in_flight` counts the requests in BODY and BUSY; it is given back when they leave.
+INVARIANT: a place is held in BUSY, also once the caller has gone, waited for in WAIT, and given
+back when the request leaves.
 """
 
 import asyncio
@@ -13,7 +14,7 @@ from sidecar.intercept.hot.seam import Peer, Refused
 from sidecar.intercept.hot.shared import Met, Shared
 
 NEVER: Final = float("inf")
-HEAD, BODY, BUSY, REST, GONE = range(5)
+HEAD, BODY, WAIT, BUSY, REST, GONE = range(6)
 
 
 class Giving(asyncio.Protocol):
@@ -26,17 +27,22 @@ class Giving(asyncio.Protocol):
     def __init__(self, shared: Shared) -> None:
         self.deadline_s = NEVER
         self._shared = shared
+        self._room = shared.room
         self._mode = HEAD
         self._ahead = b""
         self._body: Body | None = None
         self.is_sent_away = False
+        # Whether it is GONE and its request is not over, which goes on to its record.
+        self._is_forsaken = False
         self._is_paused = self._is_stalled = self._is_ended = self._is_known = False
 
     def _finish(self, reply: Reply) -> None:
         """Give the answer to the request under way, and be ready for the next."""
-        self._shared.leave(self._met.share, self._body)
-        self._body = None
-        if self._mode != GONE:
+        self._room.leave(self._met.share)
+        self._give_back()
+        if self._mode == GONE:
+            self._is_forsaken = False
+        else:
             self._mode = HEAD
             self._give(reply)
 
@@ -75,10 +81,21 @@ class Giving(asyncio.Protocol):
             self._part(self._shared.service.refuse(refusals.FAILED, self.peer))
 
     def _leave(self) -> None:
-        if self._mode in {BODY, BUSY}:
-            self._shared.leave(self._met.share, self._body)
-            self._body = None
+        mode, is_forsaken, self._is_forsaken = self._mode, self._is_forsaken, False
+        if mode == BUSY or is_forsaken:
+            self._room.leave(self._met.share)
+        elif mode == WAIT:
+            self._room.withdraw(self._met.share, self)
+        if is_forsaken:
+            self._give_back()
+        elif mode in {BODY, WAIT, BUSY}:
+            self._give_back()
             self._mode = HEAD
+
+    def _give_back(self) -> None:
+        if self._body is not None:
+            self._room.give_back(self._met.share, self._body)
+            self._body = None
 
     def _part(self, reply: Reply, request_id: str | None = None, *, bodiless: bool = False) -> None:
         """Give a last answer, and read away for a moment what is still sent."""

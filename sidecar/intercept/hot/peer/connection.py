@@ -1,7 +1,7 @@
 """One connection: requests in, one at a time; answers out, in order; nothing unbounded.
 
 ```
- HEAD ──head──▶ (BODY) ──body──▶ BUSY ──answer──▶ HEAD ──many in a row──▶ REST ──▶ HEAD
+ HEAD ─head─▶ (BODY) ─body─▶ (WAIT) ─place─▶ BUSY ─answer─▶ HEAD ─many in a row─▶ REST ─▶ HEAD
    └─ malformed, refused with a body to come, too late ─▶ GONE: answered, closed, read away
 ```
 Who sends requests ahead of their answers has them answered in order: what is ahead waits in a
@@ -12,31 +12,24 @@ of the turn of the loop, and goes on with those that equal it (`turn.py`).
 """
 
 import asyncio
-import logging
-from collections.abc import Callable
-from functools import partial
 from typing import cast
 
 from sidecar.intercept.hot import limits, refusals
-from sidecar.intercept.hot.answers import CONTINUE, Reply
+from sidecar.intercept.hot.answers import CONTINUE
 from sidecar.intercept.hot.body import TooLarge, body_of
-from sidecar.intercept.hot.giving import BODY, BUSY, GONE, HEAD, NEVER, REST, Giving
 from sidecar.intercept.hot.head import Malformed, behind_empty_line, head_end
-from sidecar.intercept.hot.seam import Alike, Answer, Held, peer_of
-from sidecar.intercept.hot.shared import Same, Share, Shared
-from sidecar.terms.record import Written
+from sidecar.intercept.hot.peer.answering import Answering
+from sidecar.intercept.hot.peer.giving import BODY, BUSY, GONE, HEAD, NEVER, REST, WAIT
+from sidecar.intercept.hot.seam import peer_of
+from sidecar.intercept.hot.shared import Shared
 
-_log = logging.getLogger("sidecar.intercept.ask")
 
-
-class Connection(Giving):
+class Connection(Answering):
     """Speaks HTTP/1.1 to one peer."""
 
     def __init__(self, shared: Shared) -> None:
         super().__init__(shared)
-        self._held: Held | None = None
         self._is_begun = self._is_behind_line = False
-        self.last = Same()
 
     # --- what the loop says ---
 
@@ -69,14 +62,18 @@ class Connection(Giving):
         if self._mode == BODY:
             self._refuse(refusals.MISFRAMED)
         self._is_ended = True
-        return self._mode in {BUSY, REST} or (self._is_stalled and bool(self._ahead))
+        is_awaited = self._mode in {WAIT, BUSY, REST}
+        return is_awaited or (self._is_stalled and bool(self._ahead))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget; what was begun goes on to its record."""
-        if self._mode == BODY:
+        mode = self._mode
+        if mode in {BODY, WAIT}:
             self._leave()
+        if mode == BODY:
             # Counted as any other body that is not framed as its headers say.
             self._met.admission.refuse(refusals.MISFRAMED, self.peer)
+        self._is_forsaken = mode == BUSY
         self._mode = GONE
         self._ahead = b""
         self._shared.ended(self)
@@ -91,28 +88,11 @@ class Connection(Giving):
         self._is_stalled = False
         if self._mode == BUSY:
             self.deadline_s = NEVER
+        elif self._mode == WAIT:
+            self.deadline_s = self._shared.now_s() + limits.WAIT_S_MAX
         elif self._mode == HEAD:
             self.deadline_s = self._shared.until_idle_s(is_known=self._is_known)
             self._guarded(self._again)
-
-    def expire(self) -> None:
-        """End what has overstayed its deadline."""
-        if self._is_stalled or self._mode not in {BODY, HEAD}:
-            self._transport.abort()
-        elif self._mode == BODY:
-            self._refuse(refusals.LATE)
-        else:
-            self._transport.close()
-
-    def drain(self) -> None:
-        """Close now where nothing was begun, else after the answer."""
-        if self._mode == HEAD:
-            self._mode = GONE
-            self._transport.close()
-
-    def abort(self) -> None:
-        """Close whatever is going on."""
-        self._transport.abort()
 
     def _take(self, data: bytes) -> None:
         mode = self._mode
@@ -136,19 +116,20 @@ class Connection(Giving):
                 return False
         elif last.alike is None:
             last.alike = last.met.admission.alike(last.body, self.peer)
-        if self._is_stalled or not self._shared.try_enter(last.met.share):
+        if self._is_stalled:
             return False
         self._met = last.met
         self._is_begun = self._is_behind_line = False
         if not self._is_known:
             self._shown()
-        alike = last.alike
-        if alike is None:
+        if not self._room.try_enter(last.met.share):
+            self._wait_for_place(last.body)
+        elif last.alike is None:
             self._answer(last.body)
         else:
             self._mode = BUSY
             self.deadline_s = NEVER
-            self._shared.turn.add(alike, self)
+            self._shared.turn.add(last.alike, self)
         return True
 
     def _next(self) -> None:
@@ -194,26 +175,24 @@ class Connection(Giving):
             self.deadline_s = self._shared.now_s() + bound_s
 
     def _begin(self) -> None:
-        admission, share, bounds = self._met.admission, self._met.share, self._shared.bounds
+        admission, bounds = self._met.admission, self._shared.bounds
         length = admission.head.length
         whole = None if admission.head.is_chunked or length > len(self._ahead) else length
         if admission.at_once is not None:
             self._pass_over(admission.at_once, whole)
-        elif self._shared.is_busy(share):
-            self._pass_over(admission.refuse(refusals.BUSY, self.peer), whole)
         elif length > bounds.body_bytes_max:
             self._refuse(refusals.too_large(bounds.body_bytes_max))
         elif whole is not None:
             body, self._ahead = self._ahead[:length], self._ahead[length:]
-            self._enter(share)
-            self._answer(body)
+            self._enter(body)
         else:
             self._wait_for_body()
 
     def _wait_for_body(self) -> None:
         head, shared = self._met.admission.head, self._shared
         self._mode = BODY
-        self._enter(self._met.share)
+        if not self._is_known:
+            self._shown()
         self.deadline_s = shared.now_s() + shared.bounds.body_s_max
         self._body = body_of(head, shared.bounds.body_bytes_max)
         if head.expects and not self._ahead:
@@ -236,117 +215,9 @@ class Connection(Giving):
         else:
             if rest is not None:
                 self._ahead = rest
-                self._answer(self._body.whole())
-            elif not self._shared.has_room(self._met.share, self._body):
+                self._enter(self._body.whole())
+            elif not self._room.has_room(self._met.share, self._body):
                 self._refuse(refusals.BUSY)
-
-    def _answer(self, body: bytes) -> None:
-        self._mode = BUSY
-        self.deadline_s = NEVER
-        self._wait(self._met.admission.answer(body, self.peer))
-
-    def _wait(self, answer: Answer) -> None:
-        if isinstance(answer, Held):
-            self._held = answer
-            answer.written.add_done_callback(self._recorded)
-        elif isinstance(answer, Reply):
-            self._finish(answer)
-        else:
-            task = asyncio.get_running_loop().create_task(answer)
-            self._shared.tasks.add(task)
-            task.add_done_callback(self._ended)
-
-    # --- what the turn says, of a request that is known again ---
-
-    def begin(self, alike: Alike) -> None:
-        """Have the request answered by itself."""
-        is_asked = is_well = False
-        try:
-            answer = alike.one(self.peer)
-            is_asked = True
-            self._wait(answer)
-            if self._ahead or self._is_ended or self._is_paused:
-                self._again()
-            is_well = True
-        finally:
-            if not is_asked:
-                self.fail(None)
-            elif not is_well:
-                # Its room may have been given back.
-                self._mistake()
-
-    def give(self, plain: bytes, body: bytes, until_s: float) -> None:
-        """Give the answer: `plain` where nothing more is to be said, and wait until then."""
-        is_well, met, shared = False, self._met, self._shared
-        try:
-            is_in_order = self._mode == BUSY and not (self._is_stalled or self._ahead)
-            is_last = self._is_ended or self.is_sent_away or shared.is_draining
-            if is_in_order and met.is_plain and not (is_last or self._is_paused):
-                self._mode = HEAD
-                self.deadline_s = until_s
-                shared.in_flight -= 1
-                met.share.count -= 1
-                self._transport.write(plain)
-            else:
-                self._finish(Reply(200, body))
-                self._again()
-            is_well = True
-        finally:
-            if not is_well:
-                self._mistake()
-
-    def fail(self, failed: BaseException | None) -> None:
-        """Refuse what could not be recorded; None for a mistake of ours that was told."""
-        if failed is None and self._mode == GONE:
-            # Who asked went away meanwhile, and nothing else gives its room back.
-            self._shared.leave(self._met.share, None)
-        elif failed is None:
-            self._mistake()
-        else:
-            self._guarded(partial(self._failed, failed))
-
-    # --- what comes of it ---
-
-    def _recorded(self, written_: Written) -> None:
-        is_well = False
-        try:
-            held, self._held = self._held, None
-            assert held is not None
-            failed = written_.exception()
-            if failed is None:
-                held.given()
-                self._finish(held.reply)
-                if self._ahead or self._is_ended or self._is_paused:
-                    self._again()
-            else:
-                self._failed(failed)
-            is_well = True
-        finally:
-            if not is_well:
-                self._mistake()
-
-    def _ended(self, task: "asyncio.Task[Reply]") -> None:
-        self._shared.tasks.discard(task)
-        self._guarded(partial(self._give_made, task))
-
-    def _give_made(self, task: "asyncio.Task[Reply]") -> None:
-        if task.cancelled():
-            self._leave()
-            self._transport.abort()
-        elif (failed := task.exception()) is not None:
-            self._failed(failed)
-        else:
-            self._finish(task.result())
-            self._again()
-
-    def _failed(self, failed: BaseException) -> None:
-        reply = self._met.admission.failed(failed, self.peer)
-        if reply is None:
-            _log.error("a request failed inside the sidecar", exc_info=failed)
-            self._mistake()
-        else:
-            self._finish(reply)
-            self._again()
 
     def _again(self) -> None:
         """Go on with what came in the meantime."""
@@ -360,22 +231,3 @@ class Connection(Giving):
         if self._is_ended and self._mode == HEAD and not (self._is_stalled and self._ahead):
             # Half a request, of which the rest will not come.
             self._close()
-
-    def _enter(self, share: Share) -> None:
-        self._shared.enter(share)
-        if not self._is_known:
-            self._shown()
-
-    def _shown(self) -> None:
-        self._is_known = True
-        self._shared.is_known(self)
-
-    def _guarded(self, doing: Callable[[], None]) -> None:
-        """Do what a callback has to; a mistake of ours ends the request under way."""
-        is_well = False
-        try:
-            doing()
-            is_well = True
-        finally:
-            if not is_well:
-                self._mistake()

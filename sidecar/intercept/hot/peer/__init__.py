@@ -1,0 +1,1 @@
+"""One peer: what it sends, what comes of it, and what it is given."""
