@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping
 from itertools import count
 from typing import Any
 
+import msgspec
 import pytest
 
 from sidecar import flow
@@ -283,3 +284,50 @@ async def test_where_the_time_went_is_told_once_a_call_and_stage_by_stage() -> N
 
     # Each stage was looked at once, a tick after the one before.
     assert told == [[1.0] * len(STAGES)]
+
+
+async def test_an_outcome_tells_of_the_stages_of_its_call_in_whole_microseconds() -> None:
+    ticks = count()
+    road = msgspec.structs.replace(
+        path(Paper(), toy.bundle(ALLOW)), clock_s=lambda: next(ticks) * 2.5e-6
+    )
+
+    answer = await flow.carry(toy.call(CALL), road)
+    assert isinstance(answer, Forward)
+    for _ in range(10):
+        road.clock_s()
+    outcome = flow.outcome_record(answer, road)
+
+    # A tick each; the record itself is no stage of theirs; ten and one went by upstream.
+    assert outcome.timings_us == {
+        "parse": 2, "facts": 2, "decide": 2, "enforce": 2, "durable": 2, "upstream": 27
+    }  # fmt: skip
+
+
+async def test_stages_that_took_less_than_a_microsecond_are_left_out() -> None:
+    still = msgspec.structs.replace(path(Paper(), toy.bundle(ALLOW)), clock_s=lambda: 1.0)
+
+    answer = await flow.carry(toy.call(CALL), still)
+
+    assert isinstance(answer, Forward)
+    assert flow.outcome_record(answer, still).timings_us == {}
+
+
+async def test_how_long_a_record_was_waited_for_is_no_part_of_what_the_upstream_took() -> None:
+    now_s = [1.0]
+
+    class Slow(Paper):
+        """A ledger that takes a second."""
+
+        async def write(self, record: AnyRecord, side: object = ()) -> None:
+            now_s[0] += 1.0
+            await super().write(record, side)
+
+    road = msgspec.structs.replace(path(Slow(), toy.bundle(ALLOW)), clock_s=lambda: now_s[0])
+
+    answer = await flow.carry(toy.call(CALL), road)
+    assert isinstance(answer, Forward)
+    now_s[0] += 0.5
+    outcome = flow.outcome_record(answer, road)
+
+    assert outcome.timings_us == {"durable": 1_000_000, "upstream": 500_000}

@@ -26,13 +26,13 @@ import msgspec
 from sidecar.decide import decide, denial, is_clean, repeat_of, standing_facts
 from sidecar.facts import asking
 from sidecar.facts.asking import FactSource, LongStops, Stop, Stops
-from sidecar.flow.enforcing import enforce, unenforced
+from sidecar.flow.enforcing import enforce, refused, unenforced
 from sidecar.policy.bundle import Bundle
 from sidecar.record.inputs import Secrets
 from sidecar.record.inputs.again import Again, Outcome, form_of, is_plain
 from sidecar.record.persons import persons_of
 from sidecar.record.write import Keeping, applied, decision_record, hidden_of
-from sidecar.terms.answer import Answer, Await, Forward, Refusal, Refuse, Shadow, unseen
+from sidecar.terms.answer import Answer, Forward, Shadow, durable, unseen
 from sidecar.terms.call import Call, Json
 from sidecar.terms.decision import Decision, FactKey, Facts, NeedFacts
 from sidecar.terms.domain import Elsewhere, Worked, nowhere
@@ -137,11 +137,18 @@ async def carry(call: Call, path: Path) -> Answer:
 
 def begin(call: Call, path: Path, again: Again | None = None) -> Begun | Waits:
     """Carry one call as far as it goes without waiting; `again` knows of equal ones."""
+    gone = go(call, path, again)
+    return gone if isinstance(gone, Waits) else record(gone, path)
+
+
+def go(call: Call, path: Path, again: Again | None = None) -> Carried | Waits:
+    """Carry one call up to its record, as far as that goes without waiting: half of `begin`.
+
+    INVARIANT: `record`, the other half, follows before anything else happens but other calls.
+    """
     travelling = travel(call, path.bundle(), path.facts.at_hand, Spent(path.clock_s), again)
     wanted = asking.next_stop(travelling, None)
-    if isinstance(wanted, Carried):
-        return _recorded(wanted, path)
-    return Waits(call, path, travelling, wanted)
+    return wanted if isinstance(wanted, Carried) else Waits(call, path, travelling, wanted)
 
 
 async def finish(begun: Begun | Waits) -> Answer:
@@ -150,9 +157,9 @@ async def finish(begun: Begun | Waits) -> Answer:
         path, worked = begun.path, partial(begun.path.worked, begun.call)
         carried = await asking.ended(begun.travel, path.facts, begun.wanted, worked)
         asking.check_nobody_revoked_since(carried.facts, path.facts)
-        begun = _recorded(carried, path)
+        begun = record(carried, path)
     await begun.written
-    return begun.answer
+    return durable(begun.answer)
 
 
 def travel(
@@ -202,8 +209,10 @@ def _unread(call: Call, bundle: Bundle, error: ParseError) -> Request:
     return unread(call, _domain(bundle, call), error.reason, str(error))
 
 
-def _recorded(carried: Carried, path: Path) -> Begun:
+def record(carried: Carried, path: Path) -> Begun:
     """Send the record on its way. Why before the answer: a crash loses the answer, never it."""
+    # Others may have been carried in between.
+    carried.spent.begin()
     call, known, outcome, made = carried.call, path.ledger.known_handles(), None, None
     again = carried.again if is_plain(carried.said, carried.decision) else None
     if again is not None:
@@ -344,29 +353,19 @@ def outcome_record(forward: Forward, path: Path, **fields: Json) -> OutcomeRecor
     """Return the outcome record of `forward`; `fields` are those of OutcomeRecord in hand."""
     result = "rewritten" if forward.decision.rewritten is not None else "forwarded"
     due, known = forward.decision.obligations, path.ledger.known_handles()
+    said = {"result": result, "timings_us": forward.spent.timings_us(), **fields}
     return OutcomeRecord(
-        schema=SCHEMA, id=path.new_id(), parent=forward.decision.id, time=path.now(),
-        result=fields.pop("result", result), **fields,
+        schema=SCHEMA, id=path.new_id(), parent=forward.decision.id, time=path.now(), **said,
         applied=applied(forward.request, due, known) if due else (),
     )  # fmt: skip
 
 
 def _answer(carried: Carried) -> Answer:
     call, decision, bundle = carried.call, carried.decision, carried.bundle
-    if decision.permitted:
-        result = bundle.domains[call.protocol].result(carried.request, decision)
-        return Forward(call, carried.request, decision, carried.payload, result)
-    refusal = _refusal(call, decision, bundle)
-    if decision.outcome in {"step_up", "defer"}:
-        return Await(decision, refusal, decision.approval)
-    return Refuse(decision, refusal)
-
-
-def _refusal(call: Call, decision: Decision, bundle: Bundle) -> Refusal:
-    domain = bundle.domains.get(call.protocol)
-    if domain is None:
-        return Refusal(403, {"title": "Forbidden", "reason": decision.reason, "id": decision.id})
-    return domain.refuse(call, decision)
+    if not decision.permitted:
+        return refused(call, decision, bundle)
+    result = bundle.domains[call.protocol].result(carried.request, decision)
+    return Forward(call, carried.request, decision, carried.payload, carried.spent, result)
 
 
 def _domain(bundle: Bundle, call: Call) -> str:
@@ -389,10 +388,12 @@ __all__ = [
     "carry",
     "enforce",
     "finish",
+    "go",
     "judge",
     "judging",
     "on_its_way",
     "outcome_record",
+    "record",
     "settle",
     "travel",
     "understand",

@@ -17,6 +17,7 @@ import msgspec
 from sidecar.decide import denial
 from sidecar.policy.bundle import Bundle
 from sidecar.syntax.splice import spliced
+from sidecar.terms.answer import Await, Refusal, Refuse
 from sidecar.terms.call import Call, Json
 from sidecar.terms.decision import Decision
 from sidecar.terms.errors import EnforceError, ParseError
@@ -42,6 +43,19 @@ def enforce(
     if payload is call.payload:
         return decision, payload
     return msgspec.structs.replace(decision, outcome="modify", rewritten=payload), payload
+
+
+def refused(call: Call, decision: Decision, bundle: Bundle) -> Await | Refuse:
+    """Return the answer to a call that is not permitted, in the words of its domain."""
+    domain = bundle.domains.get(call.protocol)
+    if domain is None:
+        told: Json = {"title": "Forbidden", "reason": decision.reason, "id": decision.id}
+        refusal = Refusal(403, told)
+    else:
+        refusal = domain.refuse(call, decision)
+    if decision.outcome in {"step_up", "defer"}:
+        return Await(decision, refusal, decision.approval)
+    return Refuse(decision, refusal)
 
 
 def unenforced(

@@ -4,6 +4,8 @@ What a body says is a function of its bytes, of who sends it and from where: rea
 read again. What is decided is no such function, and is decided each time.
 """
 
+import asyncio
+from collections.abc import Sequence
 from typing import TypeAlias
 
 import msgspec
@@ -20,10 +22,11 @@ from sidecar.intercept.limits import (
 )
 from sidecar.record.inputs.again import Again, Outcome
 from sidecar.record.recorder.worker.link import Pending
-from sidecar.terms.answer import unseen
+from sidecar.terms.answer import Shadow, unseen
 from sidecar.terms.call import Call, remembers
+from sidecar.terms.decision import Decision, Facts
 from sidecar.terms.record import Written
-from sidecar.terms.spent import DECIDE, FACTS, RECORD, Spent
+from sidecar.terms.spent import DECIDE, FACTS, RECORD, UNTOLD, Spent
 from sidecar.terms.words import CallId
 
 # Workload, how it was proven, its address, the body.
@@ -122,18 +125,22 @@ class Known:
 
 
 class Repeated(msgspec.Struct, frozen=True, gc=False):
-    """A call that came out as an equal one did before; it holds once `written` is done."""
+    """A call that came out as an equal one did before; it holds once `written` is done.
+
+    `took_s` says how long its stages took, where that was looked at.
+    """
 
     id: CallId
     time: str
     outcome: Outcome
     written: Written
+    took_s: Sequence[float] = UNTOLD
 
 
 class AllRepeated(msgspec.Struct, frozen=True, gc=False):
     """Calls that came out as an equal one did before; they hold once `written` is done."""
 
-    ids: list[CallId]
+    answers: list[bytes]
     outcome: Outcome
     written: Written
 
@@ -163,7 +170,8 @@ def once_more(again: Again, path: flow.Path) -> Repeated | None:
     written = ledger.write(made)
     if not isinstance(written, Pending):
         written = flow.on_its_way(written)
-    found = Repeated(id, time, outcome, written)
+    took_s = UNTOLD if spent is None else spent.took_s
+    found = Repeated(id, time, outcome, written, took_s)
     if spent is not None:
         spent.lap(RECORD)
         path.timed(spent.took_s, counted)
@@ -195,14 +203,31 @@ def once_more_all(again: Again, path: flow.Path, count: int) -> AllRepeated | No
         times.append(time)
     spent.lap(DECIDE)
     made = None if outcome is None else outcome.records(ids, times, path.secrets)
-    written = None if made is None else path.gathers.write_all(made)
-    if outcome is None or written is None:
+    if outcome is None or made is None:
+        return None
+    answers = outcome.answers_to(ids)
+    # INVARIANT: nothing behind it can fail: each would be carried, and recorded, once more.
+    written = path.gathers.write_all(made)
+    if written is None:
         return None
     spent.lap(RECORD)
     again.asked += len(ids)
+    loop = asyncio.get_running_loop()
     if counted := again.timed(len(ids)):
-        path.timed([seconds / len(ids) for seconds in spent.took_s], counted)
+        loop.call_soon(path.timed, [seconds / len(ids) for seconds in spent.took_s], counted)
     if path.shadow is not unseen:
-        for id, time in zip(ids, times, strict=True):
-            path.shadow(again.call(id, time), outcome.decision, facts)
-    return AllRepeated(ids, outcome, written)
+        calls = [*zip(ids, times, strict=True)]
+        loop.call_soon(_shown, again, calls, path.shadow, outcome.decision, facts)
+    return AllRepeated(answers, outcome, written)
+
+
+def _shown(
+    again: Again,
+    calls: list[tuple[CallId, str]],
+    shadow: Shadow,
+    decision: Decision,
+    facts: Facts,
+) -> None:
+    """Show calls that were carried together to the bundle in the shadow."""
+    for id, time in calls:
+        shadow(again.call(id, time), decision, facts)

@@ -8,6 +8,7 @@ import msgspec
 from sidecar.terms.call import Call, Json
 from sidecar.terms.decision import Approval, Decision, Facts
 from sidecar.terms.request import Request
+from sidecar.terms.spent import Spent
 
 
 class ResultFilter(Protocol):
@@ -23,12 +24,16 @@ class ResultFilter(Protocol):
 
 
 class Forward(msgspec.Struct, frozen=True, tag=True):
-    """The decision is durable and permits: send `payload`, the Call's own or the rewritten one."""
+    """The decision is durable and permits: send `payload`, the Call's own or the rewritten one.
+
+    `spent` goes on from the decision: what is forwarded tells of it in its outcome.
+    """
 
     call: Call
     request: Request
     decision: Decision
     payload: dict[str, Json]
+    spent: Spent
     result: ResultFilter | None = None
 
 
@@ -63,6 +68,13 @@ class Refusal(msgspec.Struct, frozen=True):
 
 
 Answer: TypeAlias = Forward | Refuse | Await
+
+
+def durable(answer: Answer) -> Answer:
+    """Return `answer`, whose record was waited for and is durable by now."""
+    if isinstance(answer, Forward):
+        answer.spent.waited()
+    return answer
 
 
 # Who is told of every call that was decided, beside its caller: the call, what it came to, the

@@ -6,7 +6,7 @@ The schema is added to and never changed: every record that was ever written can
 """
 
 from collections.abc import Callable, Collection, Coroutine, Generator, Mapping
-from typing import Any, Literal, NamedTuple, NewType, Protocol, Self, TypeAlias
+from typing import Any, Final, Literal, NamedTuple, NewType, Protocol, Self, TypeAlias, get_args
 
 import msgspec
 
@@ -15,7 +15,6 @@ from sidecar.terms.decision import BundleStamp, Obligation, RuleError, RuleSpoke
 from sidecar.terms.words import CallId
 
 RecordBytes = NewType("RecordBytes", bytes)
-Handle = NewType("Handle", str)
 
 SCHEMA = "sidecar.record/1"
 
@@ -125,19 +124,35 @@ class DecisionRecord(
     listener_forwarded: bool = False
     message: str | None = None
     parent: CallId | None = None
-    timings_us: dict[str, int] = {}
+
+
+Result = Literal["forwarded", "blocked", "rewritten", "failed", "advised", "unknown"]
+RESULTS: Final[tuple[Result, ...]] = get_args(Result)
 
 
 class OutcomeRecord(
     msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind", tag="outcome"
 ):
-    """What happened upstream, linked by `parent`; `unknown` when a crash came between."""
+    """What happened upstream, linked by `parent`; `unknown` when a crash came between.
+
+    Args:
+        digest: Over HTTP `sha256:<64 hex>` of the body that came back, and where one was sent
+            `request=sha256:…;response=sha256:…`. Over PostgreSQL `hmac-sha256:<64 hex>` under the
+            ledger's digest key, so that guesses cannot be tried without it, over the SHA-256 of the
+            Bind message (type and length included) of each of these uses, 32 bytes each, in the
+            order in which they were answered; absent where none had one.
+        timings_us: Whole microseconds by stage (`terms.spent.TOLD`), those of less than one left
+            out: `parse`, `facts`, `decide` and `enforce` of the decision; `durable`, how long its
+            record was waited for; `upstream`, from then on until this was known, or the sum of that
+            over `uses`. What the recorder writes (`unknown`) has none.
+        uses: How many runs this tells of, where one decision covers several.
+    """
 
     schema: str
     id: CallId
     parent: CallId
     time: str
-    result: Literal["forwarded", "blocked", "rewritten", "failed", "advised", "unknown"]
+    result: Result
     upstream_status: str | None = None
     rows: int | None = None
     bytes: int | None = None

@@ -27,7 +27,6 @@ DOMAINS: Final[tuple[str, ...]] = ("application", "infrastructure", "data", "ai"
 CallId = NewType("CallId", str)
 RuleId = NewType("RuleId", str)
 PolicyName = NewType("PolicyName", str)
-Digest = NewType("Digest", str)
 PolicyVersion = NewType("PolicyVersion", str)
 
 _CONTROLS: Final = r"\x00-\x1f\x7f-\x9f\u2028\u2029"

@@ -16,7 +16,8 @@ from sidecar.intercept.postgres.judge import Judge
 from sidecar.intercept.postgres.limits import CANDIDATES_MAX
 from sidecar.intercept.postgres.protocol import wire
 from sidecar.intercept.postgres.protocol.counted.room import Room
-from sidecar.intercept.postgres.protocol.counted.told import note_unsent
+from sidecar.intercept.postgres.protocol.counted.runs import Runs
+from sidecar.intercept.postgres.protocol.counted.told import note_unsent, touch
 from sidecar.intercept.postgres.protocol.denial import (
     CROWDED,
     NO_PORTAL,
@@ -28,14 +29,10 @@ from sidecar.intercept.postgres.protocol.denial import (
     Denial,
     nonce,
 )
-from sidecar.intercept.postgres.protocol.expected import Expected
+from sidecar.intercept.postgres.protocol.expected import Expected, Form
 from sidecar.intercept.postgres.protocol.pipeline import Pipeline
-from sidecar.intercept.postgres.protocol.prepared import (
-    Reads,
-    Statement,
-    Statements,
-)
-from sidecar.intercept.postgres.protocol.uses import Asked, Form, Uses
+from sidecar.intercept.postgres.protocol.prepared import Reads, Statement, Statements
+from sidecar.intercept.postgres.protocol.uses import Asked, Uses
 from sidecar.intercept.postgres.reader import Reader
 from sidecar.intercept.postgres.subject import Speaker
 from sidecar.terms.errors import RecordError
@@ -70,7 +67,7 @@ class Desk:
         settled: Callable[[], Awaitable[None]],
         leave: Callable[[], None],
     ) -> None:
-        self.pipeline = Pipeline()
+        self.pipeline = Pipeline(runs=Runs(judge.path.clock_s, judge.path.secrets.begun))
         self.uses = Uses(self.pipeline)
         self._room = Room(self.pipeline.kept)
         self.out: list[bytes] = []
@@ -94,7 +91,7 @@ class Desk:
         identity = self._speaker.identity
         if self._reads.params or not lease.covers(identity, bundle.digest, epoch, now_s):
             return False
-        self.uses.waiting.append(found)
+        self.uses.sent(*found)
         return True
 
     def take_asked(self, data: bytes, now_s: float) -> Asked | None:
@@ -104,7 +101,7 @@ class Desk:
             NotRecorded: It is refused in its place.
         """
         piece = self.uses.asked_by(data)
-        if piece is None or self.out or self._reads_params():
+        if piece is None or self.out or self._reads.has_params():
             return None
         names = self.pipeline.names
         if names.prepared or names.cursors:
@@ -119,7 +116,8 @@ class Desk:
             raise NotRecorded from None
         if found is None:
             return None
-        return Asked(data, piece.form, (found.statement,), found.written)
+        handed_s = self.pipeline.runs.clock_s()
+        return Asked(data, piece.form, (found.statement,), found.written, handed_s)
 
     def decided(self, asked: Asked) -> bytes:
         """Return what is to be sent of it, now that it is known what came of its record."""
@@ -127,12 +125,12 @@ class Desk:
             if not self.is_over:
                 self._refuse_piece(asked.form)
             return b""
+        lease = asked.of[0].lease
+        assert lease is not None
         if self.is_over:
-            lease = asked.of[0].lease
-            assert lease is not None
             note_unsent(self.pipeline.touched, lease)
             return b""
-        self.uses.sent(asked.of, asked.form)
+        lease.durable_s = self.uses.sent(asked.of, asked.form) - asked.handed_s
         return asked.data
 
     def _refuse_piece(self, form: Form) -> None:
@@ -205,7 +203,7 @@ class Desk:
             # A Bind that is not answered may have failed, and a cursor of SQL have the name.
             return self._use_later(frame)
         found = portals.candidates(name, segment)
-        return self._use(frame, Expected(b"E", statements=found), NO_PORTAL)
+        return self._use(frame, Expected(b"E", name, statements=found), NO_PORTAL)
 
     def _bind(self, frame: bytes, body: bytes) -> Work | None:
         portal, name = wire.bind_parts(body)
@@ -214,20 +212,17 @@ class Desk:
         if has_lost and self.pipeline.syncs and not statements.is_proposed(name, segment):
             # A Parse that is not answered may have failed on a name that nobody knows here.
             return self._use_later(frame)
-        found = statements.candidates(name, segment)
+        found = candidates = statements.candidates(name, segment)
         for one in found:
             if one.is_untyped and not one.is_as_given():
                 self._refuse(OTHER_TYPES if one.lease is None else OTHER_TYPES.blocking(one.lease))
                 return None
-        if self._reads_params():
+        if self._reads.has_params():
             # Of one that was prepared before anybody asked for values the types are not known.
-            found = tuple(one.with_values(body) for one in found if one.types is not None)
-        return self._use(frame, Expected(b"B", portal, statements=found), NO_STATEMENT)
-
-    def _reads_params(self) -> bool:
-        """Return whether some rule now reads the values of parameters."""
-        self._reads.bundle()
-        return self._reads.params
+            found = candidates = tuple([one for one in found if one.types is not None])
+            found = tuple([one.with_values(body) for one in candidates])
+        expected = Expected(b"B", portal, statements=found, of=name, candidates=candidates)
+        return self._use(frame, expected, NO_STATEMENT)
 
     def _use(self, frame: bytes, expected: Expected, absent: Denial) -> Work | None:
         """Forward a Bind or an Execute if a decision covers it, else return what must be asked."""
@@ -280,7 +275,7 @@ class Desk:
         else:
             expected = Expected(b"P", name, statements=(found,))
             self._forward(wire.parse(name, found.sent, types), expected)
-            if found.is_untyped or self._reads_params():
+            if found.is_untyped or self._reads.has_params():
                 asks = Expected(b"D", name, b"S", statements=(found,), is_muted=True, is_fence=True)
                 self._say(wire.describe_statement(name), asks)
                 self.out.append(wire.FLUSH)
@@ -299,23 +294,28 @@ class Desk:
     async def _use_again(self, frame: bytes, expected: Expected, over: Statements) -> None:
         """Decide statements anew whose lease is over, then forward or refuse their use."""
         for statement in over:
-            before = statement.lease
-            denial = await self._reader.again(statement)
-            if before is not None and before is not statement.lease and not before.told:
-                self.pipeline.touched[before] = None
+            denial = await self._again(statement, expected.kind)
             if self.is_over:
                 self._left(denial or statement)
-                return
-            if denial is None and expected.kind == b"E" and statement.is_uncounted:
-                # Its rows were not bounded when it was bound, and nobody has counted them.
-                denial = NO_PORTAL
-            if denial is None and statement.said and expected.kind == b"B":
-                placed = self._placed(statement)
-                denial = placed if isinstance(placed, Denial) else None
-            if denial is not None:
+            elif denial is not None:
                 self._refuse(denial)
+            if self.is_over or denial is not None:
+                touch(self.pipeline.touched, over)  # Nothing comes of the others either.
                 return
         await self._run(frame, expected)
+
+    async def _again(self, statement: Statement, kind: bytes) -> Denial | None:
+        before = statement.lease
+        denial = await self._reader.again(statement)
+        if before is not None and before is not statement.lease and not before.told:
+            self.pipeline.touched[before] = None
+        if self.is_over or denial is not None:
+            return denial
+        if kind == b"E" and statement.is_uncounted:
+            # Its rows were not bounded when it was bound, and nobody has counted them.
+            return NO_PORTAL
+        placed = self._placed(statement) if statement.said and kind == b"B" else statement
+        return placed if isinstance(placed, Denial) else None
 
     async def _use_later(self, frame: bytes) -> None:
         """Take a message once it is clear which statement it means."""
@@ -346,7 +346,7 @@ class Desk:
             if expected.kind == b"E":
                 frame = wire.execute_at_most(frame, left + 1)
         elif expected.kind == b"B":
-            expected.statements = tuple(one.bound() for one in expected.statements)
+            expected.take_bind(frame)
         self.out.append(frame)
         self.pipeline.sent(expected)
         if self.pipeline.fence is expected and expected.kind != b"Q":

@@ -58,8 +58,9 @@ class Judge:
         try:
             repeated = None if text is None else once_more(text.again, self.path)
             if text is not None and repeated is not None:
-                lease = text.lease(repeated, epoch, began_s)
+                lease, handed_s = text.lease(repeated, epoch, began_s), self.path.clock_s()
                 await repeated.written
+                lease.durable_s = self.path.clock_s() - handed_s
                 return lease
             call = self._call(payload, identity)
             text = text or self.texts.keep(call, by_form=self._goes_by_form())
@@ -151,6 +152,8 @@ class Judge:
             is_quiet=is_quiet(obligations),
             copies=_copies(native),
             names=names,
+            took_s=answer.spent.took_s,
+            durable_s=answer.spent.durable_s,
         )
 
     def _until_s(self, names: tuple[NameUse, ...], began_s: float) -> float:

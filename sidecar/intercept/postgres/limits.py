@@ -6,6 +6,8 @@ from typing import Final
 STARTUP_BYTES_MAX: Final = 10_000
 # SASL messages are a few hundred bytes; whoever has not logged in gets no more memory than this.
 LOGIN_BYTES_MAX: Final = 4096
+# What a server says in a login is twenty messages, with a pooler's own and notices a few more.
+LOGIN_MESSAGES_MAX: Final = 512
 # A statement is judged whole; parsers refuse far shorter texts.
 STATEMENT_BYTES_MAX: Final = 1024 * 1024
 # Bind carries values that are not read, and a value may be a document.
@@ -32,6 +34,9 @@ TYPES_FACTOR: Final = 12
 UNANSWERED_MAX: Final = 4096
 # Parses and Binds of one name that are not answered yet; nobody pipelines a name against itself.
 CANDIDATES_MAX: Final = 4
+# Messages of one client that are taken before others have their turn: those that ask for nothing
+# (Flush, data of a COPY that was refused) may be 50,000 in what comes at once, a third of a second.
+MESSAGES_A_TURN_MAX: Final = 512
 # Bytes of a client that wait behind a decision before it is asked to stop sending.
 WAITING_BYTES_MAX: Final = 256 * 1024
 # PostgreSQL's authentication_timeout is 60 s, for people who type; workloads do not.

@@ -94,6 +94,7 @@ class PostgresListener:
         # There is one as soon as the listener drains.
         self._last_gone: asyncio.Event | None = None
         self.is_draining = False
+        self._is_hash_told = False
 
     def random(self, size: int) -> bytes:
         """Return bytes fit for cryptography."""
@@ -126,6 +127,17 @@ class PostgresListener:
         # Outcomes that are still to be recorded, and logins that fail as soon as they look.
         while self._tasks:
             await asyncio.wait(self._tasks, timeout=LOGIN_S_MAX)
+
+    def lacks_hash(self) -> None:
+        """Say once that the database may lack the function for masks `hash`."""
+        if not self._is_hash_told:
+            self._is_hash_told = True
+            _log.warning(
+                "listener %s: a statement with a mask `hash` failed for want of a schema or a "
+                "function: the database of upstream `%s` must have `sidecar.keyed_hash(text)`, "
+                "which the sidecar's own user may call (sidecar/domains/data/README.md)",
+                self._settings.name, self._settings.upstream,
+            )  # fmt: skip
 
     def spawned(self, task: asyncio.Task[None]) -> None:
         """Keep a task alive until it is done."""
@@ -288,5 +300,5 @@ class PostgresListener:
         upstream.write(wire.packet(wire.CANCEL_REQUEST, theirs))
         # The server hangs up when it has done so, and only then may the client be told.
         with contextlib.suppress(ConnectionEnded):
-            await upstream.take(lambda _: None)
+            await upstream.take(lambda said: len(said) or None)
         upstream.close()

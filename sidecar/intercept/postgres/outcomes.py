@@ -22,10 +22,12 @@ from sidecar.intercept.postgres.limits import (
     OUTCOMES_GATHERED_S,
     OUTCOMES_MAX,
 )
+from sidecar.intercept.postgres.protocol.guard import may_lack_hash
 from sidecar.intercept.postgres.protocol.prepared import Lease
 from sidecar.record.recorder.worker.link import Pending
 from sidecar.terms.errors import RecordError
 from sidecar.terms.record import SCHEMA, OutcomeRecord, Written
+from sidecar.terms.spent import UNTOLD, timings_us
 
 
 class Gathered:
@@ -74,6 +76,10 @@ class Holder(Protocol):
 
     def spawned(self, task: asyncio.Task[None]) -> None:
         """Keep a task alive until it is done."""
+        ...
+
+    def lacks_hash(self) -> None:
+        """Say to the operator that the database may lack the function for masks `hash`."""
         ...
 
 
@@ -187,11 +193,14 @@ class Outcomes:
 
     def _record(self, lease: Lease) -> OutcomeRecord:
         path, forward = self._path, lease.forward
+        # What the decision took is told of once, with its first uses.
+        timings = timings_us(lease.took_s, lease.durable_s, lease.upstream_s)
+        digest = None if lease.values is None else path.secrets.ended(lease.values)
         is_plain = not forward.decision.obligations and forward.decision.rewritten is None
         if lease.result == "forwarded" and is_plain:
             record = OutcomeRecord(
                 SCHEMA, path.new_id(), lease.id, path.now(), "forwarded",
-                lease.status, lease.rows, lease.size, uses=lease.uses,
+                lease.status, lease.rows, lease.size, digest, (), timings, lease.uses,
             )  # fmt: skip
         else:
             assert lease.again is None or is_plain
@@ -202,9 +211,14 @@ class Outcomes:
                 upstream_status=lease.status,
                 rows=lease.rows,
                 bytes=lease.size,
+                digest=digest,
+                timings_us=timings,
                 uses=lease.uses,
             )
             record = msgspec.structs.replace(record, parent=lease.id)
+            if may_lack_hash(forward.decision.obligations, lease.status):
+                self._holder.lacks_hash()
         lease.uses = lease.rows = lease.size = 0
         lease.result, lease.status, lease.told = "forwarded", None, True
+        lease.took_s, lease.durable_s, lease.upstream_s, lease.values = UNTOLD, 0.0, 0.0, None
         return record

@@ -2,9 +2,8 @@
 
 Messages are taken in order. One that needs a decision stops the line until the decision is durable;
 what arrives meanwhile waits, and beyond a bound the client is asked to stop. Uses of a prepared
-statement whose lease still covers them pass without a task between.
-
-What each message is, and what is decided, stands in `desk.py`.
+statement whose lease still covers them pass without a task between. What each message is, and what
+is decided, stands in `desk.py`.
 """
 
 import asyncio
@@ -16,13 +15,16 @@ from sidecar.intercept.postgres.desk import FOR_SOMEBODY, Desk, NotRecorded, Wor
 from sidecar.intercept.postgres.ends.channel import Channel, Receiver
 from sidecar.intercept.postgres.ends.pinned import check_parameter
 from sidecar.intercept.postgres.judge import Judge
-from sidecar.intercept.postgres.limits import DECISION_S_MAX, UNANSWERED_MAX, WAITING_BYTES_MAX
+from sidecar.intercept.postgres.limits import (
+    DECISION_S_MAX,
+    MESSAGES_A_TURN_MAX,
+    UNANSWERED_MAX,
+    WAITING_BYTES_MAX,
+)
 from sidecar.intercept.postgres.outcomes import Outcomes
 from sidecar.intercept.postgres.protocol import wire
 from sidecar.intercept.postgres.protocol.answers import Answers
-from sidecar.intercept.postgres.protocol.denial import (
-    NOT_RECORDABLE,
-)
+from sidecar.intercept.postgres.protocol.denial import NOT_RECORDABLE
 from sidecar.intercept.postgres.protocol.uses import Asked
 from sidecar.intercept.postgres.settings import Keeper, PostgresSettings
 from sidecar.intercept.postgres.subject import Speaker
@@ -53,18 +55,17 @@ class Session:
         self._desk = Desk(judge, speaker, keeper.random, self._all_answered, self._client_lost)
         self._pipeline = self._desk.pipeline
         self._uses = self._desk.uses
-        self._answers = Answers(
-            self._pipeline,
-            functools.partial(check_parameter, search_path=judge.settings.search_path),
-        )
+        agree = functools.partial(check_parameter, search_path=judge.settings.search_path)
+        self._answers = Answers(self._pipeline, agree)
         self._outcomes = Outcomes(judge.path, keeper, self._not_recordable, self._drive)
         self._buffer = bytearray()
         # What is decided in one piece.
         self._asked: Asked | None = None
         # Since when something is decided while the server owes nothing.
         self._deciding_s: float | None = None
-        self._is_full = False
-        self._is_held = False
+        self._is_full = self._is_held = False
+        # Whether others have their turn before more is taken.
+        self._is_behind = False
         # Since when the client takes no more.
         self._full_s: float | None = None
         self._ready: asyncio.Future[None] | None = None
@@ -120,12 +121,10 @@ class Session:
 
     def start(self) -> None:
         """Take over both ends."""
-        self._upstream.hand_over(
-            Receiver(self._server_sent, self._server_lost, self._upstream_writable)
-        )
-        self._client.hand_over(
-            Receiver(self._client_sent, self._client_lost, self._client_writable)
-        )
+        theirs = Receiver(self._server_sent, self._server_lost, self._upstream_writable)
+        self._upstream.hand_over(theirs)
+        ours = Receiver(self._client_sent, self._client_lost, self._client_writable)
+        self._client.hand_over(ours)
 
     def end(self, code: str, text: str) -> None:
         """Tell the client why, and end both connections."""
@@ -148,6 +147,7 @@ class Session:
         ):
             if self._desk.take_use(data, now_s):
                 self._upstream.write(data)
+                self._uses.went(data)
                 return
             if self._take_asked(data, now_s):
                 return
@@ -176,6 +176,7 @@ class Session:
         is_done = False
         try:
             self._upstream.write(self._desk.decided(asked))
+            self._uses.went(asked.data)
             is_done = True
         finally:
             if not is_done:
@@ -210,25 +211,44 @@ class Session:
 
     def _drive(self) -> None:
         """Take messages from the buffer as far as they can be taken now."""
-        at = 0
+        if self._is_behind:
+            return
         if self._buffer:
             self._uses.unfold()
+        is_done = False
         try:
-            while not (self.is_over or self._is_deciding or self._is_full):
-                end = wire.frame_at(self._buffer, at)
-                if end is None or self._must_wait(self._buffer[at]):
-                    break
-                frame = bytes(self._buffer[at:end])
-                at = end
-                work = self._desk.take(frame)
-                if work is not None:
-                    self._decide(work)
+            self._take_turn()
+            is_done = True
         except wire.ProtocolError as error:
             self.end(error.code, str(error))
-            return
-        del self._buffer[:at]
+        finally:
+            if not is_done:
+                # INVARIANT: nothing that was taken stands in the buffer, to be taken again.
+                self.end("XX000", "the sidecar failed")
         self._send_out()
         self._hold_client()
+
+    def _take_turn(self) -> None:
+        """Take so many messages; others have their turn before the rest. Raises ProtocolError."""
+        at = 0
+        for _ in range(MESSAGES_A_TURN_MAX):
+            if self.is_over or self._is_deciding or self._is_full:
+                break
+            end = wire.frame_at(self._buffer, at)
+            if end is None or self._must_wait(self._buffer[at]):
+                break
+            frame, at = bytes(self._buffer[at:end]), end
+            work = self._desk.take(frame)
+            if work is not None:
+                self._decide(work)
+        else:
+            self._is_behind = True
+            asyncio.get_running_loop().call_soon(self._go_on)
+        del self._buffer[:at]
+
+    def _go_on(self) -> None:
+        self._is_behind = False
+        self._drive()
 
     def _must_wait(self, kind: int) -> bool:
         """Return whether the message must wait for an answer of the server or for the ledger."""
@@ -249,7 +269,7 @@ class Session:
         if self._client.closed or self.is_over:
             return
         is_stopped = self._is_deciding or self._is_full or len(self._pipeline) >= UNANSWERED_MAX
-        is_stopped = is_stopped or self._pipeline.fence is not None
+        is_stopped = is_stopped or self._is_behind or self._pipeline.fence is not None
         is_stopped = is_stopped or self._outcomes.is_full(self._pipeline.syncs)
         hold = len(self._buffer) > WAITING_BYTES_MAX and (is_stopped or self._speaker.is_unsettled)
         if hold and not self._is_held:

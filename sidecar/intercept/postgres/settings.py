@@ -105,6 +105,10 @@ class Keeper(Protocol[SessionT_contra]):
         """Keep a task alive until it is done."""
         ...
 
+    def lacks_hash(self) -> None:
+        """Say to the operator that the database may lack the function for masks `hash`."""
+        ...
+
     def became_idle(self, session: SessionT_contra) -> None:
         """Know that a session has its answers, and that nothing of it may be under way."""
         ...

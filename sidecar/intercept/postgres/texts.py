@@ -76,6 +76,7 @@ class Text:
         return Lease(
             like.forward, like.identity, like.digest, epoch, began_s + lasts_s,
             copies=like.copies, names=like.names, again=repeated.id,
+            took_s=repeated.took_s,
         )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ import ssl
 import pytest
 
 from sidecar.intercept.postgres import listener as listening
+from sidecar.intercept.postgres import session
 from sidecar.intercept.postgres.ends import channel as ends
 from sidecar.intercept.postgres.ends.channel import Channel, ConnectionEnded
 from sidecar.intercept.postgres.limits import DECISION_S_MAX
@@ -301,3 +302,60 @@ async def test_values_that_a_rule_reads_take_room_for_as_long_as_they_are_bound(
     assert held.startswith("2")
     assert held.endswith("EZ")
     assert passing == ["2Z"] * 9
+
+
+async def test_who_says_very_much_at_once_lets_others_have_their_turn(stand, monkeypatch):
+    monkeypatch.setattr(session, "MESSAGES_A_TURN_MAX", 8)
+    monkeypatch.setattr(session, "WAITING_BYTES_MAX", 256)
+    raw = await Raw.logged_in(stand)
+    (held,) = stand.listener._sessions
+    other = await Raw.logged_in(stand, "alice", "swk_alice-key")
+
+    raw.send(wire.FLUSH * 20_000, query(OPEN))
+    while not held._buffer:
+        # Another client is served meanwhile.
+        other.send(query(OPEN))
+        assert await other.kinds() == "TDCZ"
+    is_held = held._is_held
+
+    assert await raw.kinds() == "TDCZ"
+    assert (is_held, held._is_held) == (True, False)
+    await raw.close()
+    await other.close()
+
+
+async def test_what_comes_meanwhile_gives_nobody_a_second_turn(stand, monkeypatch):
+    monkeypatch.setattr(session, "MESSAGES_A_TURN_MAX", 8)
+    raw = await Raw.logged_in(stand)
+    (held,) = stand.listener._sessions
+
+    for _ in range(3):
+        held._client_sent(wire.FLUSH * 1000)
+    left = len(held._buffer) // len(wire.FLUSH)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+
+    assert left == 3000 - 8
+    assert len(held._buffer) // len(wire.FLUSH) >= left - 2 * 8
+    raw.send(query(OPEN))
+    assert await raw.kinds() == "TDCZ"
+    await raw.close()
+
+
+async def test_a_mistake_of_ours_behind_others_ends_the_connection(stand, monkeypatch):
+    monkeypatch.setattr(session, "MESSAGES_A_TURN_MAX", 8)
+    raw = await Raw.logged_in(stand)
+    (held,) = stand.listener._sessions
+    failed = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, said: failed.append(said))
+    take = held._desk.take
+
+    def fails(frame: bytes):
+        assert frame != query(OPEN)
+        return take(frame)
+
+    monkeypatch.setattr(held._desk, "take", fails)
+    raw.send(wire.FLUSH * 20, query(OPEN))
+
+    assert (await raw.last_words())["C"] == "XX000"
+    assert len(failed) == 1

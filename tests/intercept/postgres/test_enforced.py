@@ -126,3 +126,21 @@ async def test_rows_of_a_portal_and_of_a_cursor_are_bounded(stand):
     answers = [await ready(raw) for _ in range(3)]
     assert answers[-1] == ("TDDCZ", [])
     await raw.close()
+
+
+async def test_the_log_says_once_that_a_database_may_lack_the_function_for_hashes(stand, caplog):
+    stand.bundle = bundle(ENFORCED.replace("with: nullify", "with: hash"))
+    raw = await Raw.logged_in(stand)
+
+    for _ in range(2):
+        raw.send(query(ALL))
+        (_, said), *_ = await raw.until(b"Z")
+        assert b"C3F000" in said
+        assert b"keyed_hash" not in said
+    raw.send(query("SELECT nosuch(id) FROM finance.expenses"))
+    await raw.until(b"Z")
+    await raw.close()
+    await stand.outcomes(2)
+
+    assert caplog.text.count("`sidecar.keyed_hash(text)`") == 1
+    assert "upstream `erp`" in caplog.text

@@ -128,6 +128,19 @@ async def test_what_writes_and_returns_too_much_is_undone(stand):
     await raw.close()
 
 
+@pytest.mark.parametrize("said", [bind() + execute(), execute()], ids=["statement", "portal"])
+async def test_behind_a_query_nothing_has_the_empty_name(stand, said):
+    stand.bundle = bundle(LIMITED)
+    raw = await Raw.logged_in(stand)
+
+    raw.send(query("BEGIN"), query(OPEN), said, wire.SYNC)
+
+    assert await ready(raw) == ("CZ", [])
+    assert await ready(raw) == ("TDDDCZ", [])
+    assert await ready(raw) in (("EZ", ["26000"]), ("EZ", ["34000"]))
+    await raw.close()
+
+
 @pytest.mark.parametrize("asked", [0, 4, 1000, -1])
 async def test_execute_is_cut_off_whatever_it_asks_for(stand, asked):
     limited(stand)

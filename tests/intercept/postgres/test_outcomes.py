@@ -169,3 +169,79 @@ async def test_an_outcome_waits_for_no_decision(stand):
     (found,) = await stand.outcomes(1)
     assert found.parent == stand.ledger.decisions[0].id
     await raw.close()
+
+
+CURSOR = "DECLARE c CURSOR FOR " + OPEN
+FAILS = parse("SELECT 1/0") + bind() + execute()
+# Each use of what gives a name is decided by itself.
+USED = bind(b"s") + execute()
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        FAILS + parse(CURSOR, b"s") + USED + SYNC,
+        query("BEGIN") + query("SELECT 1/0") + parse(CURSOR, b"s") + USED + SYNC,
+        parse(CURSOR, b"s") + SYNC + parse(CURSOR, b"s") + USED + SYNC,
+        parse(CURSOR, b"s") + SYNC + (FAILS + USED + SYNC) * 3,
+    ],
+    ids=["behind what fails", "in a failed transaction", "behind a name that is taken", "often"],
+)
+async def test_what_is_decided_for_a_use_that_the_server_skips_has_its_outcome(stand, sent):
+    raw = await Raw.logged_in(stand)
+
+    raw.send(sent, query(OPEN))
+    for _ in range(1 + sent.count(SYNC) + sent.count(b"Q\0")):
+        await raw.until(b"Z")
+    await raw.close()
+    # What is decided while the client leaves is told of as well.
+    await stand.listener.drain(1)
+
+    permitted = {one.id for one in stand.ledger.all_decisions if one.listener_forwarded}
+    assert permitted == {one.parent for one in stand.ledger.outcomes}
+
+
+OTHER = "SELECT 1"
+
+
+@pytest.mark.parametrize(
+    "use",
+    [bind(b"s") + execute(), bind(b"s", b"p") + execute(b"p", 1) * 2],
+    ids=["once", "a portal"],
+)
+async def test_a_use_is_told_of_with_what_was_run_whatever_else_the_name_might_mean(stand, use):
+    raw = await Raw.logged_in(stand)
+    raw.send(parse(OPEN, b"s"), SYNC)
+    await raw.until(b"Z")
+
+    # The name is taken, but that is not known yet when it is used.
+    raw.send(parse(OTHER, b"s"), SYNC, use, SYNC)
+    await raw.until(b"Z")
+    await raw.until(b"Z")
+    await raw.close()
+
+    told = await stand.outcomes(2)
+    ran, other = stand.ledger.decisions
+    assert [(one.result, one.uses) for one in told if one.parent == other.id] == [("failed", 0)]
+    assert [(one.result, one.uses) for one in told if one.parent == ran.id] == [
+        ("forwarded", use.count(b"E\0"))
+    ]
+
+
+async def test_each_that_a_name_might_mean_and_was_decided_anew_has_its_outcome(stand):
+    raw = await Raw.logged_in(stand)
+    raw.send(parse(OPEN, b"s"), SYNC)
+    await raw.until(b"Z")
+
+    stand.ledger.is_stuck = True
+    raw.send(parse(OTHER, b"s"), SYNC, bind(b"s"), execute(), SYNC)
+    await stand.ledger.until(lambda: stand.ledger.held == 1)
+    stand.revoked.epoch += 1
+    stand.ledger.catch_up()
+    await raw.until(b"Z")
+    await raw.until(b"Z")
+    await raw.close()
+    await stand.listener.drain(1)
+
+    permitted = {one.id for one in stand.ledger.all_decisions if one.listener_forwarded}
+    assert permitted == {one.parent for one in stand.ledger.outcomes}

@@ -1,6 +1,7 @@
 """The sidecar's own login against servers that lie, and what a permitted call may ask for."""
 
 import asyncio
+import base64
 import socket
 import struct
 from types import SimpleNamespace
@@ -75,6 +76,9 @@ async def log_in(settings: PostgresSettings) -> database.Greeting:
 
 SASL = request(10, MECHANISM.encode() + b"\0\0")
 GOOD = b"".join(SAYS)
+# What asks for a proof by so many rounds of hashing, as often as a server likes.
+NONCE = base64.b64encode(b"n" * 18)
+HASH = request(11, b"r=" + NONCE + b"+,s=AAAA,i=4096")
 
 
 async def test_a_server_that_trusts_is_taken_at_its_word():
@@ -90,6 +94,13 @@ async def test_a_server_that_trusts_is_taken_at_its_word():
     [
         [SASL, request(0) + GOOD],
         [SASL, request(11, b"r=other,s=AAAA,i=4096")],
+        [SASL, HASH, request(0) + GOOD],
+        [request(11, b"r=other,s=AAAA,i=4096")],
+        [SASL, SASL],
+        [SASL, request(3)],
+        [request(3), request(3), request(0) + GOOD],
+        [request(0) + wire.message(b"N", b"\0") * 600 + GOOD],
+        [request(0) + wire.message(b"S", b"x\0" + b"x" * 40_000 + b"\0") * 2 + GOOD],
         [request(5, b"salt")],
         [request(10, b"SCRAM-SHA-256-PLUS\0\0")],
         [request(7)],
@@ -106,7 +117,10 @@ async def test_a_server_that_trusts_is_taken_at_its_word():
         [wire.error("53300", "the secret words of the server", fatal=True)],
     ],
     ids=[
-        "breaks the exchange off", "another's nonce", "MD5", "only with binding", "GSS",
+        "breaks the exchange off", "another's nonce", "breaks it off later",
+        "begins in the middle", "begins twice", "asks for the password after all",
+        "asks for the password twice", "notices without an end", "says too much of itself",
+        "MD5", "only with binding", "GSS",
         "another encoding", "other strings", "another path", "no path", "hides its encoding",
         "in a transaction", "copies", "ready at once", "short", "endless", "refuses",
     ],
@@ -118,6 +132,16 @@ async def test_a_server_that_lies_or_refuses_is_not_used(script):
 
     assert refused.value.code == "08001"
     assert "secret" not in str(refused.value)
+
+
+async def test_a_server_has_one_proof_of_a_login_however_often_it_asks():
+    liar = Liar(SASL, HASH * 200)
+    async with liar as settings:
+        with pytest.raises(wire.Refused) as refused:
+            await log_in(settings)
+
+    assert refused.value.code == "08001"
+    assert liar.heard.count(b"c=biws") <= 1
 
 
 def channel(family: int, peer: object) -> Channel:

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from sidecar.intercept.postgres.protocol import wire
 from sidecar.intercept.postgres.protocol.answers import Answers
 from sidecar.intercept.postgres.protocol.denial import Denial
-from sidecar.intercept.postgres.protocol.expected import Expected
+from sidecar.intercept.postgres.protocol.expected import Expected, Form
 from sidecar.intercept.postgres.protocol.pipeline import Pipeline
 from sidecar.intercept.postgres.protocol.prepared import Lease, Statement, Statements
 from sidecar.intercept.postgres.protocol.session_names import NameUse
-from sidecar.intercept.postgres.protocol.uses import Form, Uses
+from sidecar.intercept.postgres.protocol.uses import Uses
 from tests.intercept.postgres.stand import (
     Raw,
     Stand,
@@ -161,7 +161,8 @@ def test_what_the_server_skips_is_no_use() -> None:
 
 
 def state(pipeline: Pipeline, of: Lease) -> object:
-    told = (of.uses, of.rows, of.size, of.status, of.result, list(pipeline.touched) == [of])
+    values = None if of.values is None else of.values.hexdigest()
+    told = (of.uses, of.rows, of.size, of.status, of.result, values, list(pipeline.touched) == [of])
     seen = (pipeline.status, pipeline.syncs, pipeline.readies, pipeline.segment, len(pipeline))
     return told, seen, pipeline.portals.candidates(b"", pipeline.segment) != ()
 
@@ -232,8 +233,10 @@ def test_whatever_is_answered_all_is_as_message_by_message(
         statement = plain()
         pipeline = prepared(statement)
         uses = Uses(pipeline)
-        for kinds in said:
+        for number, kinds in enumerate(said):
             uses.sent((statement,), form_of(kinds))
+            # Bytes of the Bind that nothing here reads.
+            uses.went(SAID[kinds].replace(b"\0" * 6, b"\0\0\0\0\0%d" % number))
         if not is_short:
             uses.unfold()
         out = played(uses, Answers(pipeline, agree), stream, size)

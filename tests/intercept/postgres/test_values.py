@@ -120,6 +120,22 @@ async def test_values_may_be_sent_at_once_with_their_statement(guarded):
 
 
 @e2e
+async def test_a_bind_that_another_takes_the_place_of_has_its_outcome(guarded):
+    raw = await Raw.logged_in(guarded)
+    raw.send(parse(ASKED, b"s"), wire.SYNC)
+    for value in (b"3", b"4"):
+        raw.send(wire.message(b"B", a_bind(value, name=b"s")))
+    raw.send(execute(), wire.SYNC)
+
+    assert await ready(raw) == ("1Z", [])
+    assert await ready(raw) == ("22DCZ", [])
+    await raw.close()
+    await guarded.listener.drain(1)
+    permitted = {one.id for one in guarded.ledger.all_decisions if one.listener_forwarded}
+    assert permitted == {one.parent for one in guarded.ledger.outcomes}
+
+
+@e2e
 async def test_a_parse_that_fails_is_told_and_the_connection_goes_on(guarded):
     raw = await Raw.logged_in(guarded)
     guarded.server.psql("alter table public.scratch drop column if exists amount")

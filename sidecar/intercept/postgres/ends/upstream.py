@@ -20,7 +20,7 @@ from sidecar.intercept.postgres.ends.pinned import (
     ReadOtherwise,
     check_parameter,
 )
-from sidecar.intercept.postgres.limits import MESSAGE_BYTES_MAX
+from sidecar.intercept.postgres.limits import LOGIN_MESSAGES_MAX, MESSAGE_BYTES_MAX
 from sidecar.intercept.postgres.protocol.wire import (
     HEADER_BYTES,
     PROTOCOL_3_0,
@@ -36,6 +36,7 @@ from sidecar.intercept.postgres.settings import PostgresSettings
 
 _PINNED: Final = {**REQUIRED, "backslash_quote": "safe_encoding", "transform_null_equals": "off"}
 _OK, _CLEARTEXT, _SASL, _SASL_CONTINUE, _SASL_FINAL = 0, 3, 10, 11, 12
+_STEPS: Final = (_SASL, _SASL_CONTINUE, _SASL_FINAL)
 
 
 @dataclass(slots=True)
@@ -96,10 +97,10 @@ async def log_in(
         Refused: The server refuses, asks for what is not given, or reads statements differently.
     """
     upstream.write(_startup(settings, asked))
-    greeting = Greeting()
+    greeting, said_by = Greeting(), _Said(upstream)
     try:
-        await _prove(upstream, settings, random)
-        await _greet(upstream, greeting, settings.search_path)
+        await _prove(said_by, settings, random)
+        await _greet(said_by, greeting, settings.search_path)
     except ReadOtherwise as error:
         raise Refused("08001", str(error)) from None
     except (ScramError, ProtocolError, ConnectionEnded):
@@ -120,34 +121,37 @@ def _startup(settings: PostgresSettings, asked: dict[str, str]) -> bytes:
 
 
 async def _prove(
-    upstream: Channel, settings: PostgresSettings, random: Callable[[int], bytes]
+    said_by: "_Said", settings: PostgresSettings, random: Callable[[int], bytes]
 ) -> None:
     """Answer what the server asks for until it is satisfied."""
+    upstream = said_by.upstream
     exchange = ScramClient(settings.password, random(NONCE_BYTES))
-    began = proven = False
+    # Each once, so that nobody keeps us hashing.
+    steps = list(_STEPS)
     while True:
-        code, body = await _request(upstream)
+        code, body = await said_by.request()
         if code == _OK:
             # A server that breaks the exchange off has not shown that it knows the password.
-            if began and not proven:
+            if len(steps) in (1, 2):
                 raise ProtocolError("the upstream has not proven itself")
             return
+        if code in _STEPS and (not steps or steps.pop(0) != code):
+            raise ProtocolError("a step of the login out of turn")
         if code == _SASL_FINAL:
             exchange.verify(body)
-            proven = True
             continue
-        began = began or code == _SASL
+        if code == _SASL_CONTINUE:
+            # Not in the loop: how many rounds of hashing there are is for the server to say.
+            final = await asyncio.to_thread(exchange.final, body)
+            upstream.write(message(b"p", final))
+            continue
         is_known = upstream.is_encrypted and settings.is_upstream_verified
-        is_private = upstream.is_local or is_known
+        # Nor is the password itself told where a better way was offered and broken off.
+        is_private = len(steps) == len(_STEPS) and (upstream.is_local or is_known)
         reply = _reply(code, body, exchange, settings.password, is_private=is_private)
+        if code == _CLEARTEXT:
+            steps.clear()
         upstream.write(reply)
-
-
-async def _request(upstream: Channel) -> tuple[int, bytes]:
-    kind, body = await _next(upstream)
-    if kind != b"R" or len(body) < 4:
-        raise ProtocolError("not a request for a login")
-    return int.from_bytes(body[:4], "big"), body[4:]
 
 
 def _reply(
@@ -157,20 +161,22 @@ def _reply(
     if code == _SASL and MECHANISM.encode() in body.split(b"\0"):
         first = exchange.first()
         return message(b"p", cstring(MECHANISM.encode()), struct.pack("!I", len(first)), first)
-    if code == _SASL_CONTINUE:
-        return message(b"p", exchange.final(body))
     if code == _CLEARTEXT and is_private:
         return message(b"p", cstring(password.encode()))
     # MD5 among them: its digest is as good as the password to whoever reads it (RFC 6151).
     raise Refused("08001", "the upstream asks for a login that is not given")
 
 
-async def _greet(upstream: Channel, greeting: Greeting, search_path: tuple[str, ...]) -> None:
+async def _greet(said_by: "_Said", greeting: Greeting, search_path: tuple[str, ...]) -> None:
+    said = 0
     while not greeting.ready:
-        kind, body = await _next(upstream)
+        kind, body = await said_by.next()
         if kind == b"S":
             check_parameter(body, search_path, is_greeting=True)
             greeting.parameters.append(message(kind, body))
+            said += len(body)
+            if said > MESSAGE_BYTES_MAX:
+                raise ProtocolError("a greeting of excessive length")
         elif kind == b"K":
             greeting.key = body
         elif kind == b"Z" and body == b"I":
@@ -179,16 +185,32 @@ async def _greet(upstream: Channel, greeting: Greeting, search_path: tuple[str, 
             raise ProtocolError("not a greeting")
 
 
-async def _next(upstream: Channel) -> tuple[bytes, bytes]:
-    """Return the next message but notices; an error of the server is told by its code alone."""
-    while True:
-        said = await upstream.take(_message_end)
-        kind, body = said[:1], said[HEADER_BYTES:]
-        if kind == b"E":
-            code = fields(body).get("C", "?")
-            raise Refused("08001", f"the upstream refused the sidecar ({code})")
-        if kind != b"N":
-            return kind, body
+class _Said:
+    """What the server says in one login: so many messages, for they are taken without a turn."""
+
+    def __init__(self, upstream: Channel) -> None:
+        self.upstream = upstream
+        self._left = LOGIN_MESSAGES_MAX
+
+    async def next(self) -> tuple[bytes, bytes]:
+        """Return the next message but notices; an error of the server is told by its code alone."""
+        while self._left:
+            self._left -= 1
+            said = await self.upstream.take(_message_end)
+            kind, body = said[:1], said[HEADER_BYTES:]
+            if kind == b"E":
+                code = fields(body).get("C", "?")
+                raise Refused("08001", f"the upstream refused the sidecar ({code})")
+            if kind != b"N":
+                return kind, body
+        raise ProtocolError("a login without an end")
+
+    async def request(self) -> tuple[int, bytes]:
+        """Return the next message, which must ask for something."""
+        kind, body = await self.next()
+        if kind != b"R" or len(body) < 4:
+            raise ProtocolError("not a request for a login")
+        return int.from_bytes(body[:4], "big"), body[4:]
 
 
 def _message_end(data: bytearray) -> int | None:

@@ -1,6 +1,10 @@
-"""A message that was sent, as long as the server has not answered it."""
+"""A message that was sent, or several in one piece, as long as the server has not answered."""
 
+import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
+
+import msgspec
 
 from sidecar.intercept.postgres.protocol.denial import Denial
 from sidecar.intercept.postgres.protocol.naming import Turn
@@ -22,6 +26,10 @@ class Expected:
         is_bounded: Whether its rows are.
         is_fence: Whether it depends on its answer what may follow.
         is_part: Whether it is a part of what the client sent as one Query.
+        bind: The SHA-256 of the client's Bind.
+        of: The name of the statement of which a portal is bound (B).
+        candidates: What that may stand for, in the order of `statements`, which are portals of it.
+        sent_s: When it was sent, by the clock of `Runs`.
     """
 
     kind: bytes
@@ -38,10 +46,39 @@ class Expected:
     rows: int = 0
     status: str | None = None
     result: str = "forwarded"
+    bind: bytes = b""
+    of: bytes = b""
+    candidates: Statements = ()
+    sent_s: float = 0.0
+
+    def take_bind(self, frame: bytes) -> None:
+        """Note the client's Bind, and let it stand for portals."""
+        self.statements = tuple(one.bound() for one in self.statements)
+        self.bind = hashlib.sha256(frame).digest()
+
+    def know(self, meant: Statements, queue: Iterable["Expected"]) -> Statements:
+        """Know what its statement's name stands for; return the portal, with that one last.
+
+        All that it may have stood for stay, so that each must be permitted; runs of it, which are
+        in `queue`, are counted to what was meant.
+        """
+        before, both = self.statements, list(zip(self.candidates, self.statements, strict=False))
+        if len(both) > 1:
+            both.sort(key=lambda pair: pair[0] in meant)
+            self.statements = tuple([portal for _, portal in both])
+            for one in queue:
+                if one.statements is before:
+                    one.statements = self.statements
+        return self.statements
+
+    def know_of(self, portal: Statements) -> None:
+        """Take the order of the portal that is run, if its Bind was answered meanwhile."""
+        if len(portal) > 1 and set(portal) == set(self.statements):
+            self.statements = portal
 
     @property
     def lease(self) -> Lease | None:
-        """Return the decision that a use is counted to: the newest that may be meant."""
+        """Return the decision that a use is counted to: what is meant, else the newest it may."""
         return self.statements[-1].lease if self.statements else None
 
     @property
@@ -63,3 +100,26 @@ class Expected:
         """Tell the turn of the subject, if it is one, whether the server took it."""
         if self.turn is not None:
             self.turn.took = took
+
+
+class Form(msgspec.Struct, frozen=True, eq=False):
+    """What a piece consists of.
+
+    Args:
+        kinds: Of its messages, in order.
+        begin: What its answer begins with.
+        is_described: Whether rows, or that there are none, are described in the answer.
+    """
+
+    kinds: bytes
+    begin: bytes
+    is_described: bool
+
+
+class Sent(msgspec.Struct, eq=False):
+    """A run that was sent in one piece; `sent_s` and `bind` as in Expected."""
+
+    of: Statements
+    form: Form
+    sent_s: float
+    bind: bytes = b""

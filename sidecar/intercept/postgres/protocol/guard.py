@@ -26,6 +26,9 @@ _PLAIN: Final = frozenset(("42501", "42P03", "42P05", "55P03"))
 _TELLING: Final = frozenset(b"DHWpq")
 _WITHHELD: Final = "the server's words are withheld while an obligation is in force"
 
+# Of a schema, and of a function, that is not there.
+_ABSENT: Final = frozenset(("3F000", "42883"))
+
 Due = frozenset[tuple[str, str, bytes]]
 
 
@@ -38,6 +41,16 @@ def rows_max(obligations: Iterable[Obligation]) -> int | None:
 def is_quiet(obligations: Iterable[Obligation]) -> bool:
     """Return whether the server's words must not pass."""
     return any(one.type in _QUIET for one in obligations)
+
+
+def may_lack_hash(obligations: Iterable[Obligation], code: str | None) -> bool:
+    """Return whether an error may be that of a database without the function for masks `hash`.
+
+    Nobody would find out: who asked is told the code alone.
+    """
+    return code in _ABSENT and any(
+        one.type == "mask" and one.values.get("with") == "hash" for one in obligations
+    )
 
 
 def due(obligations: Iterable[Obligation]) -> Due:

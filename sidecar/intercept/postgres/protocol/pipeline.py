@@ -12,12 +12,13 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Final
 
-from sidecar.intercept.postgres.protocol.counted.told import SKIPPED, Touched, note, touch
-from sidecar.intercept.postgres.protocol.expected import Expected
+from sidecar.intercept.postgres.protocol.counted import told
+from sidecar.intercept.postgres.protocol.counted.runs import Runs
+from sidecar.intercept.postgres.protocol.expected import Expected, Sent
 from sidecar.intercept.postgres.protocol.guard import due, worded
 from sidecar.intercept.postgres.protocol.parameters.values import described_types
 from sidecar.intercept.postgres.protocol.prepared import Lease, Names, Statements, rows_left
-from sidecar.intercept.postgres.protocol.session_names import EVERY, Named, SessionNames
+from sidecar.intercept.postgres.protocol.session_names import EVERY, SessionNames
 from sidecar.intercept.postgres.protocol.wire import ProtocolError, fields, tag_of
 
 # Answers by the message that they may answer; what stands first answers it fully.
@@ -62,7 +63,8 @@ class Pipeline:
     names: SessionNames = field(default_factory=SessionNames)
     statements: Names = field(default_factory=Names)
     portals: Names = field(default_factory=Names)
-    touched: Touched = field(default_factory=dict)
+    touched: told.Touched = field(default_factory=dict)
+    runs: Runs = field(default_factory=Runs)
     _queue: deque[Expected] = field(default_factory=deque)
     _bytes: int = 0
     _rows: int = 0
@@ -82,25 +84,14 @@ class Pipeline:
             return
         if expected.kind in (b"S", b"Q"):
             self.syncs += 1
-        if expected.is_fence or self._takes_name(expected):
+        if expected.is_fence or self.names.takes(expected.kind, expected.closes, expected.sql_name):
             self.fence = expected
         self._propose(expected)
+        expected.sent_s = expected.sent_s or self.runs.clock_s()
         self._queue.append(expected)
         for one in expected.statements:
             if one.lease is not None:
                 self._guard(expected, one.lease)
-
-    def _takes_name(self, expected: Expected) -> bool:
-        """Return whether it depends on the answer what stands behind a name that SQL gave.
-
-        The server has one list of statements, and one of portals and cursors, whoever names them.
-        """
-        is_name = expected.kind in (b"P", b"B", b"C")
-        return is_name and expected.sql_name in self._sql_names(expected)
-
-    def _sql_names(self, expected: Expected) -> dict[str, Named]:
-        is_statement = expected.kind == b"P" or expected.closes == b"S"
-        return self.names.prepared if is_statement else self.names.cursors
 
     @property
     def is_busy(self) -> bool:
@@ -116,29 +107,28 @@ class Pipeline:
             return ()
         return self.statements.plain(name)
 
-    def ran(self, kinds: bytes, of: Statements, tag: bytes, size: int, status: str) -> None:
-        """Note that messages of these kinds, one piece, were sent and answered (`uses`)."""
-        self.status = status
+    def ran(self, sent: Sent, tag: bytes, size: int, status: str) -> None:
+        """Note that one piece was sent and answered (`uses`)."""
+        kinds, of, self.status = sent.form.kinds, sent.of, status
         self.readies += 1
         if kinds[0] != _QUERY:
             self.segment += 1
             if kinds[0] == _PARSE:
-                touch(self.touched, self.statements.hold(b"", of))
+                told.touch(self.touched, self.statements.hold(b"", of))
             if status != "I":
                 self.portals.hold(b"", of)
+                self.runs.bound(b"", sent.bind)
         if status == "I" and self.portals.held:
             self._forget_portals()
         lease = of[0].lease
         assert lease is not None
         word, rows = tag_of(tag)
-        lease.uses += 1
-        lease.rows += rows
-        lease.size += size
+        self.runs.count(lease, rows, size, sent.sent_s, sent.bind)
         if lease.is_counted and lease.result == "forwarded":
             # Told of soon, with those before it.
             lease.status = word
         else:
-            note(self.touched, lease, "forwarded", word)
+            told.note(self.touched, lease, "forwarded", word)
 
     def _guard(self, expected: Expected, lease: Lease) -> None:
         self.is_quiet |= lease.is_quiet
@@ -258,7 +248,9 @@ class Pipeline:
             head = self._queue.popleft()
             if head.kind in (b"P", b"Q", b"E"):
                 self._note(head, "unknown", head.status)
-        touch(self.touched, self.statements.all() + self.portals.all())
+            elif head.kind == b"B":
+                self.runs.bound(head.name, head.bind)
+        told.touch(self.touched, self.statements.all() + self.portals.all())
 
     def _head(self) -> Expected:
         if not self._queue:
@@ -270,22 +262,30 @@ class Pipeline:
             self.statements.propose(expected.name, expected.statements, self.segment)
         elif expected.kind == b"B":
             self.portals.propose(expected.name, expected.statements, self.segment)
+        elif expected.kind == b"E" and not self.portals.is_proposed(expected.name, self.segment):
+            expected.know_of(self.portals.held.get(expected.name, ()))
 
     def _confirmed(self, head: Expected) -> None:
         if head.kind == b"P":
-            touch(self.touched, self.statements.settle(head.name, confirmed=True))
+            told.touch(self.touched, self.statements.settle(head.name, confirmed=True))
             self.names.prepared.pop(head.sql_name, None)
         elif head.kind == b"B":
-            self.portals.settle(head.name, confirmed=True)
+            its = head.know(self.statements.held.get(head.of, ()), self._queue)
+            told.touch(self.touched, its[:-1])
+            told.touch_bound(self.touched, self.portals.settle(head.name, confirmed=True, its=its))
+            self.runs.bound(head.name, head.bind)
             self.names.cursors.pop(head.sql_name, None)
         elif head.kind == b"C":
             names = self.statements if head.closes == b"S" else self.portals
-            touch(self.touched, names.close(head.name))
-            self._sql_names(head).pop(head.sql_name, None)
+            told.touch(self.touched, names.close(head.name))
+            self.names.given(head.kind, head.closes).pop(head.sql_name, None)
         elif head.kind == b"E":
             head.rows = self._rows
             head.settle_turn(took=True)
             self._note(head, "forwarded", "suspended")
+        if head.is_part and head.kind in (b"P", b"B"):
+            # Behind a Query nothing has the empty name.
+            (self.statements if head.kind == b"P" else self.portals).close(b"")
         self._passed_fence(head)
 
     def _completed(self, head: Expected, tag: bytes) -> None:
@@ -308,16 +308,15 @@ class Pipeline:
             return
         self.names.take(lease.names, due(lease.forward.decision.obligations))
         for one in lease.names:
-            # The server has one list of statements, whoever names them.
+            # The server has one list of statements, and one of portals, whoever names them.
             if one.does == "discard" or (one.does == "deallocate" and one.name == EVERY):
-                touch(self.touched, self.statements.forget())
+                told.touch(self.touched, self.statements.forget())
             elif one.does in ("prepare", "deallocate"):
-                touch(self.touched, self.statements.close(one.name.encode()))
-            # And one of portals and cursors.
+                told.touch(self.touched, self.statements.close(one.name.encode()))
             if one.does == "discard" or (one.does == "close" and one.name == EVERY):
                 self._forget_portals()
             elif one.does in ("declare", "close"):
-                self.portals.close(one.name.encode())
+                told.touch_bound(self.touched, self.portals.close(one.name.encode()))
 
     def _ready(self, head: Expected, body: bytes) -> None:
         if head.kind not in (b"S", b"Q") or body not in (b"I", b"T", b"E"):
@@ -336,9 +335,8 @@ class Pipeline:
             self.is_quiet = any(one is not None and one.is_quiet for one in leases)
 
     def _forget_portals(self) -> None:
-        # One with values has a decision of its own.
-        found = self.portals.forget()
-        touch(self.touched, tuple([one for one in found if one.said]) if found else ())
+        self.runs.forget()
+        told.touch_bound(self.touched, self.portals.forget())
 
     def _failed(self, body: bytes) -> bytes | None:
         said = fields(body)
@@ -356,6 +354,7 @@ class Pipeline:
             head.settle_turn(took=False)
             if head.kind in (b"P", b"E"):
                 self._note(head, "failed", head.status)
+            told.note_unused(self.touched, head.statements, head.status)
             self._skip(head)
         self._passed_fence(head)
         if head.denial is not None and head.nonce in said.get("M", ""):
@@ -382,7 +381,8 @@ class Pipeline:
 
     def _discard(self, expected: Expected) -> None:
         if expected.kind in (b"P", b"Q"):
-            self._note(expected, "failed", SKIPPED)
+            self._note(expected, "failed", told.SKIPPED)
+        told.note_unused(self.touched, expected.statements, told.SKIPPED)
         expected.settle_turn(took=False)
 
     def _note(self, head: Expected, result: str, status: str | None) -> None:
@@ -390,8 +390,11 @@ class Pipeline:
         lease = head.lease
         if lease is None:
             return
-        lease.uses += head.kind != b"P" and status != SKIPPED
-        lease.rows += head.rows
-        lease.size += self._bytes
+        bind = None
+        if head.kind != b"P" and status != told.SKIPPED:
+            bind = self.runs.bind_of(head.name) if head.kind == b"E" else b""
+        self.runs.count(lease, head.rows, self._bytes, head.sent_s, bind)
         self._bytes = self._rows = 0
-        note(self.touched, lease, result, status)
+        told.note(self.touched, lease, result, status)
+        # What else it might have been was decided as well.
+        told.touch(self.touched, head.statements[:-1])

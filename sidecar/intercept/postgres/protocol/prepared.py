@@ -11,9 +11,10 @@ one use to the next leave no lease at all.
 """
 
 import functools
+import hashlib
 import hmac
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -33,6 +34,7 @@ from sidecar.policy.bundle import Bundle
 from sidecar.terms.answer import Forward
 from sidecar.terms.call import Identity, Json
 from sidecar.terms.domain import Needs
+from sidecar.terms.spent import UNTOLD
 from sidecar.terms.words import CallId
 
 # What differs from one use of a statement to the next, as CEL paths.
@@ -55,6 +57,10 @@ class Lease(msgspec.Struct, eq=False):
         is_quiet: Whether the server's words must not pass.
         copies: `in` or `out` for COPY, else empty.
         names: What the statement does to names of the session.
+        took_s: How long its stages took, as `Spent` has them, where that was looked at.
+        durable_s: How long its record was waited for.
+        upstream_s: How long the server took for what no outcome record tells of yet.
+        values: Begun over the Binds of these uses, None where there was none (`counted/runs.py`).
     """
 
     forward: Forward
@@ -74,6 +80,10 @@ class Lease(msgspec.Struct, eq=False):
     copies: str = ""
     names: tuple[NameUse, ...] = ()
     again: CallId | None = None
+    took_s: Sequence[float] = UNTOLD
+    durable_s: float = 0.0
+    upstream_s: float = 0.0
+    values: "hashlib._Hash | None" = None
 
     @property
     def id(self) -> CallId:
@@ -128,6 +138,11 @@ class Reads:
         self._now = bundle
         self._last: Bundle | None = None
         self.params = self.goes_by_form = False
+
+    def has_params(self) -> bool:
+        """Return whether some rule now reads the values of parameters."""
+        self.bundle()
+        return self.params
 
     def bundle(self) -> Bundle:
         """Return the bundle in force, whose rules they are."""
@@ -268,13 +283,16 @@ class Names:
         """Note that the server was asked to take `name` for `statements`."""
         self._proposed.setdefault(name, deque()).append((segment, statements))
 
-    def settle(self, name: bytes, *, confirmed: bool) -> Statements:
-        """Note the server's answer to the oldest proposal of a name; return what it displaces."""
+    def settle(self, name: bytes, *, confirmed: bool, its: Statements = ()) -> Statements:
+        """Note the server's answer to the oldest proposal of a name; return what it displaces.
+
+        `its` is what was proposed in the order that is known by now.
+        """
         waiting = self._proposed[name]
         _, oldest = waiting.popleft()
         if not waiting:
             del self._proposed[name]
-        return self._confirm(name, oldest) if confirmed else ()
+        return self._confirm(name, its or oldest) if confirmed else ()
 
     def _confirm(self, name: bytes, statements: Statements) -> Statements:
         displaced = self.held.pop(name, ())

@@ -72,6 +72,17 @@ class SessionNames:
             "cursors": {name: one.text for name, one in self.cursors.items()},
         }
 
+    def given(self, kind: bytes, closes: bytes) -> "dict[str, Named]":
+        """Return those among which a Parse, Bind or Close has its name.
+
+        The server has one list of statements, and one of portals and cursors, whoever names them.
+        """
+        return self.prepared if kind == b"P" or closes == b"S" else self.cursors
+
+    def takes(self, kind: bytes, closes: bytes, name: str) -> bool:
+        """Return whether it depends on its answer what stands behind a name that SQL gave."""
+        return kind in (b"P", b"B", b"C") and name in self.given(kind, closes)
+
     def run_by(self, uses: Iterable[NameUse]) -> Named | None:
         """Return what EXECUTE, FETCH or MOVE runs, None for other statements."""
         for one in uses:

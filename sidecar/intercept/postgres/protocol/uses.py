@@ -11,12 +11,13 @@ taken by itself (`unfold`), and so does an answer that is not exactly theirs.
 
 import struct
 from collections import deque
+from hashlib import sha256
 from typing import Final
 
 import msgspec
 
 from sidecar.intercept.postgres.protocol import wire
-from sidecar.intercept.postgres.protocol.expected import Expected
+from sidecar.intercept.postgres.protocol.expected import Expected, Form, Sent
 from sidecar.intercept.postgres.protocol.parameters.declared import is_plain
 from sidecar.intercept.postgres.protocol.pipeline import Pipeline
 from sidecar.intercept.postgres.protocol.prepared import Statements
@@ -36,20 +37,6 @@ _DESCRIPTION: Final = ord("T")
 _DATA_ROW: Final = ord("D")
 _COMPLETE: Final = ord("C")
 _HEAD: Final = struct.Struct("!BI")
-
-
-class Form(msgspec.Struct, frozen=True, eq=False):
-    """What a piece consists of.
-
-    Args:
-        kinds: Of its messages, in order.
-        begin: What its answer begins with.
-        is_described: Whether rows, or that there are none, are described in the answer.
-    """
-
-    kinds: bytes
-    begin: bytes
-    is_described: bool
 
 
 class _Use(msgspec.Struct, frozen=True):
@@ -91,12 +78,16 @@ _WITH_PARSE: Final = {_USE: _ANEW, _SEEN: _ANEW_SEEN}
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """A piece that is decided, and sent as it came once that is on record."""
+    """A piece that is decided, and sent as it came once that is on record.
+
+    `handed_s` is when its record was handed over, by the clock of `Runs`.
+    """
 
     data: bytes
     form: Form
     of: Statements
     written: Written
+    handed_s: float
 
 
 class Uses:
@@ -105,7 +96,7 @@ class Uses:
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
         # Those that are not answered, in order.
-        self.waiting: deque[tuple[Statements, Form]] = deque()
+        self.waiting: deque[Sent] = deque()
         # The last one: most are like it.
         self._like: _Use | None = None
 
@@ -116,11 +107,14 @@ class Uses:
     def unfold(self) -> None:
         """Let the pipeline await the answers of each message."""
         while self.waiting:
-            of, form = self.waiting.popleft()
-            for kind in form.kinds.decode("ascii"):
-                its = () if kind in "DS" else of
+            sent = self.waiting.popleft()
+            for kind in sent.form.kinds.decode("ascii"):
+                its = () if kind in "DS" else sent.of
                 closes = b"P" if kind == "D" else b""
-                self._pipeline.sent(Expected(kind.encode(), closes=closes, statements=its))
+                bind = sent.bind if kind == "B" else b""
+                expected = Expected(kind.encode(), closes=closes, statements=its, bind=bind)
+                expected.sent_s = sent.sent_s
+                self._pipeline.sent(expected)
 
     def used_by(self, data: bytes) -> tuple[Statements, Form] | None:
         """Return the one statement that `data` is nothing but a use of, None where it is more."""
@@ -146,7 +140,7 @@ class Uses:
     def _is_parsing(self) -> bool:
         """Return whether the unnamed statement is about to be another."""
         # INVARIANT: where a piece parses, nothing was unanswered when it went (`asked_by`).
-        return bool(self.waiting) and self.waiting[0][1].kinds[0] == _PARSE
+        return bool(self.waiting) and self.waiting[0].form.kinds[0] == _PARSE
 
     def asked_by(self, data: bytes) -> Piece | None:
         """Return the text that `data` does nothing but run, None where it is more."""
@@ -162,24 +156,39 @@ class Uses:
             return None
         return Piece(_ASKED, data[wire.HEADER_BYTES : -1])
 
-    def sent(self, of: Statements, form: Form) -> None:
-        """Note that a piece goes upstream."""
-        self.waiting.append((of, form))
+    def sent(self, of: Statements, form: Form) -> float:
+        """Note that a piece goes upstream, and return when."""
+        sent_s = self._pipeline.runs.clock_s()
+        self.waiting.append(Sent(of, form, sent_s))
+        return sent_s
+
+    def went(self, data: bytes) -> None:
+        """Note which values the last piece has, if it was sent; behind it, for that takes time."""
+        if not self.waiting or data[0] == _QUERY:
+            return
+        at = _end(data, 0) if data[0] == _PARSE else 0
+        self.waiting[-1].bind = sha256(data[at : _end(data, at)]).digest()
 
     def answered(self, data: bytes) -> int:
         """Take the answers that `data` begins with as far as they are whole; return their size."""
         at = 0
         # Without a look at its rows where its end is yet to come.
         while self.waiting and at < len(data) and data.endswith(_READIES):
-            of, form = self.waiting[0]
-            found = _answer(data, at, form)
+            sent = self.waiting[0]
+            found = _answer(data, at, sent.form)
             if found is None:
                 break
             rows_at, tag_at, at = found
             self.waiting.popleft()
             tag = data[tag_at + wire.HEADER_BYTES : at - _READY_BYTES]
-            self._pipeline.ran(form.kinds, of, tag, tag_at - rows_at, _STATUSES[data[at - 1]])
+            self._pipeline.ran(sent, tag, tag_at - rows_at, _STATUSES[data[at - 1]])
         return at
+
+
+def _end(data: bytes, at: int) -> int:
+    """Return where the message that begins at `at` ends."""
+    _, size = _HEAD.unpack_from(data, at)
+    return at + 1 + int(size)
 
 
 def _use(data: bytes) -> _Use | None:

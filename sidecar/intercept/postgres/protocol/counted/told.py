@@ -25,10 +25,26 @@ def note(touched: Touched, lease: Lease, result: str, status: str | None) -> Non
     touched[lease] = None
 
 
-def note_unsent(touched: Touched, lease: Lease) -> None:
-    """Note that what was permitted never went upstream, for the client is gone."""
+def note_unsent(touched: Touched, lease: Lease, status: str | None = SKIPPED) -> None:
+    """Note that what was permitted was not run, most often for the client is gone."""
     if lease.told or lease in touched:
         return
     if lease.result == "forwarded":
-        lease.result, lease.status = "failed", SKIPPED
+        lease.result, lease.status = "failed", status
     touched[lease] = None
+
+
+def note_unused(touched: Touched, statements: Statements, status: str | None) -> None:
+    """Note that a Bind or an Execute of `statements` failed, or was skipped.
+
+    What was decided anew for it may be all that leads to its decision.
+    """
+    for one in statements:
+        if one.lease is not None:
+            note_unsent(touched, one.lease, status)
+
+
+def touch_bound(touched: Touched, portals: Statements) -> None:
+    """Touch those of the portals that have a decision of their own, as one with values has."""
+    if portals:
+        touch(touched, tuple([one for one in portals if one.said]))
