@@ -13,7 +13,7 @@ from sidecar.cli.paths import FILE, NAMED_FILE
 from sidecar.runtime import exits
 from sidecar.runtime.catalog.merge import Change
 from sidecar.runtime.catalog.pull import Pulled, pulled
-from sidecar.runtime.catalog.read import database_of
+from sidecar.runtime.catalog.read import Database, database_of
 from sidecar.runtime.catalog.write import put, visible
 from sidecar.runtime.config import read_secret
 
@@ -44,7 +44,12 @@ def command() -> None:
     type=FILE,
     help="Holds the password on one line; else PGPASSWORD or ~/.pgpass.",
 )
-@click.option("--schema", "schemas", multiple=True, help="Only this schema; may be repeated.")
+@click.option(
+    "--schema",
+    "schemas",
+    multiple=True,
+    help="Only this schema: the file has no other then; may be repeated.",
+)
 @click.option("--upstream", help="For which upstream's statements it holds; kept when absent.")
 @click.option("--check", is_flag=True, help="Write nothing; exit 4 when the file is out of date.")
 @click.option("--propose-labels", is_flag=True, help="Say which columns look like pii and such.")
@@ -83,6 +88,7 @@ def pull(  # noqa: PLR0913 - an option each
     _warn_of_password(dsn)
     password = read_secret(password_file) if password_file is not None else None
     database = database_of(dsn, password)
+    _expect_schemas(database, schemas)
     found = pulled(database, output, schemas, upstream, labelled=apply_labels)
     if output is not None and not check:
         put(output, found.text)
@@ -101,6 +107,15 @@ def pull(  # noqa: PLR0913 - an option each
     # A new release of the server is told, and changes nothing that a statement means.
     if check and any(change.what != "server" for change in found.changed):
         sys.exit(exits.FAILED)
+
+
+def _expect_schemas(database: Database, named: tuple[str, ...]) -> None:
+    """Refuse a schema that holds nothing: a slip of the pen would take all from the file."""
+    there = {schema for schema, _ in (*database.relations, *database.types)}
+    there |= {schema for schema, _ in database.functions}
+    for schema in named:
+        if schema not in there:
+            raise click.UsageError(f"--schema: the database has nothing in `{visible(schema)}`")
 
 
 def _warn_of_password(dsn: str) -> None:

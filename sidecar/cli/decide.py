@@ -9,7 +9,7 @@ from typing import BinaryIO
 import click
 import orjson
 
-from sidecar.cli.paths import NAMED, NAMED_FILE
+from sidecar.cli.paths import NAMED, NAMED_FILE, named
 from sidecar.intercept.envelope import decided
 from sidecar.policy.bundle import Bundle
 from sidecar.policy.language.brief import printable
@@ -105,7 +105,8 @@ def command(
         for line in file:
             show(_or_error(line, answer), one_line=True)
         return
-    result, body = answer(file.read())
+    with named(file):
+        result, body = answer(file.read())
     if as_tree:
         _show_tree(result, deciding)
     else:

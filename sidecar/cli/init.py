@@ -37,7 +37,7 @@ def command(folder: Path, *, schemas: bool) -> None:
     and marks what would not load; --schemas brings them to a folder of yours.
 
     \b
-    Exit codes: 0 written, 2 the folder is not empty.
+    Exit codes: 0 written, 2 the folder is not empty or cannot be written.
 
     \b
     Example:
@@ -45,10 +45,20 @@ def command(folder: Path, *, schemas: bool) -> None:
       sidecar run -c shop/sidecar.yaml
       sidecar init --schemas .
     """
-    if schemas:
-        _write_schemas(folder)
-        click.echo(f"{len(SCHEMAS)} schemas written to {folder / _SCHEMAS}")
-        return
+    try:
+        if schemas:
+            _write_schemas(folder)
+            click.echo(f"{len(SCHEMAS)} schemas written to {folder / _SCHEMAS}")
+            return
+        _write_starter(folder)
+    except OSError as error:
+        raise ConfigError(f"{folder}: cannot be written: {error.strerror}") from None
+    click.echo(f"written to {folder}; next: sidecar test {folder / 'bundle'}")
+    click.echo(f"then:                 sidecar run -c {folder / 'sidecar.yaml'}")
+    click.echo(f"the key of {WORKLOAD} is in {folder / 'secrets' / f'{WORKLOAD}.key'}")
+
+
+def _write_starter(folder: Path) -> None:
     if folder.exists() and any(folder.iterdir()):
         raise ConfigError(f"{folder}: is not empty; `sidecar init` overwrites nothing")
     issued = issue(secrets.token_bytes)
@@ -60,9 +70,6 @@ def command(folder: Path, *, schemas: bool) -> None:
     _write_schemas(folder)
     (folder / "secrets").mkdir(mode=0o700)
     _write(folder / "secrets" / f"{WORKLOAD}.key", f"{issued.text}\n", 0o600)
-    click.echo(f"written to {folder}; next: sidecar test {folder / 'bundle'}")
-    click.echo(f"then:                 sidecar run -c {folder / 'sidecar.yaml'}")
-    click.echo(f"the key of {WORKLOAD} is in {folder / 'secrets' / f'{WORKLOAD}.key'}")
 
 
 def _entry(key: str, scram: str) -> str:

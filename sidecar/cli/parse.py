@@ -8,6 +8,7 @@ import msgspec
 
 from sidecar import flow
 from sidecar.cli.decide import BUNDLE, CONFIG, LINES, show
+from sidecar.cli.paths import named
 from sidecar.policy.bundle import Bundle
 from sidecar.runtime.dryrun import configured, dry_call, reading_bundle
 from sidecar.terms.call import Json
@@ -40,7 +41,8 @@ def command(
     """
     reading = reading_bundle(bundle, configured(config, bundle))
     if not jsonl:
-        show(_request(file.read(), reading), one_line=as_json)
+        with named(file):
+            show(_request(file.read(), reading), one_line=as_json)
         return
     for line in file:
         try:

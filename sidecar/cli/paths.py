@@ -1,14 +1,16 @@
 """Paths that verbs take, and files that they are told to write.
 
-Where one cannot be written, that is one text and code 2.
+Where one cannot be read or written, that is one text, which names it, and code 2.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 import click
 
-from sidecar.terms.errors import ConfigError
+from sidecar.terms.errors import ConfigError, EnvelopeError
 
 FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 FOLDER: Final = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -50,3 +52,15 @@ def write(file: Path, data: bytes, *, adds: bool = False) -> None:
             out.write(data)
     except OSError as error:
         raise ConfigError(f"{file}: cannot be written: {error.strerror}") from None
+
+
+@contextmanager
+def named(file: BinaryIO | None) -> Iterator[None]:
+    """Say which file it is that holds no envelope; standard input needs no name."""
+    try:
+        yield
+    except EnvelopeError as error:
+        name = getattr(file, "name", None)
+        if not isinstance(name, str) or name == "<stdin>":
+            raise
+        raise EnvelopeError(f"{name}: {error}") from None

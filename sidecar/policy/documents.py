@@ -4,10 +4,13 @@
 """
 
 import re
+from collections.abc import Sequence
+from difflib import get_close_matches
 from typing import Annotated, Final, Literal, TypeVar
 
 import msgspec
 
+from sidecar.syntax.offered import offered
 from sidecar.syntax.yaml12 import Document, Step
 from sidecar.terms.call import Json
 from sidecar.terms.errors import PolicyError
@@ -147,25 +150,39 @@ def read(document: Document, path: tuple[Step, ...], shape: type[Shape]) -> Shap
     try:
         return msgspec.convert(value, shape)
     except msgspec.ValidationError as error:
-        raise PolicyError(_told(document, path, value, str(error))) from None
+        problem = str(error)
+    # Why out here: what a shape offers is asked for of no file that is in order.
+    raise PolicyError(_told(document, path, value, problem, shape))
 
 
-def _told(document: Document, path: tuple[Step, ...], value: Json, text: str) -> str:
+def _told(
+    document: Document, path: tuple[Step, ...], value: Json, text: str, shape: type[Written]
+) -> str:
     """Turn msgspec's `… - at `$.a[0]`` into a position and a sentence in our words."""
     said, _, where = text.partition(" - at `")
     inner = _steps(where.rstrip("`"))
+    takes = offered(shape, inner)
     unknown = re.search(r"unknown field `([^`]*)`", said)
     if unknown:
         inner = (*inner, unknown.group(1))
         shown = ".".join(map(str, (*path, *inner))) or unknown.group(1)
-        return f"{document.where(*path, *inner)}: unknown field `{shown}`"
+        # What another shape of a union has by this name is not meant.
+        known = set(takes.fields) - {unknown.group(1)}
+        meant = get_close_matches(unknown.group(1), sorted(known), 1)
+        hint = f"; did you mean `{meant[0]}`?" if meant else ""
+        return f"{document.where(*path, *inner)}: unknown field `{shown}`{hint}"
     missing = re.search(r"missing required field `([^`]*)`", said)
     if missing:
         return f"{document.where(*path, *inner)}: field `{missing.group(1)}` is required"
     shown = ".".join(map(str, (*path, *inner)))
-    hint = _hint(value, inner)
+    hint = _hint(value, inner) or (f"; it is {_or(takes.words)}" if takes.words else "")
     lead = f"`{shown}`: " if shown else ""
     return f"{document.where(*path, *inner)}: {lead}{said[:1].lower()}{said[1:]}{hint}"
+
+
+def _or(words: Sequence[str]) -> str:
+    shown = [f"`{word}`" for word in words]
+    return " or ".join(filter(None, [", ".join(shown[:-1]), shown[-1]]))
 
 
 def _hint(value: Json, inner: tuple[Step, ...]) -> str:

@@ -46,7 +46,7 @@ def bundle_at(stated: str, load: Callable[[Path], Bundle], beside: Path | None =
     revision, path = _parted(stated)
     if not revision or revision.startswith("-"):
         raise ConfigError(f"`{stated}` is no folder, no archive and no revision of git")
-    folder, inside = _place(path, beside)
+    folder, inside = _place(stated, path, beside)
     commit = _commit(folder, revision, stated)
     return _compiled(stated, _files(folder, commit, inside, stated))
 
@@ -70,14 +70,19 @@ def _parted(stated: str) -> tuple[str, str | None]:
     return stated, None
 
 
-def _place(path: str | None, beside: Path | None) -> tuple[Path, str]:
+def _place(stated: str, path: str | None, beside: Path | None) -> tuple[Path, str]:
     """Return a folder inside the repository, and the path below its root."""
     if path is not None:
         return Path(), path.strip("/")
     if beside is None or not beside.exists():
-        raise ConfigError("a revision alone needs a folder beside it: write `REV:path`")
+        raise ConfigError(
+            f"{stated}: there is no such folder or archive; of a revision of git write `REV:path`"
+        )
     folder = beside.resolve() if beside.is_dir() else beside.resolve().parent
-    top = _git(folder, "rev-parse", "--show-toplevel").decode().rstrip("\n")
+    try:
+        top = _git(folder, "rev-parse", "--show-toplevel").decode().rstrip("\n")
+    except ConfigError as error:
+        raise ConfigError(f"{stated}: there is no such folder or archive; {error}") from None
     inside = beside.resolve().relative_to(Path(top).resolve()).as_posix()
     return folder, "" if inside == "." else inside
 

@@ -51,6 +51,8 @@ GOALS = (
     (GROUP, NGINX, 0.28),
     (STRICT, CERBOS, 12.0),
     (STRICT, OPA, 6.0),
+    # Beside one worker that has a core and its recorder on it, and beside one that has both.
+    *((TWO + what, STRICT + what, 1.2) for what in ("", OTHERS, MIX)),
     *((TWO + what, ONE + what, 1.2) for what in ("", OTHERS, MIX, MANY)),
 )
 P99_US_MAX = 6000.0

@@ -96,6 +96,19 @@ def test_labels_are_written_when_asked(sidecar, address, secret, tmp_path):
     assert "upstream: erp" in text
 
 
+def test_a_schema_that_is_not_there_takes_nothing_from_the_file(sidecar, address, secret, tmp_path):
+    path = tmp_path / "erp.yaml"
+    args = ("-o", path, "--password-file", secret)
+    assert sidecar("catalog", "pull", address, *args).code == 0
+    before = path.read_bytes()
+
+    said = sidecar("catalog", "pull", address, *args, "--schema", "finanec")
+
+    assert said.code == 2
+    assert "--schema: the database has nothing in `finanec`" in said.err
+    assert path.read_bytes() == before
+
+
 def test_a_password_in_the_address_is_warned_of(sidecar, address):
     said = sidecar("catalog", "pull", address.replace("reader@", "reader:reads@"))
 

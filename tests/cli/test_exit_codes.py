@@ -33,6 +33,10 @@ def test_case(row: Row, sidecar, shop, monkeypatch):
     (shop / "broken").mkdir()
     shutil.copytree(shop / "bundle", shop / "pending")
     (shop / "pending" / "pending.yaml").write_text(PENDING)
+    (shop / "not.yaml").write_text("a: [")
+    # Whoever runs the tests may run a sidecar as well.
+    config = shop / "sidecar.yaml"
+    config.write_text(config.read_text().replace("127.0.0.1:8282", "127.0.0.1:0"))
     stdin = envelope(row.given["sql"]) if "sql" in row.given else row.given.get("stdin", "")
 
     said = sidecar(*row.given["args"], stdin=stdin)

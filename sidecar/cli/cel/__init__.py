@@ -9,7 +9,7 @@ import msgspec
 
 from sidecar.cli.cel.prompt import converse
 from sidecar.cli.cel.session import Session, read_object, shown, with_notes
-from sidecar.cli.paths import NAMED
+from sidecar.cli.paths import NAMED, named
 from sidecar.policy.bench import Bench
 from sidecar.policy.trial import Trial, evaluate
 from sidecar.runtime import exits
@@ -102,9 +102,12 @@ def _bench(stated: _Stated) -> Bench:
         # Loaded late: what reads calls brings every domain along.
         from sidecar.runtime.dryrun import bench_of
 
-        bench = bench_of(call.read() if call is not None else None, bundle, stated["rule"])
+        with named(call):
+            bench = bench_of(call.read() if call is not None else None, bundle, stated["rule"])
     given = stated["given"]
-    for name, value in read_object(given.read() if given is not None else b"{}").items():
+    with named(given):
+        values = read_object(given.read() if given is not None else b"{}")
+    for name, value in values.items():
         bench.give(name, value)
     return bench
 
