@@ -228,6 +228,13 @@ def _current(edit: Edit, at: int) -> None:
         edit.add(at, Token("word", "true"))
 
 
+def _row(edit: Edit, at: int) -> None:
+    """Leave out the word of `OFFSET n ROW`; behind any other value it may be the value's name."""
+    value = edit.opening.get(at - 1, at - 1)
+    if edit.text(value - 1) == "offset":
+        edit.drop(at, at + 1)
+
+
 def _listed_from(edit: Edit, at: int) -> None:
     """Begin the FROM of `UPDATE t SET … FROM …` with a marked item."""
     if edit.is_name(at + 1) and (edit.text(at + 1) not in BARE or edit.text(at + 1) == "only"):
@@ -361,7 +368,7 @@ def _begin_list(edit: Edit, at: int, wanted: str, inside: Collection[str]) -> No
 _SHAPES: Final = {
     "search": _search, "cycle": _cycle, "update": _listed_from, "delete": _listed_using,
     "using": _join_alias, "insert": _parts, "merge": _source, **dict.fromkeys(RECORDS, record),
-    "as": definitions, "current": _current,
+    "as": definitions, "current": _current, "row": _row,
     "ordinality": _ordinality, "conflict": _conflict,
     "values": _values, "tablesample": _sample, "with": _returning,
     **dict.fromkeys(FREE, nested), **dict.fromkeys(GROUPINGS, grouped),
