@@ -271,6 +271,21 @@ async def test_our_own_mistake_with_one_that_is_late_is_not_the_last_look_at_the
         await stand.stop()
 
 
+async def test_a_place_that_a_mistake_gave_back_is_not_given_back_by_the_record():
+    stand = await Stand().start()
+    try:
+        (sending,) = await begun(stand, last("/held"), 1)
+        (served,) = stand.server._shared.open
+        served._mistake()
+        assert room(stand).in_flight == 0
+        await give(stand, 1)
+
+        assert [status for status, _ in await sending] == [500]
+        assert room(stand).in_flight == 0
+    finally:
+        await stand.stop()
+
+
 @pytest.mark.parametrize("target", ["/later/mistake", "/held", "/steps/mistake"])
 async def test_our_own_mistake_with_one_that_has_gone_gives_back_all_it_had(target, caplog):
     """Its place and the bytes of its body, which nobody else would give back."""

@@ -130,26 +130,17 @@ class Answering(Giving):
 
     def begin(self, alike: Alike) -> None:
         """Have the request answered by itself."""
-        is_asked = is_well = False
-        try:
-            answer = alike.one(self.peer)
-            is_asked = True
-            self._wait(answer)
-            if self._ahead or self._is_ended or self._is_paused:
-                self._again()
-            is_well = True
-        finally:
-            if not is_asked:
-                self.fail(None)
-            elif not is_well:
-                # Its room may have been given back.
-                self._mistake()
+        self._asked(partial(alike.one, self.peer))
 
     def step(self) -> bool:
         """Go one step on with a request that is new; return whether there is another."""
+        return self._asked(self._next_step) is None
+
+    def _asked(self, ask: Callable[[], Answer | None]) -> Answer | None:
+        """Return what the request is answered, which is waited for, None where it is not yet."""
         is_asked = is_well = False
         try:
-            answer = self._next_step()
+            answer = ask()
             is_asked = True
             if answer is not None:
                 self._wait(answer)
@@ -161,7 +152,7 @@ class Answering(Giving):
                 self.fail(None)
             elif not is_well:
                 self._mistake()
-        return answer is None
+        return answer
 
     def _next_step(self) -> Waited | None:
         steps, self._steps = self._steps, None

@@ -38,12 +38,10 @@ class Giving(asyncio.Protocol):
 
     def _finish(self, reply: Reply) -> None:
         """Give the answer to the request under way, and be ready for the next."""
-        self._room.leave(self._met.share)
-        self._give_back()
-        if self._mode == GONE:
-            self._is_forsaken = False
-        else:
-            self._mode = HEAD
+        is_there = self._mode != GONE
+        # Nothing where a mistake of ours has given the place back before the record came.
+        self._leave()
+        if is_there:
             self._give(reply)
 
     def _give(self, reply: Reply) -> None:
